@@ -1,0 +1,251 @@
+"""The QuartTrio app: a route for each operation, the one error handler, headers, OpenAPI.
+
+The routes come from the catalogue of operations: path parameters, query and body become the
+operation's command, its answer becomes the body. There is nothing else that REST does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from pydantic.alias_generators import to_camel
+from quart import Response, request
+from quart.utils import encode_headers
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.exceptions import HTTPException
+
+from chatd.context import Caller, Services
+from chatd.docs import docs_page
+from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
+from chatd.handlers.catalogue import OPERATIONS
+from chatd.handlers.operations import Operation, call, submit, translate
+from chatd.model import dumps
+from chatd.openapi import openapi_document
+from chatd.wire.frames import FrameError, loads
+
+# What an API answer allows a browser to do with it: nothing (OWASP REST security cheat sheet).
+_SECURITY = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_JSON = {"Content-Type": "application/json"} | _SECURITY
+_CORS_METHODS = "GET, POST, PATCH, DELETE"
+_CORS_HEADERS = "authorization, content-type, idempotency-key"
+_EXPOSED = "x-request-id, retry-after"
+
+
+class _Cycle(TrioASGIHTTPConnection):
+    """One request through Quart in the task that has it.
+
+    Quart's own way is a nursery with a second task that watches for the client's end: 200 µs a
+    request. A command is short and has deadlines below; its caller leaving changes nothing.
+    """
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        request = self._create_request_from_scope(send)
+        is_complete = False
+        while not is_complete:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client left, or its body is refused by the HTTP loop
+            request.body.append(message["body"])
+            is_complete = not message["more_body"]
+        request.body.set_complete()
+        response: Any = await self.app.handle_request(request)
+        headers = encode_headers(response.headers)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": headers,
+                "trailers": False,
+            }
+        )
+        body = await response.get_data(as_text=False)
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def create_app(services: Services) -> QuartTrio:
+    """Return the app of one daemon; it keeps nothing between requests."""
+    app = QuartTrio("chatd", static_folder=None)
+    app.asgi_http_class = _Cycle
+    app.config["RESPONSE_TIMEOUT"] = None  # the HTTP loop has a deadline on every write
+    app.config["BODY_TIMEOUT"] = None  # as above, on every read
+    for operation in OPERATIONS:
+        if operation.route is not None:
+            app.add_url_rule(
+                operation.route.path,
+                operation.name,
+                _view(services, operation),
+                methods=[operation.route.method],
+                provide_automatic_options=False,
+            )
+    _add_documents(app)
+    _add_errors(app)
+    if services.settings.cors_origins:
+        _add_cors(app, frozenset(services.settings.cors_origins))
+    return app
+
+
+def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[Response]]:
+    """Return the view of one operation."""
+    assert operation.route is not None  # noqa: S101 - asked before
+    status = operation.route.status
+
+    async def view(**path: Any) -> Response:
+        # Werkzeug's view of the headers costs 10 µs a look; these are the ASGI scope's own.
+        scope: Any = request.scope
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        caller = _caller(services, headers, needs_login=operation.needs_login)
+        data = await _command_data(operation, headers, path)
+        now = trio.current_time()
+        if operation.submit is not None:
+            body = await _submitted(services, caller, operation, data, now)
+        else:
+            answer = await call(services, caller, operation, data, now)
+            body = cast("bytes", answer)  # Followed answers are the sockets'
+        return Response(body, status, _JSON)
+
+    return view
+
+
+async def _submitted(
+    services: Services, caller: Caller, operation: Operation, data: object, now: float
+) -> bytes:
+    """Run an operation that answers when it is committed, and wait for that."""
+    answers: list[bytes | ChatError] = []
+    answered = trio.Event()
+
+    def reply(answer: bytes | ChatError) -> None:
+        answers.append(answer)
+        answered.set()
+
+    submit(services, caller, operation, data, now, reply)
+    await answered.wait()
+    if isinstance(answers[0], ChatError):
+        raise answers[0]
+    return answers[0]
+
+
+def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: bool) -> Caller:
+    scope: Any = request.scope
+    caller = Caller(
+        request_id=scope["chatd.request_id"],
+        address=scope["client"][0],
+        user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+    )
+    if needs_login:
+        scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized
+        identity = services.tokens.verify(token.strip(), services.now())
+        if services.sockets.is_revoked(identity.family_id):
+            raise Unauthorized
+        caller.identity = identity
+    return caller
+
+
+async def _command_data(
+    operation: Operation, headers: dict[bytes, bytes], path: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the client sent as one object; what the path says counts over the rest."""
+    if request.method in {"GET", "DELETE"}:
+        data: Any = request.args.to_dict()
+    else:
+        raw = cast("bytes", await request.get_data(cache=False))
+        if raw and request.mimetype != "application/json":
+            msg = "a body is application/json"
+            raise ValidationFailed(msg)
+        try:
+            data = loads(raw) if raw else {}
+        except FrameError as refusal:
+            msg = f"the body is not JSON: {refusal}"
+            raise ValidationFailed(msg) from None
+        if not isinstance(data, dict):
+            msg = "the body is an object"
+            raise ValidationFailed(msg)
+    key = headers.get(b"idempotency-key")
+    if key is not None and "client_msg_id" in operation.command.model_fields:
+        data["clientMsgId"] = key.decode("latin-1")
+    command: dict[str, Any] = data
+    return command | {to_camel(name): value for name, value in path.items()}
+
+
+def _add_documents(app: QuartTrio) -> None:
+    document = dumps(openapi_document(OPERATIONS))
+    page, policy = docs_page(OPERATIONS)
+
+    async def openapi() -> Response:
+        return Response(document, headers=_JSON)
+
+    async def docs() -> Response:
+        response = Response(page, headers=_SECURITY, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    app.add_url_rule("/openapi.json", "openapi", openapi)
+    app.add_url_rule("/docs", "docs", docs)
+
+
+def _add_errors(app: QuartTrio) -> None:
+    """One place turns whatever a view raises into the error envelope."""
+
+    async def refuse(trouble: Exception) -> Response:
+        scope: Any = request.scope
+        request_id = scope["chatd.request_id"]
+        refusal = _refusal_of(trouble, request_id)
+        body = dumps({"error": refusal.to_wire(request_id)})
+        response = Response(body, refusal.status, _JSON)
+        if refusal.retry_after is not None:
+            response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+        return response
+
+    app.register_error_handler(Exception, refuse)
+
+
+def _refusal_of(trouble: Exception, request_id: str) -> ChatError:
+    if isinstance(trouble, HTTPException) and trouble.code is not None:
+        if trouble.code == MethodNotAllowed.status:
+            return MethodNotAllowed()
+        return NotFound() if trouble.code == NotFound.status else ValidationFailed(trouble.name)
+    return translate(trouble, Caller(request_id, ""), request.path)
+
+
+def _add_cors(app: QuartTrio, origins: frozenset[str]) -> None:
+    """Let pages of exactly these origins read the answers; without any, no header is added."""
+
+    async def finish(response: Response) -> Response:
+        origin = request.headers.get("Origin")
+        response.headers["Vary"] = "Origin"
+        if origin is not None and origin in origins:
+            _allow_origin(response, origin)
+        return response
+
+    app.after_request(finish)
+
+
+def _allow_origin(response: Response, origin: str) -> None:
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    if request.method == "OPTIONS":  # a preflight: no route answers it
+        response.status_code = 204
+        response.set_data(b"")
+        response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+        response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+        response.headers["Access-Control-Max-Age"] = "600"
+
+
+def is_origin_allowed(origin: str, host: str, cors_origins: tuple[str, ...]) -> bool:
+    """Return whether a page of this origin may open a WebSocket: our own, or one that is listed."""
+    return origin in cors_origins or (bool(host) and urlsplit(origin).netloc == host)

@@ -1,0 +1,312 @@
+"""Settings: frozen, validated, each with its unit and its reason.
+
+Values come, strongest first, from flags, from the environment (`CHATD_PORT`), from a TOML file
+(`CHATD_CONFIG` or `--config`), and from the defaults below. `chatd check` shows each with its
+source. This module also keeps the data folder's signing key.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+MIN_KEY_BYTES = 32  # HS256: a key shorter than its hash is the weak part (RFC 7518 3.2)
+SIGNING_KEY_FILE = "signing.key"
+
+Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
+
+
+class SettingsError(Exception):
+    """A setting that the daemon refuses to start with; the text names it and the way out."""
+
+
+class Settings(BaseSettings):
+    """All settings of one daemon."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHATD_", frozen=True, extra="forbid", nested_model_default_partial_update=False
+    )
+    _toml_file: ClassVar[Path | None] = None  # set by `load_settings` around the one construction
+
+    # Where it listens and what it keeps
+    environment: Literal["production", "development"] = Field(
+        "production", description="development allows weak keys and shows more in answers"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 opens it to others")
+    port: int = Field(8000, ge=0, le=65535, description="the one port; 0 takes a free one")
+    backlog: Count = Field(4096, description="connections that the kernel keeps while we accept")
+    data_dir: Path = Field(
+        Path("~/.local/share/chatd"), description="signing key, embedded PostgreSQL, files"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="any PostgreSQL 15 or newer; without it one is started in data_dir"
+    )
+    database_pool_size: Count = Field(
+        8, description="connections to PostgreSQL; more than cores times 4 only adds queueing"
+    )
+    public_url: str | None = Field(None, description="how clients reach this server")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="exact origins of front ends served elsewhere"
+    )
+    tls_certfile: Path | None = Field(None, description="PEM chain; with tls_keyfile serves TLS")
+    tls_keyfile: Path | None = Field(None, description="PEM key of tls_certfile")
+
+    # Accounts
+    signing_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="kid:secret, the first signs, all verify; default: made in data_dir"
+    )
+    bcrypt_rounds: int = Field(
+        12, ge=4, le=16, description="cost of a password hash: 12 is 0.3 s; 4 only in tests"
+    )
+    bcrypt_queue: Count = Field(
+        32, description="logins that wait for a hash; beyond it 503, or a flood takes minutes"
+    )
+    access_token_ttl: Seconds = Field(
+        900, description="how long a stolen access token is worth something"
+    )
+    refresh_token_ttl: Seconds = Field(
+        14 * 86400, description="a device unused for this long logs in again"
+    )
+    refresh_grace: Seconds = Field(
+        60, description="an old refresh token still works: a lost reply logs nobody out"
+    )
+    token_expiry_warning: Seconds = Field(60, description="auth:expiring comes this long before")
+    token_expiry_grace: Seconds = Field(30, description="then the transport closes with 4401")
+
+    # Limits of one connection
+    max_connections: Count = Field(
+        20_000, description="open connections; one costs 16 KiB and a file descriptor"
+    )
+    max_sockets_per_user: Count = Field(10, description="live sockets of one user, all devices")
+    max_joined_sessions: Count = Field(500, description="sessions joined on one socket")
+    max_inflight: Count = Field(
+        64, description="sends of one socket that wait for their commit; then it is not read"
+    )
+    head_timeout: Seconds = Field(5, description="a request head arrives within this (slowloris)")
+    head_bytes: Bytes = Field(16_384, description="request line and headers together")
+    body_bytes: Bytes = Field(1_048_576, description="body of a REST request")
+    body_timeout: Seconds = Field(10, description="a request body arrives within this")
+    idle_timeout: Seconds = Field(
+        75, description="keep-alive without a request; proxies reuse idle connections for 60 s"
+    )
+    write_timeout: Seconds = Field(10, description="one write to leave; slower clients are gone")
+    frame_bytes: Bytes = Field(1_048_576, description="one WebSocket message, all fragments")
+    max_fragments: Count = Field(
+        64, description="fragments of one WebSocket message: empty ones cost memory too"
+    )
+    auth_timeout: Seconds = Field(10, description="the first frame of /ws carries the token")
+    ping_interval: Seconds = Field(25, description="below the 60 s after which proxies cut")
+    ping_timeout: Seconds = Field(20, description="a ping unanswered this long is a lost peer")
+    outbox_bytes: Bytes = Field(1_048_576, description="what waits for a client that reads slowly")
+    outbox_frames: Count = Field(1024, description="the same in frames; full closes with 4008")
+    goodbye_timeout: Seconds = Field(2, description="for the close frame of a connection we end")
+
+    # Messages
+    journal_queue: Count = Field(
+        10_000, description="changes that wait for a commit: half a second of work; then overloaded"
+    )
+    journal_batch: Count = Field(500, description="changes in one transaction")
+    commit_timeout: Seconds = Field(5, description="one transaction of the journal")
+    resolve_timeout: Seconds = Field(5, description="to find out whether a lost COMMIT happened")
+    query_timeout: Seconds = Field(5, description="one statement outside the journal")
+    feed_events: Count = Field(1024, description="events that wait for a room's fan-out")
+    replay_events: Count = Field(500, description="events that session:join since replays at once")
+    position_interval: Seconds = Field(5, description="quiet rooms are compared with the store")
+
+    # Presence
+    presence_grace: Seconds = Field(15, description="back within this is never heard by others")
+    typing_expiry: Seconds = Field(8, description="the server ends a typing that nobody renews")
+
+    # Life
+    drain_seconds: Seconds = Field(20, description="transports close evenly over this at SIGTERM")
+    commit_drain_seconds: Seconds = Field(5, description="commits in flight finish within this")
+    log_format: Literal["console", "json"] = Field("console", description="json for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="")
+    rate_limits: Literal["on", "off"] = Field("on", description="off only in benches")
+
+    @field_validator("cors_origins", "signing_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return (
+            tuple(v.strip() for v in value.split(",") if v.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.tls_certfile is None) != (self.tls_keyfile is None):
+            msg = "tls_certfile and tls_keyfile come together"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, strongest first: flags, environment, the TOML file."""
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=cls._toml_file)
+        return init_settings, env_settings, toml
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One key of the access tokens; `secret` has at least 32 bytes outside development."""
+
+    kid: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    """One line of `chatd check`."""
+
+    name: str
+    value: str
+    source: str  # flag, environment, file or default
+    unit: str
+    reason: str
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Return the settings of this process; flags that are None count as not given.
+
+    Raises:
+        SettingsError: a value is wrong; the text names the setting, never a secret.
+    """
+    chosen = config_file or (Path(path) if (path := os.environ.get("CHATD_CONFIG")) else None)
+    if chosen is not None and not chosen.is_file():
+        msg = f"there is no settings file {chosen}"
+        raise SettingsError(msg)
+    Settings._toml_file = chosen  # noqa: SLF001 - the class's own loader
+    try:
+        settings = Settings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as refusal:
+        raise SettingsError(_explain(refusal)) from None
+    except tomllib.TOMLDecodeError as refusal:
+        msg = f"{chosen} is not TOML: {refusal}"
+        raise SettingsError(msg) from None
+    finally:
+        Settings._toml_file = None  # noqa: SLF001 - as above
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith("CHATD_")
+        and name != "CHATD_CONFIG"
+        and name[6:].lower() not in Settings.model_fields
+    )
+    if unknown:
+        msg = f"no such setting: {', '.join(unknown)}"
+        raise SettingsError(msg)
+    return settings
+
+
+def _explain(refusal: ValidationError) -> str:
+    lines = [
+        f"{'.'.join(str(part) for part in error['loc']) or 'settings'}: {error['msg']}"
+        for error in refusal.errors(include_input=False, include_url=False)
+    ]
+    return "; ".join(lines)
+
+
+def describe(
+    settings: Settings, config_file: Path | None, flags: dict[str, Any]
+) -> list[SettingView]:
+    """Return every setting with its value and where that came from, secrets hidden."""
+    chosen = config_file or (Path(path) if (path := os.environ.get("CHATD_CONFIG")) else None)
+    in_file = tomllib.loads(chosen.read_text()) if chosen else {}
+    views = []
+    for name, field in Settings.model_fields.items():
+        if flags.get(name) is not None:
+            source = "flag"
+        elif f"CHATD_{name.upper()}" in {key.upper() for key in os.environ}:
+            source = "environment"
+        else:
+            source = "file" if name in in_file else "default"
+        value = getattr(settings, name)
+        hidden = isinstance(value, SecretStr) or name == "signing_keys"
+        extra = field.json_schema_extra
+        unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+        shown = ("(hidden)" if value else "(none)") if hidden else str(value)
+        views.append(SettingView(name, shown, source, unit, field.description or ""))
+    return views
+
+
+def load_signing_keys(settings: Settings, *, make: bool = True) -> list[SigningKey]:
+    """Return the signing keys; a fresh install makes one in its data folder, mode 0600.
+
+    With `make` False nothing is written: without any key the list is empty.
+
+    Raises:
+        SettingsError: a key is weak, outside development.
+    """
+    if settings.signing_keys:
+        keys = [_parse_key(key.get_secret_value()) for key in settings.signing_keys]
+    elif make or (settings.data_dir / SIGNING_KEY_FILE).exists():
+        keys = [_parse_key(_stored_key(settings.data_dir))]
+    else:
+        keys = []
+    if len({key.kid for key in keys}) != len(keys):
+        msg = "signing_keys: two keys share a kid"
+        raise SettingsError(msg)
+    if settings.environment == "production":
+        for key in keys:
+            if len(key.secret) < MIN_KEY_BYTES or len(set(key.secret)) < MIN_KEY_BYTES // 4:
+                msg = (
+                    f"signing_keys: the key {key.kid!r} is weak; take 32 random bytes or more, "
+                    "such as: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+                )
+                raise SettingsError(msg)
+    return keys
+
+
+def _parse_key(text: str) -> SigningKey:
+    kid, colon, secret = text.strip().partition(":")
+    if not colon or not kid or not secret:
+        msg = "signing_keys: each key is kid:secret"
+        raise SettingsError(msg)
+    return SigningKey(kid, secret.encode())
+
+
+def _stored_key(data_dir: Path) -> str:
+    path = data_dir / SIGNING_KEY_FILE
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = f"k{secrets.token_hex(4)}:{secrets.token_urlsafe(48)}\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another chatd was first: its key is the key
+        return path.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return key

@@ -1,0 +1,196 @@
+"""What a handler receives: the `Services` of the daemon and the `Caller` of one operation.
+
+Handlers never import a nursery; what they need of the live side is written down here as
+protocols that `chatd.nurseries` keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+from chatd.config import Settings, SigningKey
+from chatd.contract import Store
+from chatd.errors import ChatError, CloseCode
+from chatd.limits import Limiter
+from chatd.metrics import Metrics
+from chatd.passwords import Passwords
+from chatd.rows import AppendRow, ManualStatus, MemberRow, NewMessage
+from chatd.tokens import AccessTokens, Identity
+
+T = TypeVar("T")
+
+
+class RoomEvent(NamedTuple):
+    """A committed, durable event of a session; `data` is its payload as JSON, encoded once.
+
+    `removed` names the user whom this event takes out of the session: their sockets leave the
+    room with it, so that they see nothing with a higher `seq`.
+    """
+
+    session_id: UUID
+    seq: int
+    name: str
+    data: bytes
+    removed: UUID | None = None
+
+
+Settle = Callable[[AppendRow | ChatError], RoomEvent | None]
+"""Told once what became of a submitted message: answers the sender, returns what to publish."""
+
+
+class Journal(Protocol):
+    """The one way into the log of sessions."""
+
+    def submit(self, message: NewMessage, settle: Settle) -> None:
+        """Take a message for the next group commit; `settle` is called when its fate is known.
+
+        Raises:
+            Overloaded: the queue is full, nothing was taken.
+            Draining: the daemon is going down.
+        """
+
+    async def change(self, work: Callable[[], Awaitable[tuple[T, Sequence[RoomEvent]]]]) -> T:
+        """Run another durable change in its order among the messages, publish, return its result.
+
+        Raises:
+            Overloaded, Draining: as `submit`.
+        """
+
+
+class Place(Protocol):
+    """A socket's place in a room, from before its page is read until it leaves."""
+
+    def covers(self, seq: int) -> bool:
+        """Return whether nothing is missing between a page read at `seq` and the stream.
+
+        False after too much happened since the place was taken: read the page again.
+        """
+
+    def settle(self, seq: int) -> None:
+        """The socket has been told the state at `seq`, covered: let everything above it follow."""
+
+    def leave(self) -> None:
+        """Stop the stream, at once; twice is once."""
+
+
+class Socket(Protocol):
+    """A live connection of a client."""
+
+    id: str
+    identity: Identity
+    places: dict[UUID, Place]
+
+    def push(self, name: str, data: bytes) -> None:
+        """Send an event to this socket alone; never waits."""
+
+    def push_ephemeral(self, name: str, data: bytes) -> None:
+        """Send an event that a slow client can do without; never waits."""
+
+    def renew(self, identity: Identity) -> None:
+        """Take a newer access token of the same user and login."""
+
+
+class Rooms(Protocol):
+    """The live sides of sessions."""
+
+    def enter(self, session_id: UUID, socket: Socket) -> Place:
+        """Take a place: from now on the room's events are kept for this socket."""
+
+    def publish(self, event: RoomEvent) -> None:
+        """Hand a committed event to its room, if it has one; never waits."""
+
+    def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """Send an ephemeral event to a room's sockets, except those of one user; never waits."""
+
+
+class Presence(Protocol):
+    """Who is there."""
+
+    def views(self, members: Iterable[MemberRow]) -> list[dict[str, Any]]:
+        """Return the `Presence` of these members as others see them."""
+
+    def session_opened(self, session_id: UUID, user_ids: Iterable[UUID]) -> None:
+        """These users now share a session."""
+
+    def member_left(self, session_id: UUID, user_id: UUID) -> None:
+        """This user no longer shares this session."""
+
+    def set_manual(
+        self,
+        user_id: UUID,
+        status: ManualStatus | None,
+        text: str | None,
+        until: datetime | None,
+    ) -> dict[str, Any]:
+        """Set or clear a manual status; return the `Presence` that others see."""
+
+    def set_device(self, user_id: UUID, connection_id: str, *, is_away: bool) -> dict[str, Any]:
+        """Set one device ONLINE or AWAY; return the `Presence` that others see."""
+
+
+class Typing(Protocol):
+    """Who types, with an expiry that the server owns."""
+
+    def start(self, session_id: UUID, user_id: UUID) -> None:
+        """Begin or renew."""
+
+    def stop(self, session_id: UUID, user_id: UUID) -> None:
+        """End; nothing happens when the user does not type there."""
+
+    def typers(self, session_id: UUID) -> list[UUID]:
+        """Return who types in a session now."""
+
+
+class Sockets(Protocol):
+    """The registry of live connections."""
+
+    def of_user(self, user_id: UUID) -> list[Socket]:
+        """Return a user's live sockets."""
+
+    def cut_families(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
+        """End all sockets of these logins now, and refuse their access tokens from now on."""
+
+    def is_revoked(self, family_id: UUID) -> bool:
+        """Return whether a login was revoked while its access tokens may still be alive."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything that handlers use, opened by the daemon."""
+
+    settings: Settings
+    store: Store
+    epoch: UUID
+    now: Callable[[], datetime]  # wall time, UTC
+    tokens: AccessTokens
+    successor_key: SigningKey
+    passwords: Passwords
+    limiter: Limiter
+    metrics: Metrics
+    journal: Journal
+    rooms: Rooms
+    presence: Presence
+    typing: Typing
+    sockets: Sockets
+    is_draining: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who calls one operation, and from where; `identity` is None before login."""
+
+    request_id: str
+    address: str
+    identity: Identity | None = None
+    socket: Socket | None = None
+    user_agent: str = ""
+
+    @property
+    def user_id(self) -> UUID:
+        """The caller's user; operations that need one are never reached without."""
+        assert self.identity is not None  # noqa: S101 - the dispatcher refused it before
+        return self.identity.user_id

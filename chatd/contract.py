@@ -1,0 +1,238 @@
+"""What the layers promise each other: the store, written down once for PostgreSQL and its twin.
+
+`chatd.store.postgres.PostgresStore` and `chatd.store.memory.MemoryStore` both keep this contract;
+`tests/store/` proves it on both. Every method may raise `StoreRetryable`, `StoreUnavailable` or
+`StoreBug`; only writers may raise `StoreAmbiguous`. Every method may be cancelled at any point:
+a cancelled reader has done nothing, a cancelled writer may have committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from chatd.rows import (
+    AppendRow,
+    ChangesPage,
+    HistoryPage,
+    JoinPage,
+    ManualStatus,
+    MemberChange,
+    MemberRow,
+    NewMessage,
+    PositionRow,
+    Role,
+    RotationRow,
+    SessionKind,
+    SessionListRow,
+    SessionRow,
+    UserRow,
+)
+
+
+class Store(Protocol):
+    """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
+
+    async def ping(self) -> None:
+        """Return when the store answers; raise StoreUnavailable when it does not."""
+
+    async def epoch(self) -> UUID:
+        """Return the epoch of the log: it changes only when history was reset (a restore)."""
+
+    # Users
+    async def insert_user(
+        self,
+        *,
+        user_id: UUID,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        created_at: datetime,
+    ) -> UserRow | None:
+        """Store an account and return it, or None when the (lower-cased) address is taken."""
+
+    async def user_by_email(self, email: str) -> UserRow | None:
+        """Return the account of a lower-cased address."""
+
+    async def users_by_ids(self, user_ids: Sequence[UUID]) -> list[UserRow]:
+        """Return those of these accounts that exist, in any order."""
+
+    async def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
+        """Remember when users were last there; never moves back."""
+
+    async def set_status(
+        self,
+        user_id: UUID,
+        *,
+        manual_status: ManualStatus | None,
+        text: str | None,
+        until: datetime | None,
+    ) -> None:
+        """Remember a manual status; None clears it."""
+
+    # Refresh tokens: families, hashes only
+    async def open_family(
+        self,
+        *,
+        family_id: UUID,
+        user_id: UUID,
+        device_id: UUID,
+        device_name: str,
+        address: str,
+        token_hash: bytes,
+        at: datetime,
+        expires_at: datetime,
+    ) -> None:
+        """Begin a family: one login of one device, with its first refresh token."""
+
+    async def rotate_refresh_token(
+        self,
+        *,
+        token_hash: bytes,
+        successor_hash: bytes,
+        at: datetime,
+        grace_until: datetime,
+        expires_at: datetime,
+    ) -> RotationRow:
+        """Exchange a refresh token for its successor, in one statement.
+
+        A token counts as used from its first rotation; it may be repeated while its successor
+        is unused and it was first used at or after `grace_until` (that is `at` minus the grace).
+        Any other use of a used token revokes the family (REUSED) and is written to the audit log.
+        A repeat that names another successor than the stored one is REFUSED: the key from which
+        successors are derived has changed, and nobody holds the stored one.
+        """
+
+    async def revoke_family(self, family_id: UUID, at: datetime) -> bool:
+        """Revoke one login; return whether it was still open."""
+
+    async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke all open logins of a user and return their family ids."""
+
+    async def revoked_since(self, at: datetime) -> list[UUID]:
+        """Return the families revoked at or after a time: their access tokens may be alive."""
+
+    # Sessions
+    async def create_session(
+        self,
+        *,
+        session_id: UUID,
+        kind: SessionKind,
+        name: str | None,
+        creator_id: UUID,
+        member_ids: Sequence[UUID],
+        at: datetime,
+    ) -> tuple[SessionRow, bool]:
+        """Store a session with its creator and members; return it with True.
+
+        The creator is its OWNER, the others are MEMBER; a new session stands at `seq` 0. A DIRECT
+        session takes exactly one other member, both are MEMBER, and there is one per pair: an
+        existing one is returned with False, also when two ask at once.
+
+        Raises:
+            KeyError: with the id of a member that is not a user.
+            ValueError: a DIRECT session without exactly one other member.
+        """
+
+    async def session_for(
+        self, session_id: UUID, user_id: UUID
+    ) -> tuple[SessionRow, Role | None] | None:
+        """Return a session that the user may see: a member with the role, PUBLIC with None."""
+
+    async def list_sessions(
+        self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+    ) -> list[SessionListRow]:
+        """Return the sessions of a user, latest activity first, below a keyset position.
+
+        A row's position is (created_at of the last message or else of the session, session id).
+        """
+
+    async def first_state(
+        self, user_id: UUID, limit: int
+    ) -> tuple[UserRow, list[PositionRow]] | None:
+        """Return an account and where it stands in each session, latest activity first.
+
+        One statement: it is what every connect costs. None when there is no such account.
+        """
+
+    async def members(self, session_id: UUID, *, after: UUID | None, limit: int) -> list[MemberRow]:
+        """Return current members by rising user id above `after`."""
+
+    async def join_page(
+        self, session_id: UUID, user_id: UUID, *, since: int | None, replay: int, limit: int
+    ) -> JoinPage | None:
+        """Read what a member sees at join, in one snapshot; None when the user is no member.
+
+        With `since` at most `seq` and at most `replay` changes behind it, `recovered` is True.
+        Members are capped at 200 (features.md: larger sessions get counts).
+        """
+
+    async def add_member(
+        self, session_id: UUID, user_id: UUID, *, role: Role, at: datetime
+    ) -> MemberChange | None:
+        """Make a user a member and take a `seq`; None when session or user do not exist.
+
+        Takes the session's row lock, as every durable change does. Who is a member already keeps
+        their role (`is_changed` is False). A DIRECT session takes no third member: None as well.
+        """
+
+    async def remove_member(
+        self, session_id: UUID, user_id: UUID, *, at: datetime
+    ) -> MemberChange | None:
+        """End a membership and take a `seq`; None when the user is no member.
+
+        The two of a DIRECT session stay, or asking for it again would find it without them: None.
+        """
+
+    async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
+        """Rename a session and take a `seq`."""
+
+    async def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Return the current `seq` of each of these sessions that exists."""
+
+    # Messages
+    async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        """Store a batch in one transaction and return one outcome a message, in the batch's order.
+
+        Locks the sessions in id order, gives each stored message the next `seq` of its session
+        in the order of the batch, and judges membership, role, reply and (sender, client_msg_id)
+        after the lock is held: what commits is exact, hole-free and idempotent also across nodes.
+        No two messages of a batch have the same (sender, client_msg_id): the caller sees to it.
+        Everything is judged against the state before the batch, and a DUPLICATE before membership:
+        a repeat is answered though its sender has left. Moves each sender's own read marker.
+
+        Raises:
+            StoreAmbiguous: the connection was lost while COMMIT was under way.
+        """
+
+    async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
+        """Tell what became of a batch whose COMMIT was lost: STORED or DUPLICATE, or None.
+
+        Takes the sessions' locks first, so that a None is final: the lost transaction has ended.
+        """
+
+    async def history(
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        around_id: UUID | None = None,
+        limit: int = 50,
+    ) -> HistoryPage | None:
+        """Return a page by keyset, the newest without a bound; None when the user is no member.
+
+        An `around_id` that is not in the session gives an empty page.
+
+        Raises:
+            ValueError: more than one bound.
+        """
+
+    async def changes_since(self, session_id: UUID, seq: int, limit: int) -> ChangesPage:
+        """Return current rows whose `changed_seq` is above `seq`, by rising `changed_seq`."""
+
+    async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
+        """Move a member's marker forward, never back; return where it is, None for no member."""

@@ -1,0 +1,205 @@
+"""Accounts: register, log in, refresh, log out, me (protocol.md section 2)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from chatd.context import Caller, Services
+from chatd.errors import CloseCode, Conflict, Unauthorized
+from chatd.events import AuthRefresh, AuthRefreshed, Login, Me, Nothing, Refresh, Register, Tokens
+from chatd.handlers.operations import Operation, Route
+from chatd.ids import uuid7
+from chatd.limits import Rate
+from chatd.model import account_dict, dumps, iso
+from chatd.rows import Rotation, UserRow
+from chatd.tokens import hash_token, new_refresh_token, successor_of
+
+MAX_DEVICE_NAME = 200  # characters of a User-Agent that are kept
+
+
+async def register(services: Services, caller: Caller, command: Register) -> bytes:
+    """Open an account and log it in."""
+    password_hash = await services.passwords.hash(command.password)
+    user = await services.store.insert_user(
+        user_id=uuid7(),
+        email=command.email,
+        name=command.name or command.email.split("@")[0],
+        password_hash=password_hash,
+        created_at=services.now(),
+    )
+    if user is None:
+        msg = "this address has an account"
+        raise Conflict(msg)
+    return await _open_login(services, caller, user)
+
+
+async def login(services: Services, caller: Caller, command: Login) -> bytes:
+    """Log in with a password; an unknown address answers the same, after the same time."""
+    user = await services.store.user_by_email(command.email)
+    fits = await services.passwords.check(command.password, user.password_hash if user else None)
+    if user is None or not fits:
+        msg = "wrong address or password"
+        raise Unauthorized(msg)
+    return await _open_login(services, caller, user)
+
+
+async def _open_login(services: Services, caller: Caller, user: UserRow) -> bytes:
+    now = services.now()
+    family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
+    await services.store.open_family(
+        family_id=family_id,
+        user_id=user.id,
+        device_id=device_id,
+        device_name=caller.user_agent[:MAX_DEVICE_NAME],
+        address=caller.address,
+        token_hash=hash_token(refresh_token),
+        at=now,
+        expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
+    )
+    return _tokens(services, user, family_id, device_id, refresh_token)
+
+
+def _tokens(
+    services: Services, user: UserRow, family_id: UUID, device_id: UUID, refresh_token: str
+) -> bytes:
+    access, expires_at = services.tokens.issue(user.id, family_id, device_id, services.now())
+    return dumps(
+        {
+            "user": account_dict(user),
+            "accessToken": access,
+            "refreshToken": refresh_token,
+            "expiresAt": iso(expires_at),
+            "deviceId": device_id,
+        }
+    )
+
+
+async def refresh(services: Services, _caller: Caller, command: Refresh) -> bytes:
+    """Exchange a refresh token; a stolen one ends the whole login."""
+    now, settings = services.now(), services.settings
+    successor = successor_of(command.refresh_token, services.successor_key.secret)
+    rotation = await services.store.rotate_refresh_token(
+        token_hash=hash_token(command.refresh_token),
+        successor_hash=hash_token(successor),
+        at=now,
+        grace_until=now - timedelta(seconds=settings.refresh_grace),
+        expires_at=now + timedelta(seconds=settings.refresh_token_ttl),
+    )
+    if rotation.outcome is Rotation.REUSED and rotation.family_id is not None:
+        services.sockets.cut_families([rotation.family_id], CloseCode.REVOKED)
+    if rotation.user_id is None or rotation.outcome in {Rotation.REUSED, Rotation.REFUSED}:
+        raise Unauthorized
+    assert rotation.family_id is not None  # noqa: S101 - set with user_id
+    assert rotation.device_id is not None  # noqa: S101 - set with user_id
+    users = await services.store.users_by_ids([rotation.user_id])
+    if not users:
+        raise Unauthorized
+    return _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
+
+
+async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
+    """End this login: its refresh tokens, its access tokens, its sockets."""
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    await services.store.revoke_family(caller.identity.family_id, services.now())
+    services.sockets.cut_families([caller.identity.family_id], CloseCode.REVOKED)
+    return b"{}"
+
+
+async def logout_all(services: Services, caller: Caller, _command: Nothing) -> bytes:
+    """End all logins of the caller."""
+    family_ids = await services.store.revoke_user(caller.user_id, services.now())
+    services.sockets.cut_families(family_ids, CloseCode.REVOKED)
+    return b"{}"
+
+
+async def me(services: Services, caller: Caller, _command: Nothing) -> bytes:
+    """Return the caller's account."""
+    users = await services.store.users_by_ids([caller.user_id])
+    if not users:
+        raise Unauthorized
+    return dumps({"user": account_dict(users[0])})
+
+
+async def auth_refresh(services: Services, caller: Caller, command: AuthRefresh) -> bytes:
+    """Renew the access token of a live socket; it must speak for the same user and login."""
+    identity = services.tokens.verify(command.access_token, services.now())
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    assert caller.socket is not None  # noqa: S101 - needs_socket
+    same = (identity.user_id, identity.family_id) == (
+        caller.identity.user_id,
+        caller.identity.family_id,
+    )
+    if not same or services.sockets.is_revoked(identity.family_id):
+        raise Unauthorized
+    caller.socket.renew(identity)
+    return dumps({"expiresAt": iso(datetime.fromtimestamp(identity.expires_at, UTC))})
+
+
+_LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # per address: an office behind one NAT
+
+OPERATIONS = (
+    Operation(
+        "register",
+        Register,
+        Tokens,
+        "Open an account and log in",
+        run=register,
+        route=Route("POST", "/auth/register", 201),
+        needs_login=False,
+        rate=_LOGIN_RATE,
+    ),
+    Operation(
+        "login",
+        Login,
+        Tokens,
+        "Log in with a password",
+        run=login,
+        route=Route("POST", "/auth/login"),
+        needs_login=False,
+        rate=_LOGIN_RATE,
+    ),
+    Operation(
+        "refresh",
+        Refresh,
+        Tokens,
+        "Exchange a refresh token for a new pair",
+        run=refresh,
+        route=Route("POST", "/auth/refresh"),
+        needs_login=False,
+        rate=Rate(1, 30),
+    ),
+    Operation(
+        "logout",
+        Nothing,
+        Nothing,
+        "End this login",
+        run=logout,
+        route=Route("POST", "/auth/logout"),
+    ),
+    Operation(
+        "logout-all",
+        Nothing,
+        Nothing,
+        "End all logins of the caller",
+        run=logout_all,
+        route=Route("POST", "/auth/logout-all"),
+    ),
+    Operation(
+        "me",
+        Nothing,
+        Me,
+        "The caller's account",
+        run=me,
+        route=Route("GET", "/auth/me"),
+    ),
+    Operation(
+        "auth-refresh",
+        AuthRefresh,
+        AuthRefreshed,
+        "Renew the token of a live socket",
+        run=auth_refresh,
+        event="auth:refresh",
+        needs_socket=True,
+    ),
+)

@@ -1,0 +1,18 @@
+"""All operations, by name, event and route."""
+
+from __future__ import annotations
+
+from chatd.handlers import accounts, messages, presence, sessions, users
+from chatd.handlers.operations import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *accounts.OPERATIONS,
+    *users.OPERATIONS,
+    *sessions.OPERATIONS,
+    *messages.OPERATIONS,
+    *presence.OPERATIONS,
+)
+
+BY_EVENT: dict[str, Operation] = {
+    operation.event: operation for operation in OPERATIONS if operation.event is not None
+}

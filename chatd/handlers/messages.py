@@ -1,0 +1,140 @@
+"""Messages: send, history, read marker (protocol.md section 4)."""
+
+from __future__ import annotations
+
+import orjson
+
+from chatd.context import Caller, RoomEvent, Services
+from chatd.errors import (
+    ChatError,
+    Forbidden,
+    IdempotencyConflict,
+    NotAMember,
+    NotFound,
+    ValidationFailed,
+)
+from chatd.events import (
+    History,
+    HistoryAnswer,
+    MessageRead,
+    MessageSend,
+    SendAnswer,
+)
+from chatd.handlers.operations import Operation, Reply, Route
+from chatd.ids import uuid7
+from chatd.limits import Rate
+from chatd.model import Position, dumps, message_dict, position_dict
+from chatd.rows import Append, AppendRow, MessageRow, NewMessage
+
+_REFUSALS: dict[Append, type[ChatError]] = {
+    Append.NOT_A_MEMBER: NotAMember,
+    Append.READ_ONLY: Forbidden,
+    Append.NO_SUCH_REPLY: NotFound,
+    Append.INVALID: ValidationFailed,
+}
+
+
+def send(services: Services, caller: Caller, command: MessageSend, reply: Reply) -> None:
+    """Hand a message to the journal; `reply` gets the ack in the step that publishes it.
+
+    Membership and role are judged in the transaction that stores it, so that nobody writes after
+    the commit that removed them.
+    """
+    message = NewMessage(
+        id=uuid7(),
+        session_id=command.session_id,
+        sender_id=caller.user_id,
+        content=command.content,
+        created_at=services.now(),
+        client_msg_id=command.client_msg_id,
+    )
+
+    def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
+        if isinstance(outcome, ChatError):
+            reply(outcome)
+            return None
+        row = outcome.row
+        if row is None:
+            reply(_REFUSALS[outcome.outcome]())
+            return None
+        if outcome.outcome is Append.DUPLICATE and not _is_repeat(row, message):
+            reply(IdempotencyConflict())
+            return None
+        encoded = orjson.dumps(message_dict(row))  # once: for the ack and for everybody
+        is_duplicate = outcome.outcome is Append.DUPLICATE
+        reply(b'{"message":%b,"duplicate":%b}' % (encoded, b"true" if is_duplicate else b"false"))
+        if is_duplicate:
+            return None
+        services.typing.stop(row.session_id, row.sender_id)
+        return RoomEvent(row.session_id, row.seq, "message:new", encoded)
+
+    services.journal.submit(message, settle)
+
+
+def _is_repeat(row: MessageRow, message: NewMessage) -> bool:
+    return (row.session_id, row.content) == (message.session_id, message.content)
+
+
+async def history(services: Services, caller: Caller, command: History) -> bytes:
+    """Return a page of messages by keyset."""
+    page = await services.store.history(
+        command.session_id,
+        caller.user_id,
+        before_seq=command.before_seq,
+        after_seq=command.after_seq,
+        around_id=command.around_id,
+        limit=command.limit,
+    )
+    if page is None:
+        raise NotAMember
+    return dumps(
+        {
+            "messages": [message_dict(row) for row in page.messages],
+            "hasBefore": page.has_before,
+            "hasAfter": page.has_after,
+            "epoch": services.epoch,
+            "seq": page.seq,
+        }
+    )
+
+
+async def read(services: Services, caller: Caller, command: MessageRead) -> bytes:
+    """Move the caller's read marker forward and return where they now stand."""
+    position = await services.store.mark_read(command.session_id, caller.user_id, command.seq)
+    if position is None:
+        raise NotAMember
+    return dumps(position_dict(position, services.epoch))
+
+
+_PATH = "/chat/sessions/<uuid:session_id>"
+
+OPERATIONS = (
+    Operation(
+        "message-send",
+        MessageSend,
+        SendAnswer,
+        "Send a message; answered when it is committed",
+        submit=send,
+        event="message:send",
+        route=Route("POST", _PATH + "/messages", 201),
+        rate=Rate(5, 20),
+    ),
+    Operation(
+        "message-history",
+        History,
+        HistoryAnswer,
+        "Messages by keyset, oldest first",
+        run=history,
+        event="message:history",
+        route=Route("GET", _PATH + "/messages"),
+    ),
+    Operation(
+        "message-read",
+        MessageRead,
+        Position,
+        "Move the caller's read marker forward",
+        run=read,
+        event="message:read",
+        route=Route("POST", _PATH + "/read"),
+    ),
+)

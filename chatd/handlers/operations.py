@@ -1,0 +1,143 @@
+"""What an operation is, and how it is called from any wire.
+
+An operation is written once: a command (the pydantic model of its input), a function, and the
+names under which it is reached: an event on the sockets, a route on REST, or both. `call` and
+`submit` validate, check, run and translate what goes wrong into a `ChatError`, for every wire the
+same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, cast
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from chatd.context import Caller, Services
+from chatd.errors import (
+    ChatError,
+    Draining,
+    InternalError,
+    StoreBug,
+    StoreError,
+    Unauthorized,
+    Unavailable,
+    ValidationFailed,
+)
+from chatd.limits import Rate
+
+C = TypeVar("C", bound=BaseModel)
+Reply = Callable[[bytes | ChatError], None]
+
+log = structlog.get_logger("chatd.operations")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """An answer, and what to do as soon as it is on its way."""
+
+    data: bytes
+    then: Callable[[], None]
+
+
+Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed]]
+Submit = Callable[[Services, Caller, Any, Reply], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How REST reaches an operation; path parameters are fields of the command."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that clients can do. Exactly one of `run` and `submit` is set.
+
+    `submit` starts the operation and answers later through `Reply`, in the step in which it is
+    committed: so one connection can have many under way, and its ack goes ahead of the echo.
+    """
+
+    name: str
+    command: type[BaseModel]
+    answer: type[BaseModel] | None
+    summary: str
+    run: Run | None = None
+    submit: Submit | None = None
+    event: str | None = None
+    route: Route | None = None
+    needs_login: bool = True
+    needs_socket: bool = False
+    rate: Rate | None = None  # per user, or per address before login
+
+
+def _check(
+    services: Services, caller: Caller, operation: Operation, data: object, now: float
+) -> BaseModel:
+    """Return the validated command of a caller who may call this operation now."""
+    if services.is_draining() and operation.submit is not None:
+        raise Draining(retry_after=services.settings.drain_seconds)
+    if operation.needs_login and caller.identity is None:
+        raise Unauthorized
+    if operation.rate is not None:
+        who = caller.identity.user_id if caller.identity else caller.address
+        services.limiter.check((operation.name, who), operation.rate, now)
+    if operation.needs_socket and caller.socket is None:
+        msg = "this event needs a socket"
+        raise ValidationFailed(msg)
+    try:
+        return operation.command.model_validate(data)
+    except ValidationError as refusal:
+        raise ValidationFailed(details={"fields": _fields(refusal)}) from None
+
+
+def _fields(refusal: ValidationError) -> list[dict[str, str]]:
+    """Return what is wrong with which field, without the input: it may be a password."""
+    errors = refusal.errors(include_input=False, include_url=False, include_context=False)
+    return [
+        {"field": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}
+        for error in errors[:20]
+    ]
+
+
+async def call(
+    services: Services, caller: Caller, operation: Operation, data: object, now: float
+) -> bytes | Followed:
+    """Run an operation and return its answer as JSON.
+
+    Raises:
+        ChatError: it was refused; whatever else went wrong has been logged and is an InternalError.
+    """
+    try:
+        command = _check(services, caller, operation, data, now)
+        assert operation.run is not None  # noqa: S101 - the registry's promise
+        return await operation.run(services, caller, command)
+    except Exception as trouble:  # noqa: BLE001 - translated and raised again
+        raise translate(trouble, caller, operation.name) from None
+
+
+def submit(
+    services: Services, caller: Caller, operation: Operation, data: object, now: float, reply: Reply
+) -> None:
+    """Start an operation that answers when it is committed; refusals go to `reply` too."""
+    try:
+        command = _check(services, caller, operation, data, now)
+        cast("Submit", operation.submit)(services, caller, command, reply)
+    except Exception as trouble:  # noqa: BLE001 - translated and answered
+        reply(translate(trouble, caller, operation.name))
+
+
+def translate(trouble: Exception, caller: Caller, where: str) -> ChatError:
+    """Return the refusal that a client is told; a bug is logged here, once, with its traceback."""
+    if isinstance(trouble, ChatError):
+        return trouble
+    if isinstance(trouble, StoreError) and not isinstance(trouble, StoreBug):
+        log.warning("store", operation=where, request=caller.request_id, error=str(trouble))
+        return Unavailable(retry_after=1)
+    log.error("bug", operation=where, request=caller.request_id, exc_info=trouble)
+    return InternalError()

@@ -1,0 +1,36 @@
+"""One function decides who may do what in a session, for REST, sockets and everything to come."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from chatd.rows import Role, SessionKind
+
+
+class Action(Enum):
+    """What can be done in a session."""
+
+    READ = "read"
+    SEND = "send"
+    RENAME = "rename"
+    ADD_SELF = "add self"
+    ADD_MEMBER = "add a member"
+    REMOVE_MEMBER = "remove a member"
+    LEAVE = "leave"
+
+
+_ALLOWED: dict[Role, frozenset[Action]] = {
+    "OWNER": frozenset(Action),
+    "ADMIN": frozenset(Action),
+    "MEMBER": frozenset(
+        {Action.READ, Action.SEND, Action.ADD_SELF, Action.ADD_MEMBER, Action.LEAVE}
+    ),
+    "READ_ONLY": frozenset({Action.READ, Action.ADD_SELF, Action.LEAVE}),
+}
+
+
+def may(role: Role | None, action: Action, kind: SessionKind) -> bool:
+    """Return whether somebody with this role (None: no member) may do this in such a session."""
+    if role is None:
+        return kind == "PUBLIC" and action is Action.ADD_SELF
+    return action in _ALLOWED[role] and not (kind == "DIRECT" and action is Action.RENAME)

@@ -1,0 +1,83 @@
+"""Presence and typing (protocol.md section 6)."""
+
+from __future__ import annotations
+
+from chatd.context import Caller, Services
+from chatd.errors import NotAMember, ValidationFailed
+from chatd.events import Nothing, SessionRef, StatusAnswer, StatusSet
+from chatd.handlers.operations import Operation, Route
+from chatd.limits import Rate
+from chatd.model import dumps
+
+
+async def set_status(services: Services, caller: Caller, command: StatusSet) -> bytes:
+    """Set the caller's status and return it as others see it."""
+    presence, user_id = services.presence, caller.user_id
+    if command.until is not None and command.until <= services.now():
+        msg = "until has passed"
+        raise ValidationFailed(msg)
+    if command.status == "AWAY":
+        if caller.socket is None:
+            msg = "AWAY is a device's status: set it on its socket"
+            raise ValidationFailed(msg)
+        return dumps({"presence": presence.set_device(user_id, caller.socket.id, is_away=True)})
+    manual = None if command.status == "ONLINE" else command.status
+    await services.store.set_status(
+        user_id, manual_status=manual, text=command.text, until=command.until
+    )
+    if caller.socket is not None:
+        presence.set_device(user_id, caller.socket.id, is_away=False)
+    return dumps({"presence": presence.set_manual(user_id, manual, command.text, command.until)})
+
+
+async def start_typing(services: Services, caller: Caller, command: SessionRef) -> bytes:
+    """Tell the others in a joined session that the caller types."""
+    _joined_here(caller, command)
+    services.typing.start(command.session_id, caller.user_id)
+    return b"{}"
+
+
+async def stop_typing(services: Services, caller: Caller, command: SessionRef) -> bytes:
+    """Tell the others in a joined session that the caller types no longer."""
+    _joined_here(caller, command)
+    services.typing.stop(command.session_id, caller.user_id)
+    return b"{}"
+
+
+def _joined_here(caller: Caller, command: SessionRef) -> None:
+    if caller.socket is None or command.session_id not in caller.socket.places:
+        raise NotAMember
+
+
+OPERATIONS = (
+    Operation(
+        "status-set",
+        StatusSet,
+        StatusAnswer,
+        "Set the caller's status",
+        run=set_status,
+        event="status:set",
+        route=Route("POST", "/users/me/status"),
+        rate=Rate(1, 10),
+    ),
+    Operation(
+        "typing-start",
+        SessionRef,
+        Nothing,
+        "The caller types",
+        run=start_typing,
+        event="typing:start",
+        needs_socket=True,
+        rate=Rate(1, 10),
+    ),
+    Operation(
+        "typing-stop",
+        SessionRef,
+        Nothing,
+        "The caller types no longer",
+        run=stop_typing,
+        event="typing:stop",
+        needs_socket=True,
+        rate=Rate(1, 10),
+    ),
+)

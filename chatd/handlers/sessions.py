@@ -1,0 +1,384 @@
+"""Sessions (chat rooms): open, list, join, leave, members (protocol.md section 3)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from chatd.context import Caller, Place, RoomEvent, Services, Socket
+from chatd.errors import (
+    Conflict,
+    Forbidden,
+    NotAMember,
+    NotFound,
+    Overloaded,
+    ValidationFailed,
+)
+from chatd.events import (
+    Joined,
+    LeftAnswer,
+    MemberAnswer,
+    MemberList,
+    MemberPage,
+    MemberRef,
+    Nothing,
+    SessionAnswer,
+    SessionCreate,
+    SessionJoin,
+    SessionList,
+    SessionPage,
+    SessionRef,
+    SessionRename,
+)
+from chatd.handlers.operations import Followed, Operation, Route
+from chatd.handlers.permissions import Action, may
+from chatd.ids import uuid7
+from chatd.limits import Rate
+from chatd.model import (
+    dumps,
+    member_dict,
+    member_event,
+    message_dict,
+    session_dict,
+    summary_dict,
+)
+from chatd.rows import JoinPage, MemberChange, Role, SessionListRow, SessionRow
+
+_MICROSECOND = timedelta(microseconds=1)
+JOIN_READS = 5  # times that a page is read again because the room was faster than the store
+
+
+async def create(services: Services, caller: Caller, command: SessionCreate) -> bytes:
+    """Open a session; asking again for a DIRECT one returns the one there is."""
+    others = [user_id for user_id in dict.fromkeys(command.member_ids) if user_id != caller.user_id]
+    if command.kind == "DIRECT" and not others:
+        msg = "a DIRECT session is with somebody else"
+        raise ValidationFailed(msg)
+    try:
+        session, is_new = await services.store.create_session(
+            session_id=uuid7(),
+            kind=command.kind,
+            name=command.name,
+            creator_id=caller.user_id,
+            member_ids=others,
+            at=services.now(),
+        )
+    except KeyError as missing:
+        msg = f"no such user: {missing.args[0]}"
+        raise NotFound(msg) from None
+    if is_new:
+        services.presence.session_opened(session.id, [caller.user_id, *others])
+        event = dumps(
+            {"sessionId": session.id, "seq": session.seq, "session": session_dict(session)}
+        )
+        for user_id in (caller.user_id, *others):
+            for socket in services.sockets.of_user(user_id):
+                socket.push("session:updated", event)
+    return dumps({"session": session_dict(session)})
+
+
+async def list_all(services: Services, caller: Caller, command: SessionList) -> bytes:
+    """Return a page of the caller's sessions, latest activity first."""
+    before = None if command.cursor is None else _read_cursor(command.cursor)
+    rows = await services.store.list_sessions(
+        caller.user_id, before=before, limit=command.limit + 1
+    )
+    page = rows[: command.limit]
+    cursor = _cursor_of(page[-1]) if len(rows) > command.limit else None
+    return dumps({"sessions": [summary_dict(row) for row in page], "nextCursor": cursor})
+
+
+def _cursor_of(row: SessionListRow) -> str:
+    at = row.last_message.created_at if row.last_message else row.session.created_at
+    micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
+    return base64.urlsafe_b64encode(f"{micros}:{row.session.id}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        micros, _, session_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
+        return datetime(1970, 1, 1, tzinfo=UTC) + int(micros) * _MICROSECOND, UUID(session_id)
+    except (ValueError, OverflowError, binascii.Error):
+        msg = "cursor is not one of ours"
+        raise ValidationFailed(msg) from None
+
+
+async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
+    """Return one session."""
+    session, _ = await _visible(services, caller, command.session_id)
+    return dumps({"session": session_dict(session)})
+
+
+async def _visible(
+    services: Services, caller: Caller, session_id: UUID
+) -> tuple[SessionRow, Role | None]:
+    found = await services.store.session_for(session_id, caller.user_id)
+    if found is None:
+        raise NotAMember
+    return found
+
+
+async def _allowed(
+    services: Services, caller: Caller, session_id: UUID, action: Action
+) -> tuple[SessionRow, Role | None]:
+    session, role = await _visible(services, caller, session_id)
+    if not may(role, action, session.kind):
+        raise NotAMember if role is None else Forbidden
+    return session, role
+
+
+async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
+    """Rename a session."""
+    await _allowed(services, caller, command.session_id, Action.RENAME)
+
+    async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
+        row = await services.store.update_session(command.session_id, name=command.name)
+        if row is None:
+            return None, ()
+        payload = {"sessionId": row.id, "seq": row.seq, "session": session_dict(row)}
+        return row, [RoomEvent(row.id, row.seq, "session:updated", dumps(payload))]
+
+    session = await services.journal.change(work)
+    if session is None:
+        raise NotAMember
+    return dumps({"session": session_dict(session)})
+
+
+async def members(services: Services, caller: Caller, command: MemberList) -> bytes:
+    """Return a page of a session's members."""
+    await _allowed(services, caller, command.session_id, Action.READ)
+    rows = await services.store.members(
+        command.session_id, after=command.after, limit=command.limit + 1
+    )
+    page = rows[: command.limit]
+    after = page[-1].user_id if len(rows) > command.limit else None
+    return dumps({"members": [member_dict(row) for row in page], "nextAfter": after})
+
+
+async def add_member(services: Services, caller: Caller, command: MemberRef) -> bytes:
+    """Make a user a member; without `userId` the caller joins a PUBLIC session."""
+    user_id = command.user_id or caller.user_id
+    action = Action.ADD_SELF if user_id == caller.user_id else Action.ADD_MEMBER
+    session, _ = await _allowed(services, caller, command.session_id, action)
+    if session.kind == "DIRECT":
+        msg = "a DIRECT session has two members"
+        raise Conflict(msg)
+
+    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
+        change = await services.store.add_member(
+            command.session_id, user_id, role="MEMBER", at=services.now()
+        )
+        return change, _events_of(change)
+
+    change = await services.journal.change(work)
+    if change is None:
+        msg = f"no such user: {user_id}"
+        raise NotFound(msg)
+    if change.is_changed:
+        services.presence.session_opened(command.session_id, [user_id])
+        session_event = dumps(
+            {"sessionId": session.id, "seq": change.seq, "session": session_dict(session)}
+        )
+        for socket in services.sockets.of_user(user_id):
+            socket.push("session:updated", session_event)
+    return dumps({"member": member_dict(change.member), "seq": change.seq})
+
+
+async def remove_member(services: Services, caller: Caller, command: MemberRef) -> bytes:
+    """End the caller's membership, or another's where the caller's role allows it."""
+    user_id = command.user_id or caller.user_id
+    action = Action.LEAVE if user_id == caller.user_id else Action.REMOVE_MEMBER
+    await _allowed(services, caller, command.session_id, action)
+
+    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
+        change = await services.store.remove_member(command.session_id, user_id, at=services.now())
+        return change, _events_of(change)
+
+    change = await services.journal.change(work)
+    if change is None:
+        msg = "no such member"
+        raise NotFound(msg)
+    services.typing.stop(command.session_id, user_id)
+    services.presence.member_left(command.session_id, user_id)
+    return dumps({"seq": change.seq})
+
+
+def _events_of(change: MemberChange | None) -> list[RoomEvent]:
+    if change is None or not change.is_changed:
+        return []
+    name, payload = member_event(change.member)
+    removed = change.member.user_id if change.member.left_at is not None else None
+    return [RoomEvent(change.member.session_id, change.seq, name, dumps(payload), removed)]
+
+
+async def join(services: Services, caller: Caller, command: SessionJoin) -> Followed:
+    """Receive a session's events on this socket: no gap, no duplicate (protocol.md section 3).
+
+    Subscribes, reads the page in one snapshot, answers, and only then lets through what
+    happened above it.
+    """
+    socket = caller.socket
+    assert socket is not None  # noqa: S101 - needs_socket
+    session_id = command.session_id
+    is_full = len(socket.places) >= services.settings.max_joined_sessions
+    if is_full and session_id not in socket.places:
+        msg = "too many sessions joined on this socket"
+        raise Conflict(msg)
+    place = services.rooms.enter(session_id, socket)
+    socket.places[session_id] = place
+    try:
+        page = await _covered_page(services, caller, command, place)
+    except BaseException:
+        _give_back(socket, session_id, place)
+        raise
+    if command.since is not None:
+        services.metrics.recoveries.labels(str(page.recovered).lower()).inc()
+    return Followed(_joined(services, page), lambda: place.settle(page.session.seq))
+
+
+async def _covered_page(
+    services: Services, caller: Caller, command: SessionJoin, place: Place
+) -> JoinPage:
+    since = command.since
+    for _ in range(JOIN_READS):
+        page = await services.store.join_page(
+            command.session_id,
+            caller.user_id,
+            since=since.seq if since is not None and since.epoch == services.epoch else None,
+            replay=services.settings.replay_events,
+            limit=command.limit,
+        )
+        if page is None:
+            raise NotAMember
+        if place.covers(page.session.seq):
+            return page
+    raise Overloaded(retry_after=1)
+
+
+def _give_back(socket: Socket, session_id: UUID, place: Place) -> None:
+    place.leave()
+    if socket.places.get(session_id) is place:
+        del socket.places[session_id]
+
+
+def _joined(services: Services, page: JoinPage) -> bytes:
+    session_id = page.session.id
+    return dumps(
+        {
+            "sessionId": session_id,
+            "epoch": services.epoch,
+            "seq": page.session.seq,
+            "recovered": page.recovered,
+            "messages": [message_dict(row) for row in page.messages],
+            "hasMore": page.has_more,
+            "members": [member_dict(row) for row in page.members],
+            "presence": services.presence.views(page.members),
+            "typing": services.typing.typers(session_id),
+            "unreadCount": page.unread_count,
+            "mentionCount": page.mention_count,
+            "lastReadSeq": page.last_read_seq,
+        }
+    )
+
+
+async def leave(services: Services, caller: Caller, command: SessionRef) -> bytes:
+    """Stop a session's stream on this socket; the membership stays."""
+    socket = caller.socket
+    assert socket is not None  # noqa: S101 - needs_socket
+    place = socket.places.pop(command.session_id, None)
+    if place is not None:
+        place.leave()
+        services.typing.stop(command.session_id, caller.user_id)
+    return b"{}"
+
+
+_PATH = "/chat/sessions/<uuid:session_id>"
+
+OPERATIONS = (
+    Operation(
+        "session-create",
+        SessionCreate,
+        SessionAnswer,
+        "Open a session",
+        run=create,
+        event="session:create",
+        route=Route("POST", "/chat/sessions", 201),
+        rate=Rate(2, 20),
+    ),
+    Operation(
+        "session-list",
+        SessionList,
+        SessionPage,
+        "The caller's sessions, latest activity first",
+        run=list_all,
+        event="session:list",
+        route=Route("GET", "/chat/sessions"),
+    ),
+    Operation(
+        "session-get",
+        SessionRef,
+        SessionAnswer,
+        "One session",
+        run=get,
+        event="session:get",
+        route=Route("GET", _PATH),
+    ),
+    Operation(
+        "session-rename",
+        SessionRename,
+        SessionAnswer,
+        "Rename a session",
+        run=rename,
+        event="session:update",
+        route=Route("PATCH", _PATH),
+    ),
+    Operation(
+        "member-list",
+        MemberList,
+        MemberPage,
+        "Members of a session",
+        run=members,
+        event="member:list",
+        route=Route("GET", _PATH + "/members"),
+    ),
+    Operation(
+        "member-add",
+        MemberRef,
+        MemberAnswer,
+        "Add a member; the caller to a PUBLIC session without userId",
+        run=add_member,
+        event="member:add",
+        route=Route("POST", _PATH + "/members", 201),
+    ),
+    Operation(
+        "member-remove",
+        MemberRef,
+        LeftAnswer,
+        "Leave a session, or remove a member",
+        run=remove_member,
+        event="member:remove",
+        route=Route("DELETE", _PATH + "/members"),
+    ),
+    Operation(
+        "session-join",
+        SessionJoin,
+        Joined,
+        "Receive a session's events on this socket",
+        run=join,
+        event="session:join",
+        needs_socket=True,
+        rate=Rate(10, 500),  # a client that comes back joins all its sessions at once
+    ),
+    Operation(
+        "session-leave",
+        SessionRef,
+        Nothing,
+        "Stop a session's events on this socket",
+        run=leave,
+        event="session:leave",
+        needs_socket=True,
+    ),
+)

@@ -1,0 +1,19 @@
+"""Ids: UUIDv7 (RFC 9562 5.7), made by the daemon: a message has its id before it is stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from uuid import UUID
+
+_VERSION = 0x7 << 76
+_VARIANT = 0x2 << 62
+_RAND_A = 0xFFF << 64
+_RAND_B = (1 << 62) - 1
+
+
+def uuid7() -> UUID:
+    """Return a new id: 48 bits of milliseconds, then 74 random bits."""
+    random = int.from_bytes(os.urandom(10), "big")
+    millis = time.time_ns() // 1_000_000
+    return UUID(int=(millis << 80) | _VERSION | (random & _RAND_A) | _VARIANT | (random & _RAND_B))

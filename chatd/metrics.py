@@ -1,0 +1,60 @@
+"""Counters and gauges for `/metrics`, in Prometheus' text form.
+
+Counted a batch at a time: an increment costs a microsecond, as much as a queued delivery.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one daemon; each daemon has a registry of its own, also in tests."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.connections = Gauge(
+            "chatd_connections", "Live sockets", ["transport"], registry=self.registry
+        )
+        self.joins = Gauge("chatd_joins", "Joined (socket, session) pairs", registry=self.registry)
+        self.rooms = Gauge("chatd_rooms", "Sessions with a joined socket", registry=self.registry)
+        self.messages = Counter("chatd_messages", "Messages stored", registry=self.registry)
+        self.deliveries = Counter(
+            "chatd_deliveries", "Durable events handed to an outbox", registry=self.registry
+        )
+        self.ack_errors = Counter(
+            "chatd_ack_errors",
+            "Refusals by event and code",
+            ["event", "code"],
+            registry=self.registry,
+        )
+        self.closes = Counter(
+            "chatd_closes", "Ended sockets by close code", ["code"], registry=self.registry
+        )
+        self.dropped = Counter(
+            "chatd_dropped", "Ephemeral events not sent to slow sockets", registry=self.registry
+        )
+        self.recoveries = Counter(
+            "chatd_recoveries", "Joins with a position", ["recovered"], registry=self.registry
+        )
+        self.catchups = Counter(
+            "chatd_catchups", "Rooms that read a hole from the store", registry=self.registry
+        )
+        self.batch = Histogram(
+            "chatd_journal_batch",
+            "Messages in a transaction",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "chatd_commit_seconds", "Time of a journal transaction", registry=self.registry
+        )
+        self.failures = Counter(
+            "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        """Return the whole page."""
+        return generate_latest(self.registry)

@@ -1,0 +1,222 @@
+"""Public shapes: what clients see of users, sessions, members and messages.
+
+The pydantic models are the contract (they become OpenAPI and AsyncAPI). The `*_json` functions
+write the same shapes straight from rows with orjson, because a message is encoded once for its
+ack, for every member and for history; `tests/test_model.py` holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+from chatd.rows import (
+    MemberRow,
+    MessageRow,
+    PositionRow,
+    Role,
+    SessionKind,
+    SessionListRow,
+    SessionRow,
+    UserRow,
+)
+
+
+def iso(at: datetime) -> str:
+    """Return a time as the wire writes it: ISO 8601, UTC, milliseconds, `Z`."""
+    text = at.isoformat(timespec="milliseconds")
+    if not text.endswith("+00:00"):  # what the store gives is UTC: 2 µs less for each message
+        text = at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text[:-6] + "Z"
+
+
+Time = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
+
+
+class Shape(BaseModel):
+    """Base of all public shapes: camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+
+class User(Shape):
+    """A user as others see them."""
+
+    id: UUID
+    name: str
+    avatar_url: str | None
+
+
+class Account(User):
+    """A user as they see themselves."""
+
+    email: str
+    created_at: Time
+
+
+class Message(Shape):
+    """A message; `seq` orders it within its session, `createdAt` never does."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    sender: User
+    content: str
+    created_at: Time
+    client_msg_id: str | None
+    reply_to: None
+    mentions: list[UUID]
+    attachments: list[UUID]
+
+
+class Session(Shape):
+    """A chat room as stored."""
+
+    id: UUID
+    kind: SessionKind
+    name: str | None
+    seq: int
+    member_count: int
+    created_at: Time
+
+
+class SessionSummary(Session):
+    """A line of the caller's session list."""
+
+    role: Role
+    last_message: Message | None
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+    muted: bool
+
+
+class Position(Shape):
+    """Where the caller stands in one session."""
+
+    session_id: UUID
+    epoch: UUID
+    seq: int
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+
+
+class Member(Shape):
+    """A user in a session."""
+
+    user: User
+    role: Role
+    joined_at: Time
+
+
+class Presence(Shape):
+    """Whether a user is there; `lastSeen` is null for somebody never seen."""
+
+    user_id: UUID
+    status: str
+    last_seen: Time | None
+    text: str | None
+
+
+def dumps(value: Any) -> bytes:
+    """Return a JSON-ready value as bytes; UUIDs are written as strings, fragments as they are."""
+    return orjson.dumps(value)
+
+
+def user_dict(user: UserRow) -> dict[str, Any]:
+    """Return a `User`."""
+    return {"id": user.id, "name": user.name, "avatarUrl": user.avatar_url}
+
+
+def account_dict(user: UserRow) -> dict[str, Any]:
+    """Return an `Account`."""
+    return user_dict(user) | {"email": user.email, "createdAt": iso(user.created_at)}
+
+
+def message_dict(row: MessageRow) -> dict[str, Any]:
+    """Return a `Message`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.seq,
+        "sender": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "content": row.content,
+        "createdAt": iso(row.created_at),
+        "clientMsgId": row.client_msg_id,
+        "replyTo": None,
+        "mentions": (),
+        "attachments": (),
+    }
+
+
+def session_dict(row: SessionRow) -> dict[str, Any]:
+    """Return a `Session`."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "name": row.name,
+        "seq": row.seq,
+        "memberCount": row.member_count,
+        "createdAt": iso(row.created_at),
+    }
+
+
+def summary_dict(row: SessionListRow) -> dict[str, Any]:
+    """Return a `SessionSummary`."""
+    return session_dict(row.session) | {
+        "role": row.role,
+        "lastMessage": None if row.last_message is None else message_dict(row.last_message),
+        "unreadCount": row.unread_count,
+        "mentionCount": row.mention_count,
+        "lastReadSeq": row.last_read_seq,
+        "muted": row.muted,
+    }
+
+
+def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
+    """Return a `Position`."""
+    return {
+        "sessionId": row.session_id,
+        "epoch": epoch,
+        "seq": row.seq,
+        "unreadCount": row.unread_count,
+        "mentionCount": row.mention_count,
+        "lastReadSeq": row.last_read_seq,
+    }
+
+
+def member_dict(row: MemberRow) -> dict[str, Any]:
+    """Return a `Member`."""
+    return {
+        "user": {"id": row.user_id, "name": row.name, "avatarUrl": row.avatar_url},
+        "role": row.role,
+        "joinedAt": iso(row.joined_at),
+    }
+
+
+def member_event(row: MemberRow) -> tuple[str, dict[str, Any]]:
+    """Return the event, name and payload, that tells a session of a member's current state."""
+    if row.left_at is not None:
+        return "member:left", {
+            "sessionId": row.session_id,
+            "seq": row.changed_seq,
+            "userId": row.user_id,
+        }
+    payload = {"sessionId": row.session_id, "seq": row.changed_seq, "member": member_dict(row)}
+    return "member:joined", payload

@@ -1,0 +1,1 @@
+"""Everything that owns a nursery or lives in one."""

@@ -1,0 +1,293 @@
+"""The root: opens everything in order of dependence, serves, and stops from the inside out.
+
+See design.md section 3 for the tree and the order of the stop.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.app import create_app, is_origin_allowed
+from chatd.config import Settings, load_signing_keys
+from chatd.context import Services
+from chatd.contract import Store
+from chatd.errors import CloseCode, StoreError
+from chatd.limits import Limiter
+from chatd.metrics import CONTENT_TYPE, Metrics
+from chatd.model import dumps, iso
+from chatd.nurseries.asgi import run_lifespan
+from chatd.nurseries.connection import Live
+from chatd.nurseries.exchange import Exchange
+from chatd.nurseries.http import HttpServer, Routes, Upgrade
+from chatd.nurseries.journal import open_journal
+from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.plain import serve_plain
+from chatd.nurseries.postgres import lock_data_folder, open_postgres
+from chatd.nurseries.presence import open_presence
+from chatd.nurseries.rooms import open_rooms
+from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.typing import open_typing
+from chatd.passwords import Passwords
+from chatd.store.migrate import migrate
+from chatd.store.pool import open_pool
+from chatd.store.postgres import PostgresStore
+from chatd.tokens import AccessTokens
+from chatd.wire.http import RequestHead
+
+DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
+READY_TIMEOUT = 2.0  # seconds for the store to answer a readiness probe
+_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+log = structlog.get_logger("chatd.daemon")
+
+
+def wall_clock() -> datetime:
+    """Return the time of day, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class DrainState:
+    """Whether the daemon is going down."""
+
+    is_draining: bool = False
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A daemon with everything open but its listeners; made by `open_daemon`."""
+
+    settings: Settings
+    services: Services
+    live: Live
+    http: HttpServer
+    drain_state: DrainState
+
+    def begin_drain(self) -> None:
+        """Refuse new work from now on; `/readyz` says so to the load balancer."""
+        self.drain_state.is_draining = True
+        self.http.drain()
+
+    async def drain(self) -> None:
+        """Tell every socket, and end them in random order evenly over `drain_seconds`.
+
+        The last ones keep the time for their goodbye, so that the stop stays inside the drain.
+        """
+        seconds = self.settings.drain_seconds
+        deadline = self.services.now() + timedelta(seconds=seconds)
+        notice = dumps({"deadline": iso(deadline)})
+        sockets = self.live.sockets.all()
+        log.info("draining", sockets=len(sockets), seconds=seconds)
+        for socket in sockets:
+            socket.push_ephemeral("server:draining", notice)
+        spread = max(0.0, seconds - self.settings.goodbye_timeout)
+        await self.live.sockets.drain(spread, random.SystemRandom())
+
+    def cut_all(self) -> None:
+        """End every connection now."""
+        for socket in self.live.sockets.all():
+            socket.cut(CloseCode.SHUTDOWN)
+
+
+@asynccontextmanager
+async def open_daemon(
+    settings: Settings,
+    store: Store,
+    *,
+    now: Callable[[], datetime] = wall_clock,
+    is_writable: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Daemon]:
+    """Open everything above the store and below the listeners, for the length of the block.
+
+    Raises:
+        SettingsError: a signing key is missing or weak.
+    """
+    keys = load_signing_keys(settings)
+    metrics, state = Metrics(), DrainState()
+    epoch = await store.epoch()
+    sockets = Sockets(per_user=settings.max_sockets_per_user, token_ttl=settings.access_token_ttl)
+    revoked = await store.revoked_since(now() - timedelta(seconds=settings.access_token_ttl))
+    sockets.cut_families(revoked, CloseCode.REVOKED)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        rooms = await enter(open_rooms(store, settings, metrics))
+
+        def broadcast(session_id: UUID, name: str, data: bytes, but: UUID) -> None:
+            rooms.broadcast(session_id, name, data, but=but)
+
+        typing = await enter(open_typing(settings.typing_expiry, broadcast))
+        presence = await enter(open_presence(store, settings.presence_grace, now))
+        journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
+        services = Services(
+            settings=settings,
+            store=store,
+            epoch=epoch,
+            now=now,
+            tokens=AccessTokens(keys, settings.access_token_ttl),
+            successor_key=keys[0],
+            passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
+            limiter=Limiter(is_on=settings.rate_limits == "on"),
+            metrics=metrics,
+            journal=journal,
+            rooms=rooms,
+            presence=presence,
+            typing=typing,
+            sockets=sockets,
+            is_draining=lambda: state.is_draining,
+        )
+        live = Live(services, sockets, presence, typing)
+        app = create_app(services)
+        await enter(run_lifespan(app))
+        routes = Routes(
+            app=app,
+            direct={
+                "/healthz": _healthz,
+                "/readyz": partial(_readyz, services),
+                "/metrics": partial(_metrics, metrics),
+            },
+            upgrades={"/ws": partial(_serve_plain, live)},
+        )
+        http = HttpServer(routes, settings, origin_allowed=partial(_is_own_page, settings))
+        yield Daemon(settings, services, live, http, state)
+
+
+async def _serve_plain(live: Live, upgrade: Upgrade) -> None:
+    await serve_plain(upgrade, live)
+
+
+async def _healthz(exchange: Exchange) -> None:
+    """Answer that the process serves."""
+    await exchange.respond(200, _JSON, b'{"status":"ok"}')
+
+
+async def _readyz(services: Services, exchange: Exchange) -> None:
+    """Answer whether traffic should come here: not while going down or without a store."""
+    trouble = "draining" if services.is_draining() else None
+    if trouble is None:
+        try:
+            with trio.fail_after(READY_TIMEOUT):
+                await services.store.ping()
+        except (StoreError, trio.TooSlowError):
+            trouble = "the store is away"
+    body = {"status": "ok"} if trouble is None else {"status": "unavailable", "reason": trouble}
+    await exchange.respond(200 if trouble is None else 503, _JSON, dumps(body))
+
+
+async def _metrics(metrics: Metrics, exchange: Exchange) -> None:
+    """Answer in Prometheus' text form."""
+    await exchange.respond(200, [(b"content-type", CONTENT_TYPE)], metrics.render())
+
+
+def _is_own_page(settings: Settings, head: RequestHead) -> bool:
+    """Return whether a page may open a WebSocket here; programs send no Origin."""
+    origin = head.header(b"origin")
+    host = (head.header(b"host") or b"").decode("ascii")
+    return origin is None or is_origin_allowed(origin.decode("ascii"), host, settings.cors_origins)
+
+
+# The whole process
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[[], bool]]]:
+    """Open the database of the settings, migrated; yields the store and whether it may be written.
+
+    Without `database_url` that is the embedded PostgreSQL in the data folder, which this takes
+    for itself.
+
+    Raises:
+        DataFolderInUse: another chatd has the data folder.
+        StoreError: the database cannot be reached or is newer than this chatd.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_data_folder(settings.data_dir))
+        is_writable: Callable[[], bool] = _always
+        if settings.database_url is None:
+            postgres = await stack.enter_async_context(open_postgres(settings.data_dir))
+            conninfo = postgres.conninfo
+
+            def has_space() -> bool:
+                return not postgres.is_read_only
+
+            is_writable = has_space
+        else:
+            conninfo = settings.database_url.get_secret_value()
+        await migrate(conninfo)
+        pool = await stack.enter_async_context(
+            open_pool(
+                conninfo, size=settings.database_pool_size, query_timeout=settings.query_timeout
+            )
+        )
+        yield PostgresStore(pool), is_writable
+
+
+def _always() -> bool:
+    return True
+
+
+async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> None:
+    """Serve until a signal; SIGTERM or SIGINT drains, a second one ends at once.
+
+    Args:
+        announce: called with the port once connections are accepted.
+
+    Raises:
+        SettingsError, DataFolderInUse, StoreError, OSError: it cannot start; the text says why.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                _end_at_second_signal, signals, nursery.cancel_scope, stop := trio.Event()
+            )
+            async with (
+                open_store(settings) as (store, is_writable),
+                open_daemon(settings, store, is_writable=is_writable) as daemon,
+            ):
+                await _serve(daemon, announce, stop)
+            nursery.cancel_scope.cancel(reason="stopped")
+
+
+async def _end_at_second_signal(
+    signals: AsyncIterator[int], everything: trio.CancelScope, stop: trio.Event
+) -> None:
+    async for number in signals:
+        log.info("signal", signal=signal.Signals(number).name)
+        if stop.is_set():
+            everything.cancel(reason="second signal")
+        stop.set()
+
+
+async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Event) -> None:
+    """Accept until told to stop; then stop accepting, drain, and cut what is left."""
+    settings = daemon.settings
+    listeners = await open_listeners(settings)
+    async with trio.open_nursery() as connections:
+        guard = Guard(
+            daemon.http.serve_connection,
+            connections,
+            max_connections=settings.max_connections,
+            metrics=daemon.services.metrics,
+        )
+        accepting = await connections.start(serve_listeners, listeners, guard)
+        announce(bound_port(listeners[0]))
+        await stop.wait()
+        with trio.move_on_after(settings.drain_seconds):
+            daemon.begin_drain()
+            accepting.cancel(reason="draining")
+            await daemon.drain()
+            while guard.open:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this
+                await trio.sleep(DRAIN_POLL)
+        daemon.cut_all()
+        connections.cancel_scope.cancel(reason="the drain is over")
+    log.info("stopped")

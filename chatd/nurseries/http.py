@@ -1,0 +1,241 @@
+"""The HTTP loop: requests of a connection in, each to its route; a WebSocket takes over.
+
+Every request of a keep-alive connection passes the same screen (`chatd.wire.http`), and an upgrade
+may come as any of them: proxies reuse idle connections for it. There is no task per connection
+beside the one that serves it; what waits for a client's end waits in the route's own task.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from chatd.config import Settings
+from chatd.errors import ChatError, Draining, Forbidden, InternalError, NotFound
+from chatd.nurseries.asgi import ASGIApp, AsgiCycle
+from chatd.nurseries.exchange import Exchange
+from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.wire.http import RequestHead, handshake_answer
+from chatd.wire.http_refusals import UpgradeRequired
+from chatd.wire.http_response import Response, error_answer
+
+__all__ = [
+    "DirectHandler",
+    "Exchange",
+    "HttpServer",
+    "PeerGone",
+    "Routes",
+    "Upgrade",
+    "UpgradeHandler",
+]
+
+RETRY_AFTER = 1.0  # seconds; a draining server is replaced in a moment
+_log = structlog.get_logger("chatd.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A connection that speaks WebSocket from here on: the 101 has been sent.
+
+    `leftover` came behind the head and belongs to the first frame.
+    """
+
+    stream: trio.abc.Stream
+    leftover: bytes
+    head: RequestHead
+    connection_id: str
+    peer: str
+
+
+DirectHandler = Callable[[Exchange], Awaitable[None]]
+UpgradeHandler = Callable[[Upgrade], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Who answers what, by exact path: first `upgrades`, then `direct`, the rest is the app's."""
+
+    app: ASGIApp
+    direct: Mapping[str, DirectHandler]
+    upgrades: Mapping[str, UpgradeHandler]
+
+
+def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, ChatError) else InternalError()
+
+
+def _any_origin(_head: RequestHead) -> bool:
+    return True
+
+
+class HttpServer:
+    """Serves HTTP on streams that somebody else accepted.
+
+    Args:
+        origin_allowed: may a handshake with this head become a WebSocket? Browsers send Origin
+            and ask nobody, so that this is the only guard against foreign pages.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        settings: Settings,
+        *,
+        origin_allowed: Callable[[RequestHead], bool] = _any_origin,
+    ) -> None:
+        self._routes = routes
+        self._settings = settings
+        self._origin_allowed = origin_allowed
+        self._live: set[HttpStream] = set()
+        self.is_draining = False
+
+    @property
+    def live(self) -> int:
+        """How many connections speak HTTP now; those that became WebSockets are not counted."""
+        return len(self._live)
+
+    def drain(self) -> None:
+        """Close idle connections now; those under way answer with Connection: close."""
+        self.is_draining = True
+        for stream in self._live:
+            stream.drain()
+
+    async def serve_connection(
+        self, stream: trio.abc.Stream, peer: str, connection_id: str
+    ) -> None:
+        """Serve a connection to its end; the caller closes the stream.
+
+        An upgrade's handler is awaited here when everything of HTTP has been freed.
+        """
+        upgrade = await self._serve_http(stream, peer, connection_id)
+        if upgrade is not None:
+            handled = self._routes.upgrades[upgrade.head.path](upgrade)
+            del upgrade  # an idle WebSocket does not keep its head: 2 KiB each
+            await handled
+
+    async def _serve_http(
+        self, stream: trio.abc.Stream, peer: str, connection_id: str
+    ) -> Upgrade | None:
+        connection = HttpStream(stream, peer, connection_id, self._settings)
+        connection.is_draining = self.is_draining
+        self._live.add(connection)
+        try:
+            with connection.scope:
+                return await self._requests(connection)
+        except PeerGone as left:
+            _log.debug("client_gone", connection=connection_id, reason=str(left))
+            return None
+        finally:
+            self._live.discard(connection)
+        return None  # silent for too long, or drained
+
+    async def _requests(self, connection: HttpStream) -> Upgrade | None:
+        while True:
+            request_id = secrets.token_hex(8)
+            try:
+                head = await connection.read_head()
+            except ChatError as refusal:
+                await self._refuse_head(connection, request_id, refusal)
+                return None
+            if head is None:
+                return None
+            exchange = Exchange(connection, head, request_id)
+            if head.wants_websocket:
+                return await self._upgrade(connection, exchange)
+            if not await self._answer(exchange):
+                return None
+
+    async def _answer(self, exchange: Exchange) -> bool:
+        """Answer one request; return whether the connection goes on."""
+        refusal: ChatError | None = None
+        try:
+            await self._route(exchange)
+        except* PeerGone as left:
+            raise PeerGone from left
+        except* ChatError as refusals:
+            refusal = _first(refusals)
+        except* Exception as failure:  # noqa: BLE001 - a bug ends its request, logged
+            refusal = InternalError()
+            _log.error(
+                "request_failed",
+                connection=exchange.connection_id,
+                request=exchange.request_id,
+                exc_info=failure,
+            )
+        if refusal is None and not exchange.is_started:
+            _log.error("request_unanswered", request=exchange.request_id)
+            refusal = InternalError()
+        if refusal is not None:
+            await self._refuse(exchange, refusal)
+        return await exchange.finish()
+
+    async def _route(self, exchange: Exchange) -> None:
+        path = exchange.head.path
+        direct = self._routes.direct.get(path)
+        if direct is not None:
+            await direct(exchange)
+        elif path in self._routes.upgrades:
+            raise UpgradeRequired
+        else:
+            await AsgiCycle(exchange, self._settings.body_bytes).run(self._routes.app)
+
+    async def _upgrade(self, connection: HttpStream, exchange: Exchange) -> Upgrade | None:
+        head = exchange.head
+        try:
+            if head.path not in self._routes.upgrades:
+                raise NotFound
+            answer = handshake_answer(head, exchange.request_id)
+            if not self._origin_allowed(head):
+                raise Forbidden
+            if self.is_draining:
+                raise Draining(retry_after=RETRY_AFTER)
+        except ChatError as refusal:
+            exchange.close_behind()  # what follows may be frames: it is not read as requests
+            await self._refuse(exchange, refusal)
+            await exchange.finish()
+            return None
+        await connection.write(answer)
+        leftover = bytes(connection.buffer)
+        return Upgrade(connection.stream, leftover, head, connection.connection_id, connection.peer)
+
+    async def _refuse(self, exchange: Exchange, refusal: ChatError) -> None:
+        if exchange.is_started:
+            raise PeerGone from refusal  # half an answer is out: cut, so that it is seen as half
+        _log.info(
+            "request_refused",
+            connection=exchange.connection_id,
+            request=exchange.request_id,
+            status=refusal.status,
+            reason=refusal.message,
+        )
+        await exchange.refuse(refusal)
+
+    async def _refuse_head(
+        self, connection: HttpStream, request_id: str, refusal: ChatError
+    ) -> None:
+        _log.info(
+            "request_refused",
+            connection=connection.connection_id,
+            request=request_id,
+            status=refusal.status,
+            reason=refusal.message,
+        )
+        headers, body = error_answer(refusal, request_id)
+        response = Response(
+            None,
+            refusal.status,
+            headers,
+            request_id=request_id,
+            now=time.time(),
+            closes=True,
+        )
+        await connection.write(response.head + response.encode(body, more=False))
+        await connection.linger()

@@ -1,0 +1,198 @@
+"""The front door: accept, a guard around each connection, a cap on their number.
+
+Whatever a connection's task raises ends that connection and nothing else: one unauthenticated
+request ended a whole hypercorn (reliability.md F1). The accept loop runs in a scope of its own, so
+that the stop can end it first while connections go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import structlog
+import trio
+
+from chatd.config import Settings
+from chatd.errors import Overloaded
+from chatd.metrics import Metrics
+from chatd.wire.http_response import Response, error_answer
+
+ACCEPT_PAUSE = 0.1  # seconds; without descriptors only an ending connection helps
+USER_TIMEOUT_MS = 20_000  # a cut link was unnoticed after 45 s without it (reliability.md F15)
+RETRY_AFTER = 5.0  # seconds, for clients above max_connections
+_CAPACITY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_PASSING = frozenset((errno.ECONNABORTED,))
+
+ServeConnection = Callable[[trio.abc.Stream, str, str], Awaitable[None]]
+Listener = trio.abc.Listener[trio.abc.Stream]
+_log = structlog.get_logger("chatd.listener")
+
+
+async def open_listeners(settings: Settings) -> list[Listener]:
+    """Listen on the host and port of the settings, with TLS when a certificate is set.
+
+    Raises:
+        OSError: the address cannot be had, or the certificate cannot be read.
+    """
+    tls = _tls_context(settings)
+    listeners = await trio.open_tcp_listeners(
+        settings.port, host=settings.host, backlog=settings.backlog
+    )
+    if tls is None:
+        return list(listeners)
+    return [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
+
+
+def bound_port(listener: Listener) -> int:
+    """Return the port that a listener got, for settings that leave the choice to the kernel."""
+    if isinstance(listener, trio.SSLListener):
+        listener = listener.transport_listener
+    if not isinstance(listener, trio.SocketListener):
+        msg = "a listener without a port"
+        raise TypeError(msg)
+    port: int = listener.socket.getsockname()[1]
+    return port
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certfile is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could make us do it for ever
+    context.set_alpn_protocols(["http/1.1"])  # HTTP/2 is the proxy's
+    context.load_cert_chain(settings.tls_certfile, settings.tls_keyfile)
+    return context
+
+
+class Guard:
+    """Runs each connection in a task of `connections`, and keeps its failure to itself.
+
+    Args:
+        serve: speaks with one client: stream, address, connection id; the guard closes the stream.
+        connections: outlives the accept loop; cancel it to cut every connection.
+        max_connections: above it a client gets 503 with Retry-After, or without TLS a close.
+    """
+
+    def __init__(
+        self,
+        serve: ServeConnection,
+        connections: trio.Nursery,
+        *,
+        max_connections: int,
+        metrics: Metrics,
+    ) -> None:
+        self._serve = serve
+        self._connections = connections
+        self._max = max_connections
+        self._metrics = metrics
+        self.open = 0  # connections now
+        self.refused = 0  # clients turned away so far
+
+    async def admit(self, stream: trio.abc.Stream) -> None:
+        """Start the task of a new connection, or turn the client away."""
+        if self.open < self._max:
+            self.open += 1
+            self._connections.start_soon(self._run, stream)
+            return
+        self.refused += 1
+        if self.refused == 1 or self.refused % 1000 == 0:  # a flood does not fill the log
+            _log.warning("connection_refused", open=self.open, refused=self.refused)
+        _turn_away(stream)
+        await trio.aclose_forcefully(stream)
+
+    async def _run(self, stream: trio.abc.Stream) -> None:
+        connection_id = secrets.token_hex(4)
+        try:
+            peer = _prepare(stream)
+            if peer is not None:
+                await self._serve(stream, peer, connection_id)
+        except* Exception as failure:  # noqa: BLE001 - a bug ends its connection, logged
+            self._metrics.failures.inc()
+            _log.error("connection_failed", connection=connection_id, exc_info=failure)
+        finally:
+            self.open -= 1
+            await trio.aclose_forcefully(stream)
+
+
+async def serve_listeners(
+    listeners: Sequence[Listener],
+    guard: Guard,
+    *,
+    task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Accept until cancelled, then close the listeners. Connections are the guard's and go on.
+
+    `nursery.start` returns the cancel scope of accepting alone.
+    """
+    with trio.CancelScope() as accept_scope:
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(_accept, listener, guard)
+            task_status.started(accept_scope)
+
+
+async def _accept(listener: Listener, guard: Guard) -> None:
+    is_short = False
+    async with listener:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as failure:
+                if failure.errno in _PASSING:
+                    continue
+                if failure.errno not in _CAPACITY:
+                    raise
+                if not is_short:  # once: this can go on for minutes at ten times a second
+                    _log.error("accept_paused", reason=os.strerror(failure.errno))
+                is_short = True
+                await trio.sleep(ACCEPT_PAUSE)
+                continue
+            is_short = False
+            await guard.admit(stream)
+
+
+def _socket_of(stream: trio.abc.Stream) -> trio.SocketStream | None:
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream if isinstance(stream, trio.SocketStream) else None
+
+
+def _prepare(stream: trio.abc.Stream) -> str | None:
+    """Set the socket's options and return the client's address; None if it has left already."""
+    transport = _socket_of(stream)
+    if transport is None:
+        return "memory"
+    try:
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        peer: str = transport.socket.getpeername()[0]
+    except OSError:  # ENOTCONN or EINVAL: reset between the handshake and here
+        return None
+    return peer
+
+
+def _turn_away(stream: trio.abc.Stream) -> None:
+    """Write a 503 if that can be done without waiting; a flood must not cost tasks."""
+    if not isinstance(stream, trio.SocketStream):
+        return
+    request_id = secrets.token_hex(8)
+    headers, body = error_answer(
+        Overloaded("too many connections", retry_after=RETRY_AFTER), request_id
+    )
+    response = Response(
+        None, Overloaded.status, headers, request_id=request_id, now=time.time(), closes=True
+    )
+    descriptor = stream.socket.fileno()
+    with suppress(OSError):  # a full or broken socket: the close says it too
+        os.write(descriptor, response.head + response.encode(body, more=False))
+        # What has been asked is read, or closing would send a reset that overtakes the answer.
+        os.read(descriptor, 65_536)

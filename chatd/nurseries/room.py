@@ -1,0 +1,303 @@
+"""The live side of a session: who receives it, its feed, its fan-out.
+
+Every live member stands at the room's `head`: the `seq` of the last event that was fanned out.
+So the cursor rule (design.md 5.5) is checked once an event instead of once a delivery: lower than
+head + 1 is dropped, next is sent, a hole is read from the store. A socket that has just entered
+keeps events aside until its page is answered; one whose page was newer than the head stands ahead
+and gets each event by its own cursor until the room has caught up with it.
+
+All events that wait are one byte string, encoded once, written to every member (design.md 5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.context import RoomEvent
+from chatd.errors import StoreError
+from chatd.metrics import Metrics
+from chatd.model import dumps
+
+CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
+ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
+CATCHUP_RETRY = 0.5  # seconds until a store that was away is asked again
+
+log = structlog.get_logger("chatd.room")
+
+Encode = Callable[[str, bytes], bytes]
+CatchUp = Callable[[UUID, int], Awaitable[tuple[list[RoomEvent], int, bool]]]
+"""Reads (session, seq) -> the events above it as current state, how far they reach, whether all."""
+
+
+class Sink(Protocol):
+    """What a room needs of an outbox."""
+
+    def push(self, data: bytes, frames: int = 1) -> None:
+        """Send durable bytes; never waits."""
+
+    def push_ephemeral(self, data: bytes) -> bool:
+        """Send bytes that a slow client can do without; return whether they were taken."""
+
+
+class Receiver(Protocol):
+    """What a room needs of a connection."""
+
+    @property
+    def outbox(self) -> Sink:
+        """Where its frames go."""
+
+    @property
+    def encode_event(self) -> Encode:
+        """How its wire writes an event; the same object for all connections of a wire."""
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose connection it is."""
+
+    def drop_place(self, session_id: UUID) -> None:
+        """The room has let go of this connection."""
+
+
+class Seat:
+    """One receiver's place in one room."""
+
+    __slots__ = ("_room", "aside", "cursor", "receiver", "since")
+
+    def __init__(self, room: Room, receiver: Receiver) -> None:
+        self._room = room
+        self.receiver = receiver
+        self.cursor = -1  # meaningful once settled and while ahead of the room
+        self.aside: list[RoomEvent] | None = []  # None: overflowed, or no longer needed
+        self.since = room.head  # everything that was fanned out above this is in `aside`
+
+    def covers(self, seq: int) -> bool:
+        """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
+        if self.aside is None:
+            self.aside, self.since = [], self._room.head
+            return False
+        head = self._room.head
+        return head is None or seq >= head or (self.since is not None and self.since <= seq)
+
+    def settle(self, seq: int) -> None:
+        """Let everything above `seq` follow. See `chatd.context.Place`."""
+        self._room.settle(self, seq)
+
+    def leave(self) -> None:
+        """Stop the stream. See `chatd.context.Place`."""
+        self._room.leave(self)
+
+
+class Room:
+    """A session with at least one joined socket. `run` is its task, in the nursery of `Rooms`."""
+
+    def __init__(
+        self,
+        session_id: UUID,
+        *,
+        backlog: int,
+        catch_up: CatchUp,
+        metrics: Metrics,
+        on_empty: Callable[[UUID], None],
+    ) -> None:
+        self.session_id = session_id
+        self.head: int | None = None
+        self.is_behind = False  # an event may have been lost: ask the store
+        self.live: dict[Receiver, Seat] = {}
+        self._entering: dict[Receiver, Seat] = {}
+        self._ahead: dict[Receiver, Seat] = {}
+        self._feed, self._events = trio.open_memory_channel[RoomEvent | None](backlog)
+        self._opened = trio.Event()
+        self._catch_up = catch_up
+        self._metrics = metrics
+        self._on_empty = on_empty
+
+    # Membership
+
+    def enter(self, receiver: Receiver) -> Seat:
+        """Take a seat; events are kept aside for it from now on."""
+        self._seat_of(receiver, None)
+        seat = Seat(self, receiver)
+        self._entering[receiver] = seat
+        self._metrics.joins.inc()
+        return seat
+
+    def _seat_of(self, receiver: Receiver, seat: Seat | None) -> bool:
+        """Take a receiver's seat away (or only this one); return whether it had it."""
+        for group in (self.live, self._ahead, self._entering):
+            held = group.get(receiver)
+            if held is not None and seat in (None, held):
+                del group[receiver]
+                self._metrics.joins.dec()
+                return True
+        return False
+
+    def settle(self, seat: Seat, seq: int) -> None:
+        """Make a seat part of the stream: it has been told the state at `seq`."""
+        if self._entering.pop(seat.receiver, None) is not seat:
+            return  # it left, or was taken out, while its page was read
+        if self.head is None or not (self.live or self._ahead):
+            # Nobody depends on the old head; what is still in the feed below `seq` is dropped.
+            self.head = seq if self.head is None else max(self.head, seq)
+            self._opened.set()
+        for event in seat.aside or ():
+            if event.seq > seq:
+                seat.receiver.outbox.push(seat.receiver.encode_event(event.name, event.data))
+                seq = event.seq
+        seat.aside = None
+        seat.cursor = max(seq, seat.cursor)
+        self._place(seat)
+
+    def _place(self, seat: Seat) -> None:
+        assert self.head is not None  # noqa: S101 - settle has set it
+        if seat.cursor > self.head:
+            self._ahead[seat.receiver] = seat
+        else:
+            self.live[seat.receiver] = seat
+
+    def leave(self, seat: Seat) -> None:
+        """Give a seat back; the last one closes the room."""
+        if self._seat_of(seat.receiver, seat) and self.is_empty:
+            self._on_empty(self.session_id)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in the room."""
+        return not (self.live or self._ahead or self._entering)
+
+    # Events
+
+    def publish(self, event: RoomEvent) -> None:
+        """Put a committed event into the feed; when it is full the room will read the store."""
+        try:
+            self._feed.send_nowait(event)
+        except trio.WouldBlock:
+            self.is_behind = True
+
+    def wake(self) -> None:
+        """Make the room compare itself with the store, as after a lost event."""
+        self.is_behind = True
+        if self._events.statistics().current_buffer_used == 0:
+            self._feed.send_nowait(None)
+
+    async def run(self) -> None:
+        """Fan events out until cancelled."""
+        await self._opened.wait()
+        while True:
+            waiting = [await self._events.receive()]
+            # One item a scheduler pass would overflow the feed in a burst: take all that waits.
+            while True:
+                try:
+                    waiting.append(self._events.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            await self._follow([event for event in waiting if event is not None])
+
+    async def _follow(self, events: list[RoomEvent]) -> None:
+        """Bring everybody to the last of these events, whatever is missing or doubled."""
+        run: list[RoomEvent] = []
+        assert self.head is not None  # noqa: S101 - opened
+        reached = self.head
+        for event in events:
+            if event.seq == reached + 1:
+                run.append(event)
+                reached = event.seq
+            elif event.seq > reached:
+                self.is_behind = True
+                break
+        if run:
+            await self._fan_out(run, reached)
+        while self.is_behind:
+            await self._read_hole()
+
+    async def _read_hole(self) -> None:
+        assert self.head is not None  # noqa: S101 - opened
+        self.is_behind = False
+        try:
+            events, reached, is_complete = await self._catch_up(self.session_id, self.head)
+        except StoreError as trouble:
+            log.warning(
+                "catch-up failed", session=str(self.session_id), error=type(trouble).__name__
+            )
+            self.is_behind = True
+            await trio.sleep(CATCHUP_RETRY)
+            return
+        self.is_behind = self.is_behind or not is_complete
+        if reached > self.head:
+            self._metrics.catchups.inc()
+            await self._fan_out(events, reached)
+
+    async def _fan_out(self, events: Sequence[RoomEvent], reached: int) -> None:
+        """Send events to every seat and move the head; a removal ends a run for who is removed."""
+        start = 0
+        for index, event in enumerate(events):
+            if event.removed is not None:
+                await self._send(events[start : index + 1], event.seq)
+                self._remove(event)
+                start = index + 1
+        await self._send(events[start:], reached)
+
+    async def _send(self, events: Sequence[RoomEvent], reached: int) -> None:
+        # Head and the seats off the stream move in one step with the choice of who is live.
+        self.head = reached
+        for seat in self._entering.values():
+            if seat.aside is not None:
+                seat.aside.extend(events)
+                if len(seat.aside) > ASIDE:
+                    seat.aside = None
+        members = list(self.live)
+        for seat in list(self._ahead.values()):
+            self._send_ahead(seat, events, reached)
+        if events:
+            await self._write(members, events)
+
+    async def _write(self, members: Sequence[Receiver], events: Sequence[RoomEvent]) -> None:
+        """Give every member the same bytes, of all events at once."""
+        frames: dict[Encode, bytes] = {}
+        count = len(events)
+        for start in range(0, len(members), CHUNK):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for member in members[start : start + CHUNK]:
+                if start and member not in self.live:
+                    continue  # it left during the checkpoint
+                encode = member.encode_event
+                data = frames.get(encode)
+                if data is None:
+                    data = b"".join([encode(event.name, event.data) for event in events])
+                    frames[encode] = data
+                member.outbox.push(data, count)
+        self._metrics.deliveries.inc(len(members) * count)
+
+    def _send_ahead(self, seat: Seat, events: Sequence[RoomEvent], reached: int) -> None:
+        for event in events:
+            if event.seq > seat.cursor:
+                seat.receiver.outbox.push(seat.receiver.encode_event(event.name, event.data))
+                seat.cursor = event.seq
+        if seat.cursor <= reached:
+            del self._ahead[seat.receiver]
+            self.live[seat.receiver] = seat
+
+    def _remove(self, event: RoomEvent) -> None:
+        farewell = dumps({"sessionId": self.session_id, "reason": "removed"})
+        for group in (self.live, self._ahead, self._entering):
+            for receiver in [r for r in group if r.user_id == event.removed]:
+                receiver.outbox.push(receiver.encode_event("session:removed", farewell))
+                receiver.drop_place(self.session_id)
+
+    def broadcast(self, name: str, data: bytes, *, but: UUID | None) -> int:
+        """Send an ephemeral event to live members except one user's; return how many missed it."""
+        frames: dict[Encode, bytes] = {}
+        missed = 0
+        for member in self.live:
+            if member.user_id == but:
+                continue
+            encode = member.encode_event
+            if encode not in frames:
+                frames[encode] = encode(name, data)
+            missed += not member.outbox.push_ephemeral(frames[encode])
+        return missed

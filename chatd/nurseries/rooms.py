@@ -1,0 +1,142 @@
+"""All rooms of this node: opened by their first socket, closed after their last.
+
+A position check every few seconds compares quiet rooms with the store, because a lost last event
+has no successor that would reveal it (reliability.md 4.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.config import Settings
+from chatd.context import Place, RoomEvent, Socket
+from chatd.contract import Store
+from chatd.errors import StoreError
+from chatd.metrics import Metrics
+from chatd.model import dumps, member_event, message_dict, session_dict
+from chatd.nurseries.room import Receiver, Room
+from chatd.rows import ChangesPage
+
+BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent (features.md 3.5)
+POSITION_GRACE = 1.0  # seconds for an event that is committed but still on its way
+CATCHUP_PAGE = 500  # rows of one page of a catch-up
+
+log = structlog.get_logger("chatd.rooms")
+
+
+class Rooms:
+    """See `chatd.context.Rooms`; made by `open_rooms`."""
+
+    def __init__(
+        self, nursery: trio.Nursery, store: Store, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._nursery = nursery
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._rooms: dict[UUID, tuple[Room, trio.CancelScope]] = {}
+
+    def enter(self, session_id: UUID, socket: Socket) -> Place:
+        """Take a place in a session's room, opening it when this is its first socket."""
+        held = self._rooms.get(session_id)
+        room = self._open(session_id) if held is None else held[0]
+        return room.enter(cast("Receiver", socket))  # every Socket of this daemon is one
+
+    def _open(self, session_id: UUID) -> Room:
+        room = Room(
+            session_id,
+            backlog=self._settings.feed_events,
+            catch_up=self._read_changes,
+            metrics=self._metrics,
+            on_empty=self._close,
+        )
+        scope = trio.CancelScope()
+        self._rooms[session_id] = room, scope
+        self._metrics.rooms.inc()
+        self._nursery.start_soon(self._run, room, scope)
+        return room
+
+    async def _run(self, room: Room, scope: trio.CancelScope) -> None:
+        with scope:
+            await room.run()
+
+    def _close(self, session_id: UUID) -> None:
+        _, scope = self._rooms.pop(session_id)
+        self._metrics.rooms.dec()
+        scope.cancel(reason="nobody is in the room")
+
+    def publish(self, event: RoomEvent) -> None:
+        """Hand a committed event to its room, if somebody is in it."""
+        held = self._rooms.get(event.session_id)
+        if held is not None:
+            held[0].publish(event)
+
+    def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """Send an ephemeral event to a small room; a large one does without."""
+        held = self._rooms.get(session_id)
+        if held is not None and len(held[0].live) <= BROADCAST_LIMIT:
+            missed = held[0].broadcast(name, data, but=but)
+            if missed:
+                self._metrics.dropped.inc(missed)
+
+    async def check_positions(self) -> None:
+        """Compare every room's head with the store, for ever."""
+        while True:
+            await trio.sleep(self._settings.position_interval)
+            rooms = [room for room, _ in self._rooms.values() if room.head is not None]
+            if not rooms:
+                continue
+            try:
+                heads = await self._store.heads([room.session_id for room in rooms])
+            except StoreError as trouble:
+                log.warning("position check failed", error=type(trouble).__name__)
+                continue
+            if any(_is_behind(room, heads) for room in rooms):
+                await trio.sleep(POSITION_GRACE)
+            for room in rooms:
+                if _is_behind(room, heads):
+                    room.wake()
+
+    async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
+        page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
+        return events_of(page), page.seq, page.is_complete
+
+
+def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
+    return room.head is not None and room.head < heads.get(room.session_id, 0)
+
+
+def events_of(page: ChangesPage) -> list[RoomEvent]:
+    """Return a page of changes as the events that bring a room to its state, by rising `seq`."""
+    events = [
+        RoomEvent(row.session_id, row.changed_seq, "message:new", dumps(message_dict(row)))
+        for row in page.messages
+    ]
+    for row in page.members:
+        name, payload = member_event(row)
+        removed = row.user_id if row.left_at is not None else None
+        events.append(RoomEvent(row.session_id, row.changed_seq, name, dumps(payload), removed))
+    if page.session is not None:
+        payload = {
+            "sessionId": page.session.id,
+            "seq": page.session.seq,
+            "session": session_dict(page.session),
+        }
+        events.append(RoomEvent(page.session.id, page.seq, "session:updated", dumps(payload)))
+    return sorted(events, key=lambda event: event.seq)
+
+
+@asynccontextmanager
+async def open_rooms(store: Store, settings: Settings, metrics: Metrics) -> AsyncIterator[Rooms]:
+    """Run the rooms of this node for the length of the block."""
+    async with trio.open_nursery() as nursery:
+        rooms = Rooms(nursery, store, settings, metrics)
+        nursery.start_soon(rooms.check_positions)
+        yield rooms
+        nursery.cancel_scope.cancel(reason="the daemon stops")

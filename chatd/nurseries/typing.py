@@ -1,0 +1,74 @@
+"""Who types where. The server owns the expiry: nobody types for ever because a client died."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import trio
+
+from chatd.model import dumps
+
+Broadcast = Callable[[UUID, str, bytes, UUID], None]
+"""Sends (session, event name, payload) to everybody joined except one user."""
+
+
+class Typing:
+    """See `chatd.context.Typing`; made by `open_typing`."""
+
+    def __init__(self, nursery: trio.Nursery, expiry: float, broadcast: Broadcast) -> None:
+        self._nursery = nursery
+        self._expiry = expiry
+        self._broadcast = broadcast
+        self._scopes: dict[tuple[UUID, UUID], trio.CancelScope] = {}
+
+    def start(self, session_id: UUID, user_id: UUID) -> None:
+        """Begin, or renew: the expiry counts from the last start."""
+        key = session_id, user_id
+        scope = self._scopes.get(key)
+        if scope is None:
+            scope = self._scopes[key] = trio.CancelScope()
+            self._nursery.start_soon(self._expire, key, scope)
+        scope.deadline = trio.current_time() + self._expiry
+        self._tell(key, is_typing=True)
+
+    def stop(self, session_id: UUID, user_id: UUID) -> None:
+        """End, when the user types there."""
+        scope = self._scopes.pop((session_id, user_id), None)
+        if scope is not None:
+            scope.cancel(reason="stopped typing")
+            self._tell((session_id, user_id), is_typing=False)
+
+    def stop_everywhere(self, user_id: UUID) -> None:
+        """End all typing of a user who is gone."""
+        for session_id, typer in list(self._scopes):
+            if typer == user_id:
+                self.stop(session_id, user_id)
+
+    def typers(self, session_id: UUID) -> list[UUID]:
+        """Return who types in a session."""
+        return [user_id for session, user_id in self._scopes if session == session_id]
+
+    async def _expire(self, key: tuple[UUID, UUID], scope: trio.CancelScope) -> None:
+        with scope:
+            await trio.sleep_forever()
+        if self._scopes.get(key) is scope:  # the deadline, not a stop
+            self.stop(*key)
+
+    def _tell(self, key: tuple[UUID, UUID], *, is_typing: bool) -> None:
+        payload = {
+            "sessionId": key[0],
+            "userId": key[1],
+            "isTyping": is_typing,
+            "expiresInMs": round(self._expiry * 1000) if is_typing else 0,
+        }
+        self._broadcast(key[0], "user:typing", dumps(payload), key[1])
+
+
+@asynccontextmanager
+async def open_typing(expiry: float, broadcast: Broadcast) -> AsyncIterator[Typing]:
+    """Run the expiries for the length of the block."""
+    async with trio.open_nursery() as nursery:
+        yield Typing(nursery, expiry, broadcast)
+        nursery.cancel_scope.cancel(reason="the daemon stops")

@@ -1,0 +1,67 @@
+"""What both stores ask of a row before they take it; the CHECKs of schema.sql say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from chatd.rows import NewMessage, SessionKind
+
+CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
+CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
+JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
+
+
+def is_storable(message: NewMessage) -> bool:
+    """Tell whether PostgreSQL can hold the text of a message: no NUL, no lone surrogate, no excess.
+
+    The handlers refuse such text with words; this check exists so that one message that came
+    another way is answered alone instead of failing the whole batch it was put into.
+    """
+    key = message.client_msg_id
+    return (
+        len(message.content) <= CONTENT_CHARS
+        and _is_text(message.content)
+        and (key is None or (0 < len(key) <= CLIENT_ID_CHARS and _is_text(key)))
+    )
+
+
+def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID]) -> list[UUID]:
+    """Return the members of a new session, the creator first, nobody twice.
+
+    Raises:
+        ValueError: a DIRECT session without exactly one other member.
+    """
+    everyone = list(dict.fromkeys([creator_id, *member_ids]))
+    if kind == "DIRECT" and len(everyone) != 2:  # noqa: PLR2004 - two people, by definition
+        msg = "a DIRECT session has exactly one other member"
+        raise ValueError(msg)
+    return everyone
+
+
+def direct_key(kind: SessionKind, everyone: Sequence[UUID]) -> str | None:
+    """Return what is unique about a DIRECT session: its two ids in rising order."""
+    return ":".join(sorted(map(str, everyone))) if kind == "DIRECT" else None
+
+
+def one_bound(*bounds: object) -> None:
+    """Refuse a page with two bounds.
+
+    Raises:
+        ValueError: more than one bound is given.
+    """
+    if sum(bound is not None for bound in bounds) > 1:
+        msg = "a page takes one of before_seq, after_seq and around_id"
+        raise ValueError(msg)
+
+
+def _is_text(text: str) -> bool:
+    if "\0" in text:
+        return False
+    if text.isascii():  # a flag of the string: spares the encoding of most messages
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""The twin of the PostgreSQL store: the same contract in memory, for tests on a mock clock.
+
+Threads, sockets and processes break a mock clock's determinism (design.md 5.13), so stories that
+play on one use this store; `tests/store/` holds both stores to the same contract. It is pure
+Python, never looks at a clock, and each call has exactly one checkpoint before it does its work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from chatd.store.memory_accounts import MemoryAccounts
+from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_state import statement
+
+if TYPE_CHECKING:
+    from chatd.contract import Store
+
+
+class MemoryStore(MemoryAccounts, MemoryMessages):
+    """A whole store in memory.
+
+    Example:
+        ```python
+        store = MemoryStore(latency=0.005)
+        store.fail_next("append_messages", StoreAmbiguous("lost"))  # commits, then raises
+        store.fail_next("history", StoreUnavailable("away"), times=3)
+        ```
+    """
+
+    @statement
+    def ping(self) -> None:
+        """Return: the store answers."""
+
+    @statement
+    def epoch(self) -> UUID:
+        """Return the epoch of the log."""
+        return self._epoch
+
+
+if TYPE_CHECKING:
+    _keeps_the_contract: Store = MemoryStore()

@@ -1,0 +1,179 @@
+"""Users and refresh tokens of the memory twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from chatd.errors import StoreBug
+from chatd.rows import ManualStatus, Rotation, RotationRow, UserRow
+from chatd.store.memory_state import Family, Tables, Token, statement
+
+
+class MemoryAccounts(Tables):
+    """The accounts' half of the contract."""
+
+    @statement
+    def insert_user(
+        self,
+        *,
+        user_id: UUID,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        created_at: datetime,
+    ) -> UserRow | None:
+        """Store an account, or return None when the address is taken."""
+        if email.lower() in self._emails:
+            return None
+        if user_id in self._users:
+            msg = f"there is a user {user_id} already"
+            raise StoreBug(msg)
+        row = UserRow(
+            id=user_id,
+            email=email,
+            name=name,
+            avatar_url=None,
+            password_hash=password_hash,
+            created_at=created_at,
+            last_seen=None,
+            manual_status=None,
+            status_text=None,
+            status_until=None,
+        )
+        self._users[user_id] = row
+        self._emails[email.lower()] = user_id
+        return row
+
+    @statement
+    def user_by_email(self, email: str) -> UserRow | None:
+        """Return the account of an address."""
+        user_id = self._emails.get(email.lower())
+        return None if user_id is None else self._users[user_id]
+
+    @statement
+    def users_by_ids(self, user_ids: Sequence[UUID]) -> list[UserRow]:
+        """Return those of these accounts that exist."""
+        return [self._users[each] for each in dict.fromkeys(user_ids) if each in self._users]
+
+    @statement
+    def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
+        """Move the last_seen of users forward."""
+        for user_id in user_ids:
+            user = self._users.get(user_id)
+            if user is not None and (user.last_seen is None or user.last_seen < at):
+                self._users[user_id] = replace(user, last_seen=at)
+
+    @statement
+    def set_status(
+        self,
+        user_id: UUID,
+        *,
+        manual_status: ManualStatus | None,
+        text: str | None,
+        until: datetime | None,
+    ) -> None:
+        """Remember a manual status."""
+        user = self._users.get(user_id)
+        if user is not None:
+            self._users[user_id] = replace(
+                user, manual_status=manual_status, status_text=text, status_until=until
+            )
+
+    @statement
+    def open_family(
+        self,
+        *,
+        family_id: UUID,
+        user_id: UUID,
+        device_id: UUID,
+        device_name: str,  # noqa: ARG002 - the contract's; nothing reads it back yet
+        address: str,  # noqa: ARG002 - as above
+        token_hash: bytes,
+        at: datetime,  # noqa: ARG002 - as above
+        expires_at: datetime,
+    ) -> None:
+        """Begin a family with its first token."""
+        self._user(user_id)
+        if family_id in self._families or token_hash in self._tokens:
+            msg = f"there is a family {family_id} or its token already"
+            raise StoreBug(msg)
+        if self._devices.setdefault(device_id, user_id) != user_id:
+            msg = f"device {device_id} is another user's"
+            raise StoreBug(msg)
+        self._families[family_id] = Family(user_id, device_id)
+        self._tokens[token_hash] = Token(family_id, expires_at)
+
+    @statement
+    def rotate_refresh_token(
+        self,
+        *,
+        token_hash: bytes,
+        successor_hash: bytes,
+        at: datetime,
+        grace_until: datetime,
+        expires_at: datetime,
+    ) -> RotationRow:
+        """Exchange a refresh token for its successor."""
+        token = self._tokens.get(token_hash)
+        if token is None or token.expires_at <= at:
+            return RotationRow(Rotation.REFUSED)
+        family = self._families[token.family_id]
+        if family.revoked_at is not None:
+            return RotationRow(Rotation.REFUSED)
+        if token.used is None:
+            outcome = self._use(token, successor_hash, at, expires_at)
+        elif self._is_repeatable(token.used, grace_until):
+            is_same = token.used[1] == successor_hash
+            outcome = Rotation.REPEATED if is_same else Rotation.REFUSED
+        else:
+            outcome = Rotation.REUSED
+            family.revoked_at = at
+            self.audit.append(("refresh_token_reused", family.user_id, token.family_id))
+        if outcome is Rotation.REFUSED:
+            return RotationRow(outcome)
+        return RotationRow(outcome, token.family_id, family.user_id, family.device_id)
+
+    def _use(
+        self, token: Token, successor_hash: bytes, at: datetime, expires_at: datetime
+    ) -> Rotation:
+        if successor_hash in self._tokens:
+            msg = "the successor is a token already"
+            raise StoreBug(msg)
+        token.used = at, successor_hash
+        self._tokens[successor_hash] = Token(token.family_id, expires_at)
+        return Rotation.ROTATED
+
+    def _is_repeatable(self, used: tuple[datetime, bytes], grace_until: datetime) -> bool:
+        used_at, successor = used
+        return used_at >= grace_until and self._tokens[successor].used is None
+
+    @statement
+    def revoke_family(self, family_id: UUID, at: datetime) -> bool:
+        """Revoke one login; return whether it was open."""
+        family = self._families.get(family_id)
+        if family is None or family.revoked_at is not None:
+            return False
+        family.revoked_at = at
+        return True
+
+    @statement
+    def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke all open logins of a user."""
+        revoked = []
+        for family_id, family in sorted(self._families.items()):
+            if family.user_id == user_id and family.revoked_at is None:
+                family.revoked_at = at
+                revoked.append(family_id)
+        return revoked
+
+    @statement
+    def revoked_since(self, at: datetime) -> list[UUID]:
+        """Return the families revoked at or after a time."""
+        return [
+            family_id
+            for family_id, family in sorted(self._families.items())
+            if family.revoked_at is not None and family.revoked_at >= at
+        ]

@@ -1,0 +1,212 @@
+"""The tables of the memory twin, and the hook through which every call of it passes."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID, uuid4
+
+import trio
+
+from chatd.errors import StoreAmbiguous, StoreBug
+from chatd.rows import MemberRow, MessageRow, Role, SessionKind, SessionRow, UserRow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Tables")
+
+
+@dataclass(slots=True)
+class Member:
+    """A row of session_users."""
+
+    user_id: UUID
+    role: Role
+    joined_at: datetime
+    left_at: datetime | None = None
+    last_read_seq: int = 0
+    last_read_ordinal: int = 0
+    muted: bool = False
+    changed_seq: int = 0
+
+
+@dataclass(slots=True)
+class Message:
+    """A row of messages; the sender's name is joined when it is read."""
+
+    id: UUID
+    seq: int
+    changed_seq: int
+    ordinal: int
+    sender_id: UUID
+    content: str
+    created_at: datetime
+    client_msg_id: str | None
+    reply_to_id: UUID | None
+
+
+@dataclass(slots=True)
+class Session:
+    """A row of sessions with what belongs to it; `messages` is in `seq` order."""
+
+    id: UUID
+    kind: SessionKind
+    name: str | None
+    created_at: datetime
+    active_at: datetime
+    seq: int = 0
+    changed_seq: int = 0
+    members: dict[UUID, Member] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+
+    def member(self, user_id: UUID) -> Member | None:
+        """Return a current member."""
+        member = self.members.get(user_id)
+        return member if member is not None and member.left_at is None else None
+
+    def next_seq(self) -> int:
+        """Take the next `seq`, for a durable change."""
+        self.seq += 1
+        return self.seq
+
+    def row(self) -> SessionRow:
+        """Return the session as the store gives it back."""
+        count = sum(member.left_at is None for member in self.members.values())
+        return SessionRow(self.id, self.kind, self.name, self.seq, count, self.created_at)
+
+
+@dataclass(slots=True)
+class Family:
+    """A login: one device of one user."""
+
+    user_id: UUID
+    device_id: UUID
+    revoked_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Token:
+    """A row of refresh_tokens."""
+
+    family_id: UUID
+    expires_at: datetime
+    used: tuple[datetime, bytes] | None = None  # when, and the successor
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    error: Exception
+    is_committed: bool
+
+
+class Tables:
+    """All tables, and the faults that a test wants.
+
+    Attributes:
+        latency: seconds on Trio's clock that each call takes before it does its work.
+        calls: how often each method was called.
+        audit: the audit log as (what, user id, family id).
+    """
+
+    def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
+        self.latency = latency
+        self.calls: Counter[str] = Counter()
+        self.audit: list[tuple[str, UUID, UUID]] = []
+        self._epoch = epoch or uuid4()
+        self._faults: defaultdict[str, deque[_Fault]] = defaultdict(deque)
+        self._users: dict[UUID, UserRow] = {}
+        self._emails: dict[str, UUID] = {}
+        self._devices: dict[UUID, UUID] = {}
+        self._families: dict[UUID, Family] = {}
+        self._tokens: dict[bytes, Token] = {}
+        self._sessions: dict[UUID, Session] = {}
+        self._direct: dict[str, UUID] = {}
+        self._by_id: dict[UUID, tuple[Session, Message]] = {}
+        self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
+
+    def fail_next(
+        self, method: str, error: Exception, *, times: int = 1, is_committed: bool | None = None
+    ) -> None:
+        """Make the next calls of a method raise `error`; several wait in a queue.
+
+        Args:
+            method: the name of a method of the contract.
+            error: what is raised.
+            times: how many calls fail.
+            is_committed: whether the call does its work before it raises; by default only a
+                `StoreAmbiguous` does: it commits and the answer is lost.
+        """
+        getattr(self, method)  # AttributeError now rather than a fault that never comes
+        if is_committed is None:
+            is_committed = isinstance(error, StoreAmbiguous)
+        self._faults[method].extend([_Fault(error, is_committed)] * times)
+
+    async def _before(self, method: str) -> _Fault | None:
+        self.calls[method] += 1
+        await trio.lowlevel.checkpoint()
+        if self.latency:
+            await trio.sleep(self.latency)
+        waiting = self._faults[method]
+        return waiting.popleft() if waiting else None
+
+    def _user(self, user_id: UUID) -> UserRow:
+        if user_id not in self._users:
+            msg = f"there is no user {user_id}"
+            raise StoreBug(msg)
+        return self._users[user_id]
+
+    def _message_row(self, session: Session, message: Message) -> MessageRow:
+        sender = self._users[message.sender_id]
+        return MessageRow(
+            id=message.id,
+            session_id=session.id,
+            seq=message.seq,
+            changed_seq=message.changed_seq,
+            sender_id=message.sender_id,
+            sender_name=sender.name,
+            sender_avatar_url=sender.avatar_url,
+            content=message.content,
+            created_at=message.created_at,
+            client_msg_id=message.client_msg_id,
+            reply_to_id=message.reply_to_id,
+        )
+
+    def _member_row(self, session: Session, member: Member) -> MemberRow:
+        user = self._users[member.user_id]
+        return MemberRow(
+            session_id=session.id,
+            user_id=user.id,
+            name=user.name,
+            avatar_url=user.avatar_url,
+            role=member.role,
+            joined_at=member.joined_at,
+            changed_seq=member.changed_seq,
+            left_at=member.left_at,
+            last_seen=user.last_seen,
+        )
+
+
+def statement(
+    body: Callable[Concatenate[S, P], R],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Make a method of the contract out of a plain function: it runs whole, as a transaction.
+
+    The call has a checkpoint before its work and none inside, so what it does is atomic and the
+    order of calls is Trio's order of tasks.
+    """
+
+    @functools.wraps(body)
+    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        fault = await self._before(body.__name__)
+        if fault is not None and not fault.is_committed:
+            raise fault.error
+        result = body(self, *args, **kwargs)
+        if fault is not None:
+            raise fault.error
+        return result
+
+    return call

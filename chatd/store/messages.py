@@ -1,0 +1,155 @@
+"""Messages in PostgreSQL: storing them, and finding out whether a lost COMMIT has stored them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from chatd.errors import StoreBug
+from chatd.rows import Append, AppendRow, MessageRow, NewMessage
+from chatd.store.arrays import Texts, Times, Uuids
+from chatd.store.checks import is_storable
+from chatd.store.pool import Pool, Rows, Transaction
+from chatd.store.sqlstates import constraint_of
+
+_APPEND_MESSAGES = """
+    SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
+           found_session_id, found_changed_seq, found_content, found_created_at, found_reply_to_id
+    FROM append_messages(
+        %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
+        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s
+    )
+"""
+
+_LOCK_SESSIONS = """
+    SELECT FROM sessions WHERE id = ANY (%(session_ids)s) ORDER BY id FOR NO KEY UPDATE
+"""
+
+_FIND_MESSAGES = """
+    SELECT b.place,
+           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+    FROM unnest(%(ids)s, %(sender_ids)s, %(client_msg_ids)s)
+        WITH ORDINALITY AS b (id, sender_id, client_msg_id, place)
+    JOIN LATERAL (
+        SELECT * FROM messages m WHERE m.id = b.id
+        UNION
+        SELECT * FROM messages m
+        WHERE m.sender_id = b.sender_id AND m.client_msg_id = b.client_msg_id
+    ) m ON true
+    JOIN users u ON u.id = m.sender_id
+"""
+
+# Taken by another node between our look and our insert: the second look sees it.
+_RACED = frozenset({"messages_client_msg_id_key", "messages_seq_key"})
+
+
+class Messages:
+    """The statements that store messages."""
+
+    _pool: Pool
+
+    async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        """Store a batch and return one outcome a message, in the batch's order."""
+        good = [message for message in batch if is_storable(message)]
+        if not good:
+            return [AppendRow(Append.INVALID) for _ in batch]
+        params = _columns(good)
+        try:
+            rows = await self._pool.fetch(_APPEND_MESSAGES, params, writes=True)
+        except StoreBug as bug:
+            if constraint_of(bug) not in _RACED:
+                raise
+            rows = await self._pool.fetch(_APPEND_MESSAGES, params, writes=True)
+        outcomes = _outcomes(good, rows)
+        if len(good) == len(batch):
+            return outcomes
+        by_id = {message.id: row for message, row in zip(good, outcomes, strict=True)}
+        return [by_id.get(message.id) or AppendRow(Append.INVALID) for message in batch]
+
+    async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
+        """Tell what became of a batch whose COMMIT was lost."""
+        found: list[AppendRow | None] = [None] * len(batch)
+        params = _columns(batch)
+
+        async def work(transaction: Transaction) -> Rows:
+            await transaction.fetch(_LOCK_SESSIONS, params)
+            return await transaction.fetch(_FIND_MESSAGES, params)
+
+        await self._pool.end_lost()
+        for place, *columns in await self._pool.transact(work):
+            row = MessageRow(*columns)
+            is_stored = row.id == batch[place - 1].id
+            if is_stored or found[place - 1] is None:
+                outcome = Append.STORED if is_stored else Append.DUPLICATE
+                found[place - 1] = AppendRow(outcome, row)
+        return found
+
+
+def _columns(batch: Sequence[NewMessage]) -> dict[str, list[Any]]:
+    return {
+        "ids": Uuids([message.id for message in batch]),
+        "session_ids": Uuids([message.session_id for message in batch]),
+        "sender_ids": Uuids([message.sender_id for message in batch]),
+        "contents": Texts([message.content for message in batch]),
+        "times": Times([message.created_at for message in batch]),
+        "client_msg_ids": Texts([message.client_msg_id for message in batch]),
+        "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
+    }
+
+
+def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
+    outcomes: dict[int, AppendRow] = {}
+    for place, outcome, *columns in rows:
+        message = batch[place - 1]
+        if outcome == "stored":
+            seq, name, avatar_url, *_ = columns
+            outcomes[place] = AppendRow(Append.STORED, _stored(message, seq, name, avatar_url))
+        elif outcome == "duplicate":
+            outcomes[place] = AppendRow(Append.DUPLICATE, _duplicate(message, *columns))
+        else:
+            outcomes[place] = AppendRow(Append(outcome))
+    return [outcomes[place] for place in range(1, len(batch) + 1)]
+
+
+def _stored(message: NewMessage, seq: int, name: str, avatar_url: str | None) -> MessageRow:
+    return MessageRow(
+        message.id,
+        message.session_id,
+        seq,
+        seq,
+        message.sender_id,
+        name,
+        avatar_url,
+        message.content,
+        message.created_at,
+        message.client_msg_id,
+        message.reply_to_id,
+    )
+
+
+def _duplicate(
+    message: NewMessage,
+    seq: int,
+    name: str,
+    avatar_url: str | None,
+    found_id: UUID,
+    session_id: UUID,
+    changed_seq: int,
+    *rest: Any,
+) -> MessageRow:
+    content, created_at, reply_to_id = rest
+    return MessageRow(
+        found_id,
+        session_id,
+        seq,
+        changed_seq,
+        message.sender_id,
+        name,
+        avatar_url,
+        content,
+        created_at,
+        message.client_msg_id,
+        reply_to_id,
+    )

@@ -1,0 +1,215 @@
+"""Sessions in PostgreSQL: making them, listing them, where a user stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chatd.rows import (
+    MessageRow,
+    PositionRow,
+    Role,
+    SessionKind,
+    SessionListRow,
+    SessionRow,
+    UserRow,
+)
+from chatd.store.arrays import Uuids
+from chatd.store.checks import direct_key, members_to_be
+from chatd.store.pool import Pool, Transaction
+
+_MISSING_USER = """
+    SELECT wanted.id
+    FROM unnest(%(everyone)s) WITH ORDINALITY AS wanted (id, place)
+    WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = wanted.id)
+    ORDER BY place
+    LIMIT 1
+"""
+
+# Of two that ask for the same pair at once, the second waits here for the first to commit.
+_INSERT_SESSION = """
+    INSERT INTO sessions (
+        id, kind, name, direct_key, created_by, created_at, active_at, member_count
+    )
+    VALUES (
+        %(session_id)s, %(kind)s, %(name)s, %(direct_key)s, %(creator_id)s, %(at)s, %(at)s,
+        %(member_count)s
+    )
+    ON CONFLICT (direct_key) WHERE direct_key IS NOT NULL DO NOTHING
+    RETURNING id, kind, name, seq, member_count, created_at
+"""
+
+_INSERT_MEMBERS = """
+    INSERT INTO session_users (session_id, user_id, role, joined_at)
+    SELECT %(session_id)s, user_id,
+           CASE WHEN %(kind)s <> 'DIRECT' AND user_id = %(creator_id)s THEN 'OWNER'
+                ELSE 'MEMBER' END,
+           %(at)s
+    FROM unnest(%(everyone)s) AS user_id
+"""
+
+_DIRECT_SESSION = """
+    SELECT id, kind, name, seq, member_count, created_at
+    FROM sessions
+    WHERE direct_key = %(direct_key)s
+"""
+
+_SESSION_FOR = """
+    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, m.role
+    FROM sessions s
+    LEFT JOIN session_users m
+        ON m.session_id = s.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
+    WHERE s.id = %(session_id)s AND (m.role IS NOT NULL OR s.kind = 'PUBLIC')
+"""
+
+_LIST_SESSIONS = """
+    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
+           mine.role, s.message_count - mine.last_read_ordinal, mine.mention_count,
+           mine.last_read_seq, mine.muted,
+           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+    FROM (
+        SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted
+        FROM session_users m
+        JOIN sessions s ON s.id = m.session_id
+        WHERE m.user_id = %(user_id)s AND m.left_at IS NULL
+          AND (%(before_at)s::timestamptz IS NULL
+               OR (s.active_at, s.id) < (%(before_at)s::timestamptz, %(before_id)s::uuid))
+        ORDER BY s.active_at DESC, s.id DESC
+        LIMIT %(limit)s
+    ) mine
+    JOIN sessions s ON s.id = mine.id
+    LEFT JOIN LATERAL (
+        SELECT * FROM messages m WHERE m.session_id = s.id ORDER BY m.seq DESC LIMIT 1
+    ) m ON true
+    LEFT JOIN users u ON u.id = m.sender_id
+    ORDER BY s.active_at DESC, s.id DESC
+"""
+
+_FIRST_STATE = """
+    WITH position AS (
+        SELECT s.id, s.seq, s.message_count - m.last_read_ordinal AS unread_count,
+               m.mention_count, m.last_read_seq, s.active_at
+        FROM session_users m
+        JOIN sessions s ON s.id = m.session_id
+        WHERE m.user_id = %(user_id)s AND m.left_at IS NULL
+        ORDER BY s.active_at DESC, s.id DESC
+        LIMIT %(limit)s
+    ), account AS (
+        SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
+               status_text, status_until
+        FROM users
+        WHERE id = %(user_id)s
+    )
+    SELECT account.*, position.*
+    FROM account
+    FULL JOIN position ON false
+    ORDER BY account.id, position.active_at DESC, position.id DESC
+"""
+
+_UPDATE_SESSION = """
+    UPDATE sessions SET name = %(name)s, seq = seq + 1, changed_seq = seq + 1
+    WHERE id = %(session_id)s
+    RETURNING id, kind, name, seq, member_count, created_at
+"""
+
+_HEADS = """
+    SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s)
+"""
+
+
+class Sessions:
+    """The statements on sessions."""
+
+    _pool: Pool
+
+    async def create_session(
+        self,
+        *,
+        session_id: UUID,
+        kind: SessionKind,
+        name: str | None,
+        creator_id: UUID,
+        member_ids: Sequence[UUID],
+        at: datetime,
+    ) -> tuple[SessionRow, bool]:
+        """Store a session and its members, or return the DIRECT session of the pair."""
+        everyone = members_to_be(kind, creator_id, member_ids)
+        params = {
+            "session_id": session_id,
+            "kind": kind,
+            "name": name,
+            "direct_key": direct_key(kind, everyone),
+            "creator_id": creator_id,
+            "everyone": Uuids(everyone),
+            "member_count": len(everyone),
+            "at": at,
+        }
+
+        async def work(transaction: Transaction) -> tuple[SessionRow, bool]:
+            for (missing,) in await transaction.fetch(_MISSING_USER, params):
+                raise KeyError(missing)
+            rows = await transaction.fetch(_INSERT_SESSION, params)
+            if not rows:
+                [row] = await transaction.fetch(_DIRECT_SESSION, params)
+                return SessionRow(*row), False
+            await transaction.fetch(_INSERT_MEMBERS, params)
+            return SessionRow(*rows[0]), True
+
+        return await self._pool.transact(work)
+
+    async def session_for(
+        self, session_id: UUID, user_id: UUID
+    ) -> tuple[SessionRow, Role | None] | None:
+        """Return a session that the user may see."""
+        params = {"session_id": session_id, "user_id": user_id}
+        rows = await self._pool.fetch(_SESSION_FOR, params)
+        return (SessionRow(*rows[0][:6]), rows[0][6]) if rows else None
+
+    async def list_sessions(
+        self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+    ) -> list[SessionListRow]:
+        """Return the sessions of a user, latest activity first."""
+        before_at, before_id = before or (None, None)
+        params = {
+            "user_id": user_id,
+            "before_at": before_at,
+            "before_id": before_id,
+            "limit": limit,
+        }
+        return [_line(*row) for row in await self._pool.fetch(_LIST_SESSIONS, params)]
+
+    async def first_state(
+        self, user_id: UUID, limit: int
+    ) -> tuple[UserRow, list[PositionRow]] | None:
+        """Return an account and where it stands in each session."""
+        rows = await self._pool.fetch(_FIRST_STATE, {"user_id": user_id, "limit": limit})
+        if not rows:
+            return None
+        account, *positions = rows  # the account is the only row with its columns: NULLs sort last
+        return UserRow(*account[:10]), [PositionRow(*row[10:15]) for row in positions]
+
+    async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
+        """Rename a session and take a `seq`."""
+        params = {"session_id": session_id, "name": name}
+        rows = await self._pool.fetch(_UPDATE_SESSION, params, writes=True)
+        return SessionRow(*rows[0]) if rows else None
+
+    async def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Return the current `seq` of each of these sessions that exists."""
+        return dict(await self._pool.fetch(_HEADS, {"session_ids": Uuids(session_ids)}))
+
+
+def _line(*row: Any) -> SessionListRow:
+    role, unread_count, mention_count, last_read_seq, muted = row[6:11]
+    return SessionListRow(
+        session=SessionRow(*row[:6]),
+        role=role,
+        unread_count=unread_count,
+        mention_count=mention_count,
+        last_read_seq=last_read_seq,
+        muted=muted,
+        last_message=None if row[11] is None else MessageRow(*row[11:]),
+    )

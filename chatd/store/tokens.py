@@ -1,0 +1,128 @@
+"""Refresh tokens in PostgreSQL: a family is one login of one device; only hashes are stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from chatd.errors import StoreBug
+from chatd.rows import Rotation, RotationRow
+from chatd.store.pool import Pool, Transaction
+
+_UPSERT_DEVICE = """
+    INSERT INTO devices (id, user_id, name, address, created_at, last_login_at)
+    VALUES (%(device_id)s, %(user_id)s, %(device_name)s, %(address)s, %(at)s, %(at)s)
+    ON CONFLICT (id) DO UPDATE
+    SET name = excluded.name, address = excluded.address, last_login_at = excluded.last_login_at
+    WHERE devices.user_id = excluded.user_id
+    RETURNING id
+"""
+
+_INSERT_FAMILY = """
+    WITH family AS (
+        INSERT INTO refresh_families (id, user_id, device_id, opened_at)
+        VALUES (%(family_id)s, %(user_id)s, %(device_id)s, %(at)s)
+    )
+    INSERT INTO refresh_tokens (token_hash, family_id, created_at, expires_at)
+    VALUES (%(token_hash)s, %(family_id)s, %(at)s, %(expires_at)s)
+"""
+
+_ROTATE = """
+    SELECT outcome, family_id, user_id, device_id
+    FROM rotate_refresh_token(
+        %(token_hash)s, %(successor_hash)s, %(at)s, %(grace_until)s, %(expires_at)s
+    )
+"""
+
+_REVOKE_FAMILY = """
+    UPDATE refresh_families SET revoked_at = %(at)s
+    WHERE id = %(family_id)s AND revoked_at IS NULL
+    RETURNING id
+"""
+
+_REVOKE_USER = """
+    WITH revoked AS (
+        UPDATE refresh_families SET revoked_at = %(at)s
+        WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        RETURNING id
+    )
+    SELECT id FROM revoked ORDER BY id
+"""
+
+_REVOKED_SINCE = """
+    SELECT id FROM refresh_families WHERE revoked_at >= %(at)s ORDER BY id
+"""
+
+
+class Tokens:
+    """The statements on refresh tokens."""
+
+    _pool: Pool
+
+    async def open_family(
+        self,
+        *,
+        family_id: UUID,
+        user_id: UUID,
+        device_id: UUID,
+        device_name: str,
+        address: str,
+        token_hash: bytes,
+        at: datetime,
+        expires_at: datetime,
+    ) -> None:
+        """Begin a family with its first token."""
+        params = {
+            "family_id": family_id,
+            "user_id": user_id,
+            "device_id": device_id,
+            "device_name": device_name,
+            "address": address,
+            "token_hash": token_hash,
+            "at": at,
+            "expires_at": expires_at,
+        }
+
+        async def work(transaction: Transaction) -> None:
+            if not await transaction.fetch(_UPSERT_DEVICE, params):
+                msg = f"device {device_id} is another user's"
+                raise StoreBug(msg)
+            await transaction.fetch(_INSERT_FAMILY, params)
+
+        await self._pool.transact(work)
+
+    async def rotate_refresh_token(
+        self,
+        *,
+        token_hash: bytes,
+        successor_hash: bytes,
+        at: datetime,
+        grace_until: datetime,
+        expires_at: datetime,
+    ) -> RotationRow:
+        """Exchange a refresh token for its successor."""
+        params = {
+            "token_hash": token_hash,
+            "successor_hash": successor_hash,
+            "at": at,
+            "grace_until": grace_until,
+            "expires_at": expires_at,
+        }
+        [(outcome, *ids)] = await self._pool.fetch(_ROTATE, params, writes=True)
+        return RotationRow(Rotation(outcome), *ids)
+
+    async def revoke_family(self, family_id: UUID, at: datetime) -> bool:
+        """Revoke one login; return whether it was open."""
+        params = {"family_id": family_id, "at": at}
+        return bool(await self._pool.fetch(_REVOKE_FAMILY, params, writes=True))
+
+    async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke all open logins of a user."""
+        params = {"user_id": user_id, "at": at}
+        rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        return [family_id for (family_id,) in rows]
+
+    async def revoked_since(self, at: datetime) -> list[UUID]:
+        """Return the families revoked at or after a time."""
+        rows = await self._pool.fetch(_REVOKED_SINCE, {"at": at})
+        return [family_id for (family_id,) in rows]

@@ -1,0 +1,62 @@
+"""The plain WebSocket wire, `/ws` (protocol.md section 1): JSON objects in text frames.
+
+A request is `{"event", "id"?, "data"?}`, an answer `{"id", "ok", "data" | "error"}`, a push
+`{"event", "data"}`. Bytes that come in as `data` are JSON already, encoded once for everybody.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from chatd.wire.frames import FrameError, loads, text_frame
+
+MAX_ID = 2**53 - 1
+
+
+class Request(NamedTuple):
+    """One call of a client; without an id it wants no answer, but gets its errors."""
+
+    event: str
+    id: int | str | None
+    data: Any
+
+
+def decode(payload: bytes | bytearray) -> Request:
+    """Return the request that a text frame carries.
+
+    Raises:
+        FrameError: it carries something else.
+    """
+    value = loads(payload)
+    if not isinstance(value, dict):
+        msg = "a request is an object"
+        raise FrameError(msg)
+    event, id_ = value.get("event"), value.get("id")
+    if not isinstance(event, str):
+        msg = "a request names an event"
+        raise FrameError(msg)
+    if not (
+        id_ is None
+        or (isinstance(id_, int) and not isinstance(id_, bool) and 0 <= id_ <= MAX_ID)
+        or (isinstance(id_, str) and len(id_) <= 64)  # noqa: PLR2004 - room for a UUID and a prefix
+    ):
+        msg = "an id is a whole number or a short string"
+        raise FrameError(msg)
+    return Request(event, id_, value.get("data", {}))
+
+
+def encode_answer(id_: int | str | None, data: bytes) -> bytes:
+    """Return the frame that answers a request."""
+    return text_frame(b'{"id":%b,"ok":true,"data":%b}' % (orjson.dumps(id_), data))
+
+
+def encode_error(id_: int | str | None, error: dict[str, Any]) -> bytes:
+    """Return the frame that refuses a request."""
+    return text_frame(b'{"id":%b,"ok":false,"error":%b}' % (orjson.dumps(id_), orjson.dumps(error)))
+
+
+def encode_event(name: str, data: bytes) -> bytes:
+    """Return the frame of a push, the same for every receiver."""
+    return text_frame(b'{"event":"%b","data":%b}' % (name.encode(), data))

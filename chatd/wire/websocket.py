@@ -1,0 +1,105 @@
+"""Frames in, text messages out: RFC 6455 by `websockets`' sans-I/O protocol, with our limits.
+
+The library counts bytes; fragments are counted here, because 1.8 million empty ones cost memory
+too (reliability.md T39). Compression is never negotiated.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+
+from chatd.errors import CloseCode
+from chatd.wire.frames import close_frame
+
+_quiet = logging.getLogger("chatd.websocket")  # the library logs every close; we log them ourselves
+_quiet.setLevel(logging.CRITICAL)
+
+
+class WebSocketEnd(Exception):
+    """The WebSocket is over: the peer closed it, or sent what the protocol does not allow.
+
+    Attributes:
+        code: what to log and count.
+        goodbye: bytes to send before closing: the echo of a close frame, or ours.
+    """
+
+    def __init__(self, code: CloseCode, goodbye: bytes) -> None:
+        self.code = code
+        self.goodbye = goodbye
+        super().__init__(code.reason)
+
+
+class WebSocketReader:
+    """The receiving half of one WebSocket connection of the server's side.
+
+    Args:
+        max_size: bytes of one message, all fragments together.
+        max_fragments: fragments of one message.
+    """
+
+    __slots__ = ("_fragments", "_max_fragments", "_protocol", "_replies")
+
+    def __init__(self, *, max_size: int, max_fragments: int) -> None:
+        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_size, logger=_quiet)
+        self._max_fragments = max_fragments
+        self._fragments: list[bytes | bytearray] | None = None
+        self._replies = b""
+
+    def feed(self, data: bytes) -> list[bytes | bytearray]:
+        """Take bytes of the peer and return the text messages that they complete.
+
+        Raises:
+            WebSocketEnd: nothing more can be read.
+        """
+        protocol = self._protocol
+        protocol.receive_data(data)
+        messages: list[bytes | bytearray] = []
+        for frame in cast("list[Frame]", protocol.events_received()):
+            opcode = frame.opcode
+            if opcode is Opcode.TEXT and frame.fin:
+                messages.append(cast("bytes", frame.data))
+            elif opcode in {Opcode.TEXT, Opcode.CONT}:
+                self._add_fragment(frame, messages)
+            elif opcode is Opcode.BINARY:
+                raise self._refuse(CloseCode.UNSUPPORTED_DATA)
+        writes = protocol.data_to_send()
+        if writes:
+            self._replies = b"".join(writes)
+        if protocol.parser_exc is not None:
+            raise self._refuse(_code_of(protocol.parser_exc))
+        if protocol.close_rcvd is not None:
+            raise WebSocketEnd(CloseCode.NORMAL, self.replies())
+        return messages
+
+    def _add_fragment(self, frame: Frame, messages: list[bytes | bytearray]) -> None:
+        if self._fragments is None:
+            self._fragments = []
+        self._fragments.append(cast("bytes", frame.data))
+        if len(self._fragments) > self._max_fragments:
+            raise self._refuse(CloseCode.TOO_BIG)
+        if frame.fin:
+            messages.append(b"".join(self._fragments))
+            self._fragments = None
+
+    def _refuse(self, code: CloseCode) -> WebSocketEnd:
+        return WebSocketEnd(code, close_frame(code.code, code.reason))
+
+    def replies(self) -> bytes:
+        """Return the pongs that are due, once."""
+        replies, self._replies = self._replies, b""
+        return replies
+
+
+def _code_of(trouble: Exception) -> CloseCode:
+    if isinstance(trouble, PayloadTooBig):
+        return CloseCode.TOO_BIG
+    if isinstance(trouble, UnicodeDecodeError):
+        return CloseCode.INVALID_DATA
+    if isinstance(trouble, ProtocolError):
+        return CloseCode.PROTOCOL_ERROR
+    return CloseCode.INTERNAL

@@ -1,0 +1,1 @@
+"""Raw bytes from people who mean harm."""

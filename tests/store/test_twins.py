@@ -1,0 +1,206 @@
+"""The twins give equal answers to the same story, whatever the story."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatd.contract import Store
+from chatd.errors import StoreBug
+from chatd.rows import NewMessage
+from chatd.store.memory import MemoryStore
+from chatd.store.pool import open_pool
+from chatd.store.postgres import PostgresStore
+from tests.store.kit import NOW, SECOND
+
+USERS = 4
+SESSIONS = 4
+ROLES = ("OWNER", "ADMIN", "MEMBER", "READ_ONLY")
+CLEAN = "TRUNCATE users, devices, sessions, refresh_families, refresh_tokens, audit_log CASCADE"
+
+
+def some(kind: str, number: int) -> UUID:
+    """Return an id that is the same in each run, of a user, a session, a message."""
+    return UUID(bytes=kind.encode() * 4 + number.to_bytes(8, "big"))
+
+
+users = st.integers(0, USERS).map(lambda n: some("us", n))  # one more than there are
+sessions = st.integers(0, SESSIONS).map(lambda n: some("se", n))
+messages = st.integers(0, 30).map(lambda n: some("me", n))
+times = st.integers(0, 5).map(lambda n: NOW + n * SECOND)
+seqs = st.integers(-1, 20)
+limits = st.integers(1, 5)
+tokens = st.integers(0, 4).map(lambda n: b"token %d" % n)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[NewMessage]:
+    """Return messages with distinct ids and keys, as the journal sees to it."""
+    ids = draw(st.lists(messages, unique=True, max_size=5))
+    batch = [
+        NewMessage(
+            id=each,
+            session_id=draw(sessions),
+            sender_id=draw(users),
+            content=draw(st.sampled_from(["", "hello", "Grüße 👋", "bad\0"])),
+            created_at=draw(times),
+            client_msg_id=draw(st.none() | st.sampled_from(["a", "b", "c"])),
+            reply_to_id=draw(st.none() | messages),
+        )
+        for each in ids
+    ]
+    keys = {(each.sender_id, each.client_msg_id): each for each in batch}
+    return [
+        each
+        for each in batch
+        if each.client_msg_id is None or keys[each.sender_id, each.client_msg_id] is each
+    ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the contract, with its arguments."""
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def step(method: str, *args: st.SearchStrategy[Any], **kwargs: Any) -> st.SearchStrategy[Step]:
+    return st.builds(Step, st.just(method), st.tuples(*args), st.fixed_dictionaries(kwargs))
+
+
+bounds: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"before_seq": seqs}),
+    st.fixed_dictionaries({"after_seq": seqs}),
+    st.fixed_dictionaries({"around_id": messages}),
+)
+steps = st.one_of(
+    step("append_messages", batches()),
+    step("append_messages", batches()),
+    step("find_messages", batches()),
+    step("add_member", sessions, users, role=st.sampled_from(ROLES), at=times),
+    step("remove_member", sessions, users, at=times),
+    step("update_session", sessions, name=st.sampled_from(["Tea", "Coffee"])),
+    step("mark_read", sessions, users, seqs),
+    step("session_for", sessions, users),
+    step(
+        "list_sessions",
+        users,
+        before=st.none() | st.tuples(times, sessions),
+        limit=limits,
+    ),
+    step("first_state", users, limits),
+    step("members", sessions, after=st.none() | users, limit=limits),
+    step("heads", st.lists(sessions, max_size=3)),
+    step(
+        "join_page",
+        sessions,
+        users,
+        since=st.none() | seqs,
+        replay=st.integers(0, 8),
+        limit=limits,
+    ),
+    step("changes_since", sessions, seqs, limits),
+    st.builds(
+        lambda call, bound: replace(call, kwargs={**call.kwargs, **bound}),
+        step("history", sessions, users, limit=limits),
+        bounds,
+    ),
+    step(
+        "create_session",
+        session_id=sessions,
+        kind=st.sampled_from(["GROUP", "PUBLIC"]),
+        name=st.just("Tea"),
+        creator_id=users,
+        member_ids=st.lists(users, max_size=3),
+        at=times,
+    ),
+    step(
+        "create_session",
+        session_id=sessions,
+        kind=st.just("DIRECT"),
+        name=st.none(),
+        creator_id=users,
+        member_ids=st.lists(users, min_size=1, max_size=1),
+        at=times,
+    ),
+    step(
+        "open_family",
+        family_id=st.integers(0, 2).map(lambda n: some("fa", n)),
+        user_id=users,
+        device_id=st.integers(0, 2).map(lambda n: some("de", n)),
+        device_name=st.just("Firefox"),
+        address=st.just("192.0.2.1"),
+        token_hash=tokens,
+        at=times,
+        expires_at=times,
+    ),
+    step(
+        "rotate_refresh_token",
+        token_hash=tokens,
+        successor_hash=tokens,
+        at=times,
+        grace_until=times,
+        expires_at=times,
+    ),
+    step("revoke_family", st.integers(0, 3).map(lambda n: some("fa", n)), times),
+    step("revoke_user", users, times),
+    step("revoked_since", times),
+    step("set_last_seen", st.lists(users, max_size=3), times),
+)
+
+
+async def outcome(store: Store, call: Step) -> object:
+    """Return what a call came to; a bug has no words in common with its twin."""
+    method: Callable[..., Awaitable[object]] = getattr(store, call.method)
+    try:
+        return await method(*call.args, **call.kwargs)
+    except (StoreBug, KeyError, ValueError) as error:
+        return type(error)
+
+
+async def furnish(store: Store) -> None:
+    """Put the people in, and two sessions."""
+    for number in range(USERS):
+        await store.insert_user(
+            user_id=some("us", number),
+            email=f"{number}@example.org",
+            name=f"User {number}",
+            password_hash=None,
+            created_at=NOW,
+        )
+    for number, kind in enumerate(("GROUP", "PUBLIC")):
+        await store.create_session(
+            session_id=some("se", number),
+            kind=kind,  # type: ignore[arg-type]  # mypy widens the tuple's literals
+            name="Tea",
+            creator_id=some("us", 0),
+            member_ids=[some("us", 1), some("us", 2)],
+            at=NOW,
+        )
+
+
+@settings(
+    max_examples=40,
+    deadline=None,  # PostgreSQL's time is not ours
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(story=st.lists(steps, min_size=5, max_size=40))
+async def test_both_stores_tell_the_same_story(database_url: str, story: list[Step]) -> None:
+    memory = MemoryStore(epoch=uuid4())
+    with trio.fail_after(10):
+        async with open_pool(database_url, size=1) as pool:
+            await pool.fetch(CLEAN)
+            postgres = PostgresStore(pool)
+            for store in (memory, postgres):
+                await furnish(store)
+            for call in story:
+                assert await outcome(postgres, call) == await outcome(memory, call), call
