@@ -139,11 +139,12 @@ class Connection(ABC):
 
     async def _linger(self) -> None:
         """Read what the peer still sends: closing over unread bytes resets what it has not read."""
-        if not isinstance(self._stream, trio.SocketStream):
+        if not isinstance(self._stream, trio.SocketStream | trio.SSLStream):
             return
         with trio.move_on_after(LINGER):
             try:
-                await self._stream.send_eof()
+                if isinstance(self._stream, trio.SocketStream):
+                    await self._stream.send_eof()
                 while await self._stream.receive_some(READ_BYTES):
                     continue
             except (trio.BrokenResourceError, trio.ClosedResourceError):

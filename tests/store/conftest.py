@@ -1,4 +1,4 @@
-"""The store under test, twice: in PostgreSQL and in memory."""
+"""The store under test, in memory and in two PostgreSQLs: the embedded and the oldest one."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ async def deadline(nursery: trio.Nursery) -> None:
     nursery.start_soon(give_up)
 
 
-@pytest.fixture(params=["memory", "postgres"])
+@pytest.fixture(params=["memory", "postgres", "oldest postgres"])
 def store_url(request: pytest.FixtureRequest) -> str | None:
     """Return where the store is, None for memory."""
     if request.param == "memory":
         return None
-    url: str = request.getfixturevalue("database_url")
+    is_oldest = request.param == "oldest postgres"
+    url: str = request.getfixturevalue("oldest_database_url" if is_oldest else "database_url")
     return url
 
 

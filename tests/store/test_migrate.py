@@ -15,7 +15,7 @@ from chatd.errors import StoreBug
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import Migration, SchemaTooNew, migrate, migrations, schema_version
 from chatd.store.pool import open_pool
-from tests.conftest import POSTGRES_BIN_PATH, PostgresServer
+from tests.conftest import PostgresServer
 
 SCHEMA = Path(__file__).parents[2] / "schema.sql"
 
@@ -29,10 +29,10 @@ def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def dump(conninfo: str) -> str:
+def dump(server: PostgresServer, conninfo: str) -> str:
     """Return the schema as pg_dump writes it, without its random marks."""
     result = subprocess.run(
-        [POSTGRES_BIN_PATH / "pg_dump", "--schema-only", "--no-owner", f"--dbname={conninfo}"],
+        [server.bin_folder / "pg_dump", "--schema-only", "--no-owner", f"--dbname={conninfo}"],
         check=True,
         capture_output=True,
         text=True,
@@ -42,10 +42,12 @@ def dump(conninfo: str) -> str:
     return "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
-def test_schema_sql_is_what_all_migrations_make(empty_url: str, database_url: str) -> None:
+def test_schema_sql_is_what_all_migrations_make(
+    postgres_server: PostgresServer, empty_url: str, database_url: str
+) -> None:
     with psycopg.connect(empty_url) as connection:
         connection.execute(SCHEMA.read_text("utf-8").encode())
-    assert dump(empty_url) == dump(database_url)
+    assert dump(postgres_server, empty_url) == dump(postgres_server, database_url)
     settings = []
     for url in (empty_url, database_url):
         with psycopg.connect(url) as connection:

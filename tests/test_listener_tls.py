@@ -1,0 +1,132 @@
+"""TLS at the front door."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from chatd.config import Settings
+from chatd.nurseries.listener import (
+    open_listeners,
+)
+from tests.http_kit import (
+    Client,
+    get,
+    wait_until,
+)
+from tests.listener_kit import Door, http, open_door
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a fresh certificate for chat.test and its key, made by openssl."""
+    folder = tmp_path_factory.mktemp("tls")
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=chat.test", "-addext"),
+            *("subjectAltName=DNS:chat.test", "-keyout", str(keyfile), "-out", str(certfile)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certfile, keyfile
+
+
+@asynccontextmanager
+async def open_tls_door(
+    certificate: tuple[Path, Path], head_timeout: float = 5
+) -> AsyncIterator[Door]:
+    settings = Settings(
+        port=0, head_timeout=head_timeout, tls_certfile=certificate[0], tls_keyfile=certificate[1]
+    )
+    async with open_door(await open_listeners(settings), http(settings)) as door:
+        yield door
+
+
+async def tls(door: Door, context: ssl.SSLContext) -> Client:
+    stream = await trio.open_tcp_stream("127.0.0.1", door.port)
+    secure = trio.SSLStream(stream, context, server_hostname="chat.test", https_compatible=True)
+    try:
+        await secure.do_handshake()
+    except trio.BrokenResourceError:
+        await trio.aclose_forcefully(stream)
+        raise
+    return Client(secure)
+
+
+async def test_tls_serves_http_1_1_and_never_offers_h2(certificate: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with open_tls_door(certificate) as door:
+        anna = await tls(door, context)
+        assert isinstance(anna.stream, trio.SSLStream)
+        assert anna.stream.selected_alpn_protocol() == "http/1.1"
+        for _ in range(2):
+            assert (await anna.ask(get())).status == 200
+        assert (await anna.ask(get("/peer"))).body == b"127.0.0.1"
+        await anna.stream.aclose()
+
+
+async def test_tls_below_1_2_is_refused(certificate: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # or the client itself would refuse to try
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with open_tls_door(certificate) as door:
+        with pytest.raises(trio.BrokenResourceError):
+            await tls(door, context)
+        anna = await tls(door, ssl.create_default_context(cafile=certificate[0]))
+        assert (await anna.ask(get())).status == 200
+        await anna.stream.aclose()
+        assert door.failures() == 0
+
+
+async def test_a_handshake_that_stops_half_way_is_closed_at_the_head_timeout(
+    certificate: tuple[Path, Path],
+) -> None:
+    async with open_tls_door(certificate, head_timeout=0.3) as door:
+        anna = await door.connect()
+        async with anna.stream:
+            with trio.fail_after(10):
+                await anna.send(b"\x16\x03\x01")
+                assert await anna.read_until_closed() == b""
+
+
+async def test_clear_text_on_the_tls_port_harms_nobody(certificate: tuple[Path, Path]) -> None:
+    async with open_tls_door(certificate) as door:
+        anna = await door.connect()
+        async with anna.stream:
+            await anna.send(get())
+            assert b"HTTP" not in await anna.read_until_closed()
+        await wait_until(lambda: door.guard.open == 0)
+        assert door.failures() == 0
+
+
+async def test_a_client_that_does_not_read_on_tls_is_cut(certificate: tuple[Path, Path]) -> None:
+    settings = Settings(
+        port=0, write_timeout=0.3, tls_certfile=certificate[0], tls_keyfile=certificate[1]
+    )
+    async with open_door(await open_listeners(settings), http(settings)) as door:
+        anna = await tls(door, ssl.create_default_context(cafile=certificate[0]))
+        with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+            await anna.send(get() * 1_000_000)  # and reads nothing
+        await wait_until(lambda: door.guard.open == 0)
+        await trio.aclose_forcefully(anna.stream)
+
+
+async def test_a_refusal_on_tls_is_read_before_the_end(certificate: tuple[Path, Path]) -> None:
+    async with open_tls_door(certificate) as door:
+        anna = await tls(door, ssl.create_default_context(cafile=certificate[0]))
+        assert (await anna.ask(b"nonsense\r\n\r\n")).status == 400
+        assert await anna.read_until_closed() == b""
+        await anna.stream.aclose()
