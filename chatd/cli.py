@@ -18,11 +18,11 @@ from chatd.config import (
     SettingsError,
     describe,
     load_settings,
-    load_signing_keys,
 )
 from chatd.errors import StoreError
 from chatd.events import Register
 from chatd.ids import uuid7
+from chatd.keys import load_signing_keys
 from chatd.logs import configure_logs
 from chatd.nurseries.daemon import open_store, run_daemon, wall_clock
 from chatd.nurseries.pgaccount import PostgresError

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from chatd.config import Settings, SigningKey
+from chatd.config import Settings
 from chatd.contract import Store
 from chatd.errors import ChatError, CloseCode
+from chatd.keys import SigningKey
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords

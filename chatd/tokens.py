@@ -21,8 +21,8 @@ from uuid import UUID
 import jwt
 from jwt.types import Options
 
-from chatd.config import SigningKey
 from chatd.errors import TokenExpired, Unauthorized
+from chatd.keys import SigningKey
 
 ALGORITHM = "HS256"
 TYPE = "at+jwt"  # RFC 9068: a refresh or foreign token never passes for an access token

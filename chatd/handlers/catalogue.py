@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, messages, presence, sessions, users
+from chatd.handlers import accounts, members, messages, presence, sessions, users
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *accounts.OPERATIONS,
     *users.OPERATIONS,
     *sessions.OPERATIONS,
+    *members.OPERATIONS,
     *messages.OPERATIONS,
     *presence.OPERATIONS,
 )

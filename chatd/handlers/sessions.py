@@ -11,7 +11,6 @@ from uuid import UUID
 from chatd.context import Caller, Place, RoomEvent, Services, Socket
 from chatd.errors import (
     Conflict,
-    Forbidden,
     NotAMember,
     NotFound,
     Overloaded,
@@ -19,11 +18,6 @@ from chatd.errors import (
 )
 from chatd.events import (
     Joined,
-    LeftAnswer,
-    MemberAnswer,
-    MemberList,
-    MemberPage,
-    MemberRef,
     Nothing,
     SessionAnswer,
     SessionCreate,
@@ -33,19 +27,19 @@ from chatd.events import (
     SessionRef,
     SessionRename,
 )
+from chatd.handlers.access import allowed, visible
 from chatd.handlers.operations import Followed, Operation, Route
-from chatd.handlers.permissions import Action, may
+from chatd.handlers.permissions import Action
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
     dumps,
     member_dict,
-    member_event,
     message_dict,
     session_dict,
     summary_dict,
 )
-from chatd.rows import JoinPage, MemberChange, Role, SessionListRow, SessionRow
+from chatd.rows import JoinPage, SessionListRow, SessionRow
 
 _MICROSECOND = timedelta(microseconds=1)
 JOIN_READS = 5  # times that a page is read again because the room was faster than the store
@@ -108,31 +102,13 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
 
 async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
     """Return one session."""
-    session, _ = await _visible(services, caller, command.session_id)
+    session, _ = await visible(services, caller, command.session_id)
     return dumps({"session": session_dict(session)})
-
-
-async def _visible(
-    services: Services, caller: Caller, session_id: UUID
-) -> tuple[SessionRow, Role | None]:
-    found = await services.store.session_for(session_id, caller.user_id)
-    if found is None:
-        raise NotAMember
-    return found
-
-
-async def _allowed(
-    services: Services, caller: Caller, session_id: UUID, action: Action
-) -> tuple[SessionRow, Role | None]:
-    session, role = await _visible(services, caller, session_id)
-    if not may(role, action, session.kind):
-        raise NotAMember if role is None else Forbidden
-    return session, role
 
 
 async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
     """Rename a session."""
-    await _allowed(services, caller, command.session_id, Action.RENAME)
+    await allowed(services, caller, command.session_id, Action.RENAME)
 
     async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
         row = await services.store.update_session(command.session_id, name=command.name)
@@ -145,73 +121,6 @@ async def rename(services: Services, caller: Caller, command: SessionRename) -> 
     if session is None:
         raise NotAMember
     return dumps({"session": session_dict(session)})
-
-
-async def members(services: Services, caller: Caller, command: MemberList) -> bytes:
-    """Return a page of a session's members."""
-    await _allowed(services, caller, command.session_id, Action.READ)
-    rows = await services.store.members(
-        command.session_id, after=command.after, limit=command.limit + 1
-    )
-    page = rows[: command.limit]
-    after = page[-1].user_id if len(rows) > command.limit else None
-    return dumps({"members": [member_dict(row) for row in page], "nextAfter": after})
-
-
-async def add_member(services: Services, caller: Caller, command: MemberRef) -> bytes:
-    """Make a user a member; without `userId` the caller joins a PUBLIC session."""
-    user_id = command.user_id or caller.user_id
-    action = Action.ADD_SELF if user_id == caller.user_id else Action.ADD_MEMBER
-    session, _ = await _allowed(services, caller, command.session_id, action)
-    if session.kind == "DIRECT":
-        msg = "a DIRECT session has two members"
-        raise Conflict(msg)
-
-    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
-        change = await services.store.add_member(
-            command.session_id, user_id, role="MEMBER", at=services.now()
-        )
-        return change, _events_of(change)
-
-    change = await services.journal.change(work)
-    if change is None:
-        msg = f"no such user: {user_id}"
-        raise NotFound(msg)
-    if change.is_changed:
-        services.presence.session_opened(command.session_id, [user_id])
-        session_event = dumps(
-            {"sessionId": session.id, "seq": change.seq, "session": session_dict(session)}
-        )
-        for socket in services.sockets.of_user(user_id):
-            socket.push("session:updated", session_event)
-    return dumps({"member": member_dict(change.member), "seq": change.seq})
-
-
-async def remove_member(services: Services, caller: Caller, command: MemberRef) -> bytes:
-    """End the caller's membership, or another's where the caller's role allows it."""
-    user_id = command.user_id or caller.user_id
-    action = Action.LEAVE if user_id == caller.user_id else Action.REMOVE_MEMBER
-    await _allowed(services, caller, command.session_id, action)
-
-    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
-        change = await services.store.remove_member(command.session_id, user_id, at=services.now())
-        return change, _events_of(change)
-
-    change = await services.journal.change(work)
-    if change is None:
-        msg = "no such member"
-        raise NotFound(msg)
-    services.typing.stop(command.session_id, user_id)
-    services.presence.member_left(command.session_id, user_id)
-    return dumps({"seq": change.seq})
-
-
-def _events_of(change: MemberChange | None) -> list[RoomEvent]:
-    if change is None or not change.is_changed:
-        return []
-    name, payload = member_event(change.member)
-    removed = change.member.user_id if change.member.left_at is not None else None
-    return [RoomEvent(change.member.session_id, change.seq, name, dumps(payload), removed)]
 
 
 async def join(services: Services, caller: Caller, command: SessionJoin) -> Followed:
@@ -334,33 +243,6 @@ OPERATIONS = (
         run=rename,
         event="session:update",
         route=Route("PATCH", _PATH),
-    ),
-    Operation(
-        "member-list",
-        MemberList,
-        MemberPage,
-        "Members of a session",
-        run=members,
-        event="member:list",
-        route=Route("GET", _PATH + "/members"),
-    ),
-    Operation(
-        "member-add",
-        MemberRef,
-        MemberAnswer,
-        "Add a member; the caller to a PUBLIC session without userId",
-        run=add_member,
-        event="member:add",
-        route=Route("POST", _PATH + "/members", 201),
-    ),
-    Operation(
-        "member-remove",
-        MemberRef,
-        LeftAnswer,
-        "Leave a session, or remove a member",
-        run=remove_member,
-        event="member:remove",
-        route=Route("DELETE", _PATH + "/members"),
     ),
     Operation(
         "session-join",

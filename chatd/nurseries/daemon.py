@@ -12,28 +12,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import UUID
 
 import structlog
 import trio
 
 from chatd.app import create_app, is_origin_allowed
-from chatd.config import Settings, load_signing_keys
+from chatd.config import Settings
 from chatd.context import Services
 from chatd.contract import Store
-from chatd.errors import CloseCode, StoreError
+from chatd.errors import CloseCode
+from chatd.keys import load_signing_keys
 from chatd.limits import Limiter
-from chatd.metrics import CONTENT_TYPE, Metrics
+from chatd.metrics import Metrics
 from chatd.model import dumps, iso
-from chatd.nurseries.asgi import run_lifespan
+from chatd.nurseries.asgi import ASGIApp, run_lifespan
 from chatd.nurseries.connection import Live
-from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import HttpServer, Routes, Upgrade
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.nurseries.plain import serve_plain
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
+from chatd.nurseries.probes import healthz, metrics_page, readyz
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import open_typing
@@ -45,8 +45,6 @@ from chatd.tokens import AccessTokens
 from chatd.wire.http import RequestHead
 
 DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
-READY_TIMEOUT = 2.0  # seconds for the store to answer a readiness probe
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 log = structlog.get_logger("chatd.daemon")
 
@@ -114,24 +112,17 @@ async def open_daemon(
     """
     keys = load_signing_keys(settings)
     metrics, state = Metrics(), DrainState()
-    epoch = await store.epoch()
-    sockets = Sockets(per_user=settings.max_sockets_per_user, token_ttl=settings.access_token_ttl)
-    revoked = await store.revoked_since(now() - timedelta(seconds=settings.access_token_ttl))
-    sockets.cut_families(revoked, CloseCode.REVOKED)
+    sockets = await _open_sockets(settings, store, now())
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         rooms = await enter(open_rooms(store, settings, metrics))
-
-        def broadcast(session_id: UUID, name: str, data: bytes, but: UUID) -> None:
-            rooms.broadcast(session_id, name, data, but=but)
-
-        typing = await enter(open_typing(settings.typing_expiry, broadcast))
+        typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings.presence_grace, now))
         journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
         services = Services(
             settings=settings,
             store=store,
-            epoch=epoch,
+            epoch=await store.epoch(),
             now=now,
             tokens=AccessTokens(keys, settings.access_token_ttl),
             successor_key=keys[0],
@@ -148,44 +139,36 @@ async def open_daemon(
         live = Live(services, sockets, presence, typing)
         app = create_app(services)
         await enter(run_lifespan(app))
-        routes = Routes(
-            app=app,
-            direct={
-                "/healthz": _healthz,
-                "/readyz": partial(_readyz, services),
-                "/metrics": partial(_metrics, metrics),
-            },
-            upgrades={"/ws": partial(_serve_plain, live)},
+        http = HttpServer(
+            _routes(live, app), settings, origin_allowed=partial(_is_own_page, settings)
         )
-        http = HttpServer(routes, settings, origin_allowed=partial(_is_own_page, settings))
         yield Daemon(settings, services, live, http, state)
+
+
+async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sockets:
+    """Return an empty registry that knows which logins are revoked though their tokens live."""
+    ttl = settings.access_token_ttl
+    sockets = Sockets(per_user=settings.max_sockets_per_user, token_ttl=ttl)
+    revoked = await store.revoked_since(now - timedelta(seconds=ttl))
+    sockets.cut_families(revoked, CloseCode.REVOKED)
+    return sockets
+
+
+def _routes(live: Live, app: ASGIApp) -> Routes:
+    """Return who answers what: probes beside Quart, sockets, and the app for the rest."""
+    return Routes(
+        app=app,
+        direct={
+            "/healthz": healthz,
+            "/readyz": partial(readyz, live.services),
+            "/metrics": partial(metrics_page, live.services.metrics),
+        },
+        upgrades={"/ws": partial(_serve_plain, live)},
+    )
 
 
 async def _serve_plain(live: Live, upgrade: Upgrade) -> None:
     await serve_plain(upgrade, live)
-
-
-async def _healthz(exchange: Exchange) -> None:
-    """Answer that the process serves."""
-    await exchange.respond(200, _JSON, b'{"status":"ok"}')
-
-
-async def _readyz(services: Services, exchange: Exchange) -> None:
-    """Answer whether traffic should come here: not while going down or without a store."""
-    trouble = "draining" if services.is_draining() else None
-    if trouble is None:
-        try:
-            with trio.fail_after(READY_TIMEOUT):
-                await services.store.ping()
-        except (StoreError, trio.TooSlowError):
-            trouble = "the store is away"
-    body = {"status": "ok"} if trouble is None else {"status": "unavailable", "reason": trouble}
-    await exchange.respond(200 if trouble is None else 503, _JSON, dumps(body))
-
-
-async def _metrics(metrics: Metrics, exchange: Exchange) -> None:
-    """Answer in Prometheus' text form."""
-    await exchange.respond(200, [(b"content-type", CONTENT_TYPE)], metrics.render())
 
 
 def _is_own_page(settings: Settings, head: RequestHead) -> bool:

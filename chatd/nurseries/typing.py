@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 from uuid import UUID
 
 import trio
 
 from chatd.model import dumps
 
-Broadcast = Callable[[UUID, str, bytes, UUID], None]
-"""Sends (session, event name, payload) to everybody joined except one user."""
+
+class Broadcast(Protocol):
+    """Sends an event to everybody joined in a session except one user."""
+
+    def __call__(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """Send now; never waits."""
 
 
 class Typing:
@@ -63,7 +68,7 @@ class Typing:
             "isTyping": is_typing,
             "expiresInMs": round(self._expiry * 1000) if is_typing else 0,
         }
-        self._broadcast(key[0], "user:typing", dumps(payload), key[1])
+        self._broadcast(key[0], "user:typing", dumps(payload), but=key[1])
 
 
 @asynccontextmanager
