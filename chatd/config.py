@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     query_timeout: Seconds = Field(5, description="one statement outside the journal")
     feed_events: Count = Field(1024, description="events that wait for a room's fan-out")
     replay_events: Count = Field(500, description="events that session:join since replays at once")
+    replay_bytes: Bytes = Field(
+        4_194_304, description="of such an answer; above it the newest page, recovered: false"
+    )
     position_interval: Seconds = Field(5, description="quiet rooms are compared with the store")
 
     # Presence

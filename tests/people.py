@@ -22,6 +22,8 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from chatd.config import Settings
 from chatd.contract import Store
+from chatd.events import SERVER_EVENTS
+from chatd.handlers.catalogue import BY_EVENT
 from chatd.ids import uuid7
 from chatd.nurseries.daemon import Daemon, open_daemon
 from chatd.rows import SessionKind, UserRow
@@ -72,8 +74,11 @@ class Client:
         return self._ids
 
     async def frame(self) -> dict[str, Any]:
-        """Return the next frame, whatever it is."""
+        """Return the next frame, whatever it is; an event must have its documented shape."""
         frame: dict[str, Any] = json.loads(await self._socket.get_message())
+        if "event" in frame:
+            assert set(frame) == {"event", "data"}
+            SERVER_EVENTS[frame["event"]].model_validate(frame["data"])
         return frame
 
     async def answer(self, request_id: int) -> dict[str, Any]:
@@ -85,10 +90,14 @@ class Client:
             self.waiting.append(frame)
 
     async def ask(self, event: str, **data: Any) -> dict[str, Any]:
-        """Send a request and return what it answers."""
+        """Send a request and return what it answers, in the operation's documented shape."""
         frame = await self.answer(await self.emit(event, **data))
         assert frame["ok"], frame
         answer: dict[str, Any] = frame["data"]
+        if event != "auth":
+            shape = BY_EVENT[event].answer
+            assert shape is not None
+            shape.model_validate(answer)
         return answer
 
     async def refusal(self, event: str, **data: Any) -> str:

@@ -26,6 +26,7 @@ from chatd.events import (
     SessionPage,
     SessionRef,
     SessionRename,
+    Since,
 )
 from chatd.handlers.access import allowed, visible
 from chatd.handlers.operations import Followed, Operation, Route
@@ -139,19 +140,26 @@ async def join(services: Services, caller: Caller, command: SessionJoin) -> Foll
     place = services.rooms.enter(session_id, socket)
     socket.places[session_id] = place
     try:
-        page = await _covered_page(services, caller, command, place)
+        page = await _covered_page(services, caller, command, place, command.since)
+        data = _joined(services, page)
+        if command.since is not None and len(data) > services.settings.replay_bytes:
+            page = await _covered_page(services, caller, command, place, None)
+            data = _joined(services, page)
     except BaseException:
         _give_back(socket, session_id, place)
         raise
     if command.since is not None:
         services.metrics.recoveries.labels(str(page.recovered).lower()).inc()
-    return Followed(_joined(services, page), lambda: place.settle(page.session.seq))
+    return Followed(data, lambda: place.settle(page.session.seq))
 
 
 async def _covered_page(
-    services: Services, caller: Caller, command: SessionJoin, place: Place
+    services: Services,
+    caller: Caller,
+    command: SessionJoin,
+    place: Place,
+    since: Since | None,
 ) -> JoinPage:
-    since = command.since
     for _ in range(JOIN_READS):
         page = await services.store.join_page(
             command.session_id,

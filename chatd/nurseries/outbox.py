@@ -16,6 +16,7 @@ import trio
 from chatd.errors import CloseCode
 
 _write = os.write
+STREAM_BYTES = 65_536  # at once into a stream: what a slow link takes within write_timeout
 MAX_IOV = 64  # buffers in one writev: fewer than any kernel's IOV_MAX, 64 frames a system call
 
 
@@ -163,17 +164,21 @@ class Outbox:
         if self._descriptor < 0:
             # Cut before the first byte: nothing is torn, and the goodbye follows what waits.
             await trio.lowlevel.checkpoint_if_cancelled()
-            count = len(self._queue)
+            piece = b"".join(self._queue[:MAX_IOV])[:STREAM_BYTES]
             self._is_torn = True
-            await self._stream.send_all(b"".join(self._queue))
+            await self._stream.send_all(piece)
             self._is_torn = False
-            self._forget(count)
+            self._advance(len(piece))
             return
         await trio.lowlevel.wait_writable(self._descriptor)
         try:
             sent = os.writev(self._descriptor, self._queue[:MAX_IOV])
         except BlockingIOError:
             return
+        self._advance(sent)
+
+    def _advance(self, sent: int) -> None:
+        """Forget what has left; the first buffer may have left in part."""
         whole = 0
         while whole < len(self._queue) and sent >= len(self._queue[whole]):
             sent -= len(self._queue[whole])

@@ -46,7 +46,7 @@ class PlainConnection(Connection):
             max_size=settings.frame_bytes, max_fragments=settings.max_fragments
         )
         self._leftover = upgrade.leftover  # came behind the head: the first frame's
-        self._is_closed = False  # a close frame is on its way
+        self._goodbye: bytes | None = None  # the close frame that answers the peer's end
         self._requests = 0
         self._inflight = 0
         self._has_room: trio.Event | None = None
@@ -62,8 +62,8 @@ class PlainConnection(Connection):
             messages = self._feed(await self._receive())
 
     def _farewell(self, code: CloseCode) -> bytes:
-        if self._is_closed:
-            return b""
+        if self._goodbye is not None:
+            return self._goodbye
         words = b""
         if code.code >= OWN_CODES:
             told = {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
@@ -81,10 +81,9 @@ class PlainConnection(Connection):
         try:
             messages = self._reader.feed(data)
         except WebSocketEnd as end:
-            self.outbox.push(end.goodbye)
-            self._is_closed = True
+            self._goodbye = end.goodbye
             self.cut(end.code)
-            return []
+            return end.messages  # a send right before the close is a send
         pongs = self._reader.replies()
         if pongs:
             self.outbox.push(pongs)

@@ -26,11 +26,15 @@ class WebSocketEnd(Exception):
     Attributes:
         code: what to log and count.
         goodbye: bytes to send before closing: the echo of a close frame, or ours.
+        messages: what was said ahead of the end in the same bytes.
     """
 
-    def __init__(self, code: CloseCode, goodbye: bytes) -> None:
+    def __init__(
+        self, code: CloseCode, goodbye: bytes, messages: list[bytes | bytearray]
+    ) -> None:
         self.code = code
         self.goodbye = goodbye
+        self.messages = messages
         super().__init__(code.reason)
 
 
@@ -66,14 +70,14 @@ class WebSocketReader:
             elif opcode in {Opcode.TEXT, Opcode.CONT}:
                 self._add_fragment(frame, messages)
             elif opcode is Opcode.BINARY:
-                raise self._refuse(CloseCode.UNSUPPORTED_DATA)
+                raise _refusal(CloseCode.UNSUPPORTED_DATA, messages)
         writes = protocol.data_to_send()
         if writes:
             self._replies = b"".join(writes)
         if protocol.parser_exc is not None:
-            raise self._refuse(_code_of(protocol.parser_exc))
+            raise _refusal(_code_of(protocol.parser_exc), messages)
         if protocol.close_rcvd is not None:
-            raise WebSocketEnd(CloseCode.NORMAL, self.replies())
+            raise WebSocketEnd(CloseCode.NORMAL, self.replies(), messages)
         return messages
 
     def _add_fragment(self, frame: Frame, messages: list[bytes | bytearray]) -> None:
@@ -81,18 +85,19 @@ class WebSocketReader:
             self._fragments = []
         self._fragments.append(cast("bytes", frame.data))
         if len(self._fragments) > self._max_fragments:
-            raise self._refuse(CloseCode.TOO_BIG)
+            raise _refusal(CloseCode.TOO_BIG, messages)
         if frame.fin:
             messages.append(b"".join(self._fragments))
             self._fragments = None
-
-    def _refuse(self, code: CloseCode) -> WebSocketEnd:
-        return WebSocketEnd(code, close_frame(code.code, code.reason))
 
     def replies(self) -> bytes:
         """Return the pongs that are due, once."""
         replies, self._replies = self._replies, b""
         return replies
+
+
+def _refusal(code: CloseCode, messages: list[bytes | bytearray]) -> WebSocketEnd:
+    return WebSocketEnd(code, close_frame(code.code, code.reason), messages)
 
 
 def _code_of(trouble: Exception) -> CloseCode:

@@ -1,0 +1,157 @@
+"""What clients may send: every command's rules."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from chatd.events import (
+    MAX_CONTENT,
+    MAX_SEQ,
+    SERVER_EVENTS,
+    History,
+    Login,
+    MessageRead,
+    MessageSend,
+    Nothing,
+    Register,
+    SessionCreate,
+    SessionJoin,
+    StatusSet,
+)
+from chatd.handlers.catalogue import OPERATIONS
+
+SESSION = str(UUID(int=1))
+
+
+def wrong(model: type[BaseModel], data: object) -> set[str]:
+    """Return the fields for which data is refused."""
+    with pytest.raises(ValidationError) as refusal:
+        model.model_validate(data)
+    return {".".join(map(str, error["loc"])) for error in refusal.value.errors()}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("  hello  ", "hello"),
+        ("a\r\nb", "a\nb"),
+        ("tab\tstays", "tab\tstays"),
+        ("e\u0301", "\u00e9"),
+        ("\u200d👩\u200d🚀", "\u200d👩\u200d🚀"),
+        ("x" * MAX_CONTENT, "x" * MAX_CONTENT),
+    ],
+)
+def test_content_is_trimmed_and_normalised(text: str, clean: str) -> None:
+    command = MessageSend.model_validate({"sessionId": SESSION, "content": text})
+    assert command.content == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "   ", "\n", "x" * (MAX_CONTENT + 1), "\0", "a\x1b[31m", "a\x7f", "a\x85b", "a\rb", None],
+)
+def test_content_that_is_empty_too_long_or_holds_control_characters_is_refused(
+    text: str | None,
+) -> None:
+    assert wrong(MessageSend, {"sessionId": SESSION, "content": text}) == {"content"}
+
+
+@pytest.mark.parametrize("seq", [-1, MAX_SEQ + 1, 1.5, "1", True, None])
+def test_a_position_is_a_whole_number_that_javascript_holds(seq: Any) -> None:
+    assert wrong(MessageRead, {"sessionId": SESSION, "seq": seq}) == {"seq"}
+    since = {"epoch": SESSION, "seq": seq}
+    assert wrong(SessionJoin, {"sessionId": SESSION, "since": since}) == {"since.seq"}
+
+
+def test_a_position_may_be_the_largest_number_of_javascript() -> None:
+    command = MessageRead.model_validate({"sessionId": SESSION, "seq": MAX_SEQ})
+    assert command.seq == MAX_SEQ
+
+
+@pytest.mark.parametrize(
+    ("email", "is_good"),
+    [
+        ("Anna@Example.COM", True),
+        ("a@b", False),
+        ("no address", False),
+        ("a" * 250 + "@example.com", False),
+        ("", False),
+    ],
+)
+def test_an_address_is_checked_and_lower_case(email: str, is_good: bool) -> None:
+    data = {"email": email, "password": "long enough"}
+    if is_good:
+        assert Register.model_validate(data).email == email.lower()
+    else:
+        assert wrong(Register, data) == {"email"}
+
+
+@pytest.mark.parametrize(("length", "is_good"), [(7, False), (8, True), (256, True), (257, False)])
+def test_a_new_password_has_8_to_256_characters(length: int, is_good: bool) -> None:
+    data = {"email": "a@example.com", "password": "x" * length}
+    if is_good:
+        Register.model_validate(data)
+    else:
+        assert wrong(Register, data) == {"password"}
+
+
+def test_an_old_password_of_any_length_may_be_tried_but_no_endless_one() -> None:
+    Login.model_validate({"email": "a@example.com", "password": ""})
+    assert wrong(Login, {"email": "a@example.com", "password": "x" * 257}) == {"password"}
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "tab\tbed", " ", "x" * 81, "\u202a\x00"])
+def test_a_name_is_one_short_line(name: str) -> None:
+    assert wrong(SessionCreate, {"kind": "GROUP", "name": name}) == {"name"}
+
+
+def test_letters_that_look_alike_are_one_name() -> None:
+    command = SessionCreate.model_validate({"kind": "GROUP", "name": "ﬁve Ⅳ"})  # noqa: RUF001 - the point
+    assert command.name == "five IV"
+
+
+def test_a_page_has_one_bound() -> None:
+    both = {"sessionId": SESSION, "beforeSeq": 1, "aroundId": SESSION}
+    assert wrong(History, both) == {""}
+    assert wrong(History, {"sessionId": SESSION, "limit": 101}) == {"limit"}
+    assert History.model_validate({"sessionId": SESSION, "afterSeq": "7"}).after_seq == 7  # a query
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"status": "OFFLINE"},
+        {"status": "BUSY", "until": "2026-01-01T00:00:00"},
+        {"status": "BUSY", "text": "x" * 121},
+        {"status": "BUSY", "text": "two\nlines"},
+        {},
+    ],
+)
+def test_a_status_that_nobody_can_have_is_refused(data: dict[str, Any]) -> None:
+    assert wrong(StatusSet, data)
+
+
+@pytest.mark.parametrize("data", [None, [], "x", 7, {"a": 1}])
+def test_nothing_takes_nothing(data: object) -> None:
+    assert wrong(Nothing, data)
+    assert Nothing.model_validate({}) == Nothing()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_no_command_takes_a_field_that_it_does_not_know(operation: Any) -> None:
+    stranger = f"field{uuid4().hex}"
+    assert stranger in wrong(operation.command, {stranger: 1})
+
+
+def test_every_server_event_is_a_noun_and_a_verb_with_a_documented_shape() -> None:
+    for name, shape in SERVER_EVENTS.items():
+        noun, colon, verb = name.partition(":")
+        assert noun.isalpha()
+        assert colon
+        assert verb.isalpha()
+        assert issubclass(shape, BaseModel)
+        assert shape.__doc__

@@ -1,0 +1,104 @@
+"""Rate limits: a burst at once, then a steady rate, a key at a time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatd import limits
+from chatd.errors import RateLimited
+from chatd.limits import Limiter, Rate
+
+
+def passes(limiter: Limiter, rate: Rate, now: float, key: str = "anna") -> bool:
+    try:
+        limiter.check((key,), rate, now)
+    except RateLimited:
+        return False
+    return True
+
+
+def test_a_burst_passes_at_once_and_one_more_does_not() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(5, 20)
+    assert [passes(limiter, rate, 100.0) for _ in range(21)] == [True] * 20 + [False]
+
+
+def test_after_the_burst_calls_pass_at_the_rate() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(2, 3)
+    for _ in range(3):
+        limiter.check(("anna",), rate, 0.0)
+    assert not passes(limiter, rate, 0.49)
+    assert passes(limiter, rate, 0.5)
+    assert not passes(limiter, rate, 0.99)
+    assert passes(limiter, rate, 1.0)
+
+
+def test_after_silence_there_is_a_whole_burst_again_and_no_more() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(1, 5)
+    for _ in range(5):
+        limiter.check(("anna",), rate, 0.0)
+    assert [passes(limiter, rate, 1000.0) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_the_refusal_tells_when_the_same_call_passes() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(0.5, 1)
+    limiter.check(("anna",), rate, 10.0)
+    with pytest.raises(RateLimited) as refusal:
+        limiter.check(("anna",), rate, 10.5)
+    wait = refusal.value.retry_after
+    assert wait == pytest.approx(1.5)
+    assert not passes(limiter, rate, 10.5 + wait - 0.001)
+    assert passes(limiter, rate, 10.5 + wait)
+
+
+def test_a_refused_call_costs_nothing() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(1, 1)
+    limiter.check(("anna",), rate, 0.0)
+    for _ in range(100):
+        assert not passes(limiter, rate, 0.5)
+    assert passes(limiter, rate, 1.0)
+
+
+def test_keys_are_counted_alone() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(1, 1)
+    assert passes(limiter, rate, 0.0, "anna")
+    assert passes(limiter, rate, 0.0, "bert")
+    assert not passes(limiter, rate, 0.0, "anna")
+
+
+def test_a_limiter_that_is_off_refuses_nobody() -> None:
+    limiter = Limiter(is_on=False)
+    assert all(passes(limiter, Rate(1, 1), 0.0) for _ in range(100))
+
+
+def test_the_keys_that_were_seen_last_are_the_ones_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_KEYS", 2)
+    limiter, rate = Limiter(is_on=True), Rate(1, 1)
+    for key in ("anna", "bert", "carol"):
+        assert passes(limiter, rate, 0.0, key)
+    assert not passes(limiter, rate, 0.0, "bert")
+    assert not passes(limiter, rate, 0.0, "carol")
+    assert passes(limiter, rate, 0.0, "anna")  # forgotten: it was the oldest
+
+
+@given(
+    st.lists(st.floats(0, 2), min_size=1, max_size=100),
+    st.floats(0.1, 50),
+    st.integers(1, 20),
+)
+def test_no_stretch_of_time_holds_more_calls_than_burst_and_rate_allow(
+    pauses: list[float], per_second: float, burst: int
+) -> None:
+    limiter, rate, now = Limiter(is_on=True), Rate(per_second, burst), 0.0
+    passed: list[float] = []
+    for pause in pauses:
+        now += pause
+        if passes(limiter, rate, now):
+            passed.append(now)
+    for first, start in enumerate(passed):
+        for last in range(first, len(passed)):
+            allowed = burst + (passed[last] - start) * per_second + 1e-6
+            assert last - first + 1 <= allowed

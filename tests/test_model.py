@@ -1,0 +1,118 @@
+"""What is written with orjson has exactly the shape of its pydantic model."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from chatd import model
+from chatd.events import MemberJoined, MemberLeft
+from chatd.model import Shape
+from chatd.rows import (
+    MemberRow,
+    MessageRow,
+    PositionRow,
+    SessionListRow,
+    SessionRow,
+    UserRow,
+)
+
+AT = datetime(2026, 3, 4, 5, 6, 7, 123_456, tzinfo=UTC)
+EPOCH = uuid4()
+USER = UserRow(
+    id=uuid4(),
+    email="anna@example.com",
+    name="Anna ✨",
+    avatar_url="https://a.test/a.png",
+    password_hash="never shown",
+    created_at=AT,
+    last_seen=AT,
+    manual_status="BUSY",
+    status_text="never shown",
+    status_until=AT,
+)
+SESSION = SessionRow(uuid4(), "GROUP", "tea", 7, 2, AT)
+DIRECT = SessionRow(uuid4(), "DIRECT", None, 0, 2, AT)
+MESSAGE = MessageRow(
+    id=uuid4(),
+    session_id=SESSION.id,
+    seq=7,
+    changed_seq=7,
+    sender_id=USER.id,
+    sender_name=USER.name,
+    sender_avatar_url=None,
+    content='quotes " and \\ and \u2028',
+    created_at=AT,
+    client_msg_id="k-1",
+    reply_to_id=None,
+)
+MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
+GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
+
+
+def same(shape: type[Shape], written: dict[str, Any]) -> None:
+    """Check that bytes on the wire are what the model would write, field by field."""
+    wire = model.dumps(written)
+    assert json.loads(shape.model_validate_json(wire).model_dump_json(by_alias=True)) == json.loads(
+        wire
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "written"),
+    [
+        (model.User, model.user_dict(USER)),
+        (model.Account, model.account_dict(USER)),
+        (model.Message, model.message_dict(MESSAGE)),
+        (model.Session, model.session_dict(SESSION)),
+        (model.Session, model.session_dict(DIRECT)),
+        (
+            model.SessionSummary,
+            model.summary_dict(SessionListRow(SESSION, "OWNER", 1, 0, 6, False, MESSAGE)),
+        ),
+        (
+            model.SessionSummary,
+            model.summary_dict(SessionListRow(DIRECT, "MEMBER", 0, 0, 0, True, None)),
+        ),
+        (model.Position, model.position_dict(PositionRow(SESSION.id, 7, 1, 0, 6), EPOCH)),
+        (model.Member, model.member_dict(MEMBER)),
+        (MemberJoined, model.member_event(MEMBER)[1]),
+        (MemberLeft, model.member_event(GONE)[1]),
+    ],
+)
+def test_every_shape_is_written_as_its_model_says(
+    shape: type[Shape], written: dict[str, Any]
+) -> None:
+    same(shape, written)
+
+
+def test_a_member_who_left_is_told_as_left() -> None:
+    assert model.member_event(MEMBER)[0] == "member:joined"
+    assert model.member_event(GONE)[0] == "member:left"
+
+
+def test_nothing_that_is_not_for_others_is_in_a_user() -> None:
+    assert set(model.user_dict(USER)) == {"id", "name", "avatarUrl"}
+    assert "never shown" not in model.dumps(model.account_dict(USER)).decode()
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (AT, "2026-03-04T05:06:07.123Z"),
+        (AT.astimezone(timezone(timedelta(hours=5, minutes=30))), "2026-03-04T05:06:07.123Z"),
+        (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_time_is_utc_with_milliseconds(at: datetime, text: str) -> None:
+    assert model.iso(at) == text
+
+
+def test_a_shape_takes_no_field_that_it_does_not_know() -> None:
+    with pytest.raises(ValidationError):
+        model.User.model_validate(model.user_dict(USER) | {"isAdmin": True})

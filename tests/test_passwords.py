@@ -1,0 +1,87 @@
+"""Passwords: what counts of them, and the bound on who waits for a hash."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+
+import bcrypt
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from chatd.errors import Overloaded
+from chatd.passwords import Passwords
+
+
+@pytest.fixture
+async def passwords() -> AsyncIterator[Passwords]:
+    with trio.fail_after(10):  # hashes are made in threads: the clock is the real one
+        yield Passwords(rounds=4, queue=2)
+
+
+async def test_a_password_fits_its_hash_and_no_other_does(passwords: Passwords) -> None:
+    stored = await passwords.hash("correct horse")
+    assert stored.startswith("$2b$04$")
+    assert await passwords.check("correct horse", stored)
+    assert not await passwords.check("correct hors", stored)
+    assert stored != await passwords.hash("correct horse")
+
+
+async def test_bytes_past_the_72nd_count(passwords: Passwords) -> None:
+    stored = await passwords.hash("x" * 200 + "a")
+    assert not await passwords.check("x" * 200 + "b", stored)
+    assert await passwords.check("x" * 200 + "a", stored)
+
+
+async def test_a_nul_does_not_end_a_password(passwords: Passwords) -> None:
+    stored = await passwords.hash("begin\0end")
+    assert not await passwords.check("begin\0other", stored)
+
+
+async def test_a_password_is_the_same_however_its_letters_are_composed(
+    passwords: Passwords,
+) -> None:
+    assert await passwords.check("caf\u00e9 au lait", await passwords.hash("cafe\u0301 au lait"))
+
+
+async def test_without_an_account_a_hash_is_checked_all_the_same(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bytes] = []
+    real = bcrypt.checkpw
+
+    def checkpw(password: bytes, stored: bytes) -> bool:
+        checked.append(stored)
+        return real(password, stored)
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    assert not await passwords.check("nobody", None)
+    assert [stored[:7] for stored in checked] == [b"$2b$04$"]  # the same cost as a real one
+
+
+async def test_a_flood_of_logins_is_refused_beyond_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go = threading.Event()
+
+    def slow(_password: bytes, _salt: bytes) -> bytes:
+        assert go.wait(10)
+        return b"hash"
+
+    with trio.fail_after(10):
+        passwords = Passwords(rounds=4, queue=2)
+        passwords._limiter.total_tokens = 1
+        monkeypatch.setattr(bcrypt, "hashpw", slow)
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):  # one works, two wait
+                    nursery.start_soon(passwords.hash, "x")
+                await wait_all_tasks_blocked()
+                with pytest.raises(Overloaded) as refusal:
+                    await passwords.hash("x")
+                assert refusal.value.retry_after
+                go.set()
+            assert await passwords.hash("x") == "hash"
+        finally:
+            go.set()

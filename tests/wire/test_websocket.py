@@ -1,0 +1,161 @@
+"""The reader of one WebSocket: bytes in, text messages out, and the end of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatd.errors import CloseCode
+from chatd.wire.frames import close_frame
+from chatd.wire.websocket import WebSocketEnd, WebSocketReader
+
+TEXT, BINARY, CONT, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
+FIN = 0x80
+MASK = b"\x11\x22\x33\x44"
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
+    """Return a frame as a client sends it."""
+    head = bytes((opcode | (FIN if fin else 0) | rsv,))
+    size = len(payload)
+    if size < 126:
+        head += bytes((0x80 | size,))
+    elif size < 65_536:
+        head += bytes((0x80 | 126,)) + size.to_bytes(2, "big")
+    else:
+        head += bytes((0x80 | 127,)) + size.to_bytes(8, "big")
+    masked = bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    return head + MASK + masked
+
+
+def reader(max_size: int = 1000, max_fragments: int = 64) -> WebSocketReader:
+    return WebSocketReader(max_size=max_size, max_fragments=max_fragments)
+
+
+def end_of(data: bytes, socket: WebSocketReader | None = None) -> WebSocketEnd:
+    with pytest.raises(WebSocketEnd) as end:
+        (socket or reader()).feed(data)
+    return end.value
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
+def test_a_text_frame_of_any_size_is_one_message(size: int) -> None:
+    assert reader(max_size=100_000).feed(frame(TEXT, b"x" * size)) == [b"x" * size]
+
+
+def test_several_frames_in_one_piece_are_several_messages() -> None:
+    pieces = frame(TEXT, b"one") + frame(TEXT, b"two") + frame(TEXT, b"three")[:4]
+    socket = reader()
+    assert socket.feed(pieces) == [b"one", b"two"]
+    assert socket.feed(frame(TEXT, b"three")[4:]) == [b"three"]
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5), st.data())
+def test_where_the_bytes_are_cut_changes_nothing(messages: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(frame(TEXT, message) for message in messages)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    socket, read = reader(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        if start < end:
+            read += socket.feed(stream[start:end])
+    assert read == messages
+
+
+def test_a_ping_is_answered_once_with_its_payload_and_a_pong_not_at_all() -> None:
+    socket = reader()
+    assert socket.feed(frame(PING, b"you?") + frame(TEXT, b"hi") + frame(PONG, b"me")) == [b"hi"]
+    assert socket.replies() == bytes((FIN | PONG, 4)) + b"you?"
+    assert socket.replies() == b""
+
+
+def test_fragments_are_one_message_also_with_a_ping_between_them() -> None:
+    socket = reader()
+    assert socket.feed(frame(TEXT, b"one ", fin=False)) == []
+    assert socket.feed(frame(PING) + frame(CONT, b"two ", fin=False)) == []
+    assert socket.replies() == bytes((FIN | PONG, 0))
+    assert socket.feed(frame(CONT, b"three") + frame(TEXT, b"next")) == [b"one two three", b"next"]
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(64, True), (65, False)])
+def test_a_message_has_at_most_64_fragments_even_empty_ones(count: int, is_taken: bool) -> None:
+    socket = reader()
+    socket.feed(frame(TEXT, b"", fin=False))
+    for _ in range(count - 2):
+        socket.feed(frame(CONT, b"", fin=False))
+    if is_taken:
+        assert socket.feed(frame(CONT, b"end")) == [b"end"]
+    else:
+        assert end_of(frame(CONT, b"end"), socket).code is CloseCode.TOO_BIG
+
+
+def test_fragments_are_counted_a_message_at_a_time() -> None:
+    socket = reader(max_fragments=2)
+    for _ in range(5):
+        assert socket.feed(frame(TEXT, b"a", fin=False) + frame(CONT, b"b")) == [b"ab"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(TEXT, b"x" * 1001),
+        bytes((FIN | TEXT, 0xFF)) + (1 << 62).to_bytes(8, "big") + MASK,
+        frame(TEXT, b"x" * 600, fin=False) + frame(CONT, b"x" * 600),
+    ],
+)
+def test_a_message_larger_than_the_limit_is_refused_by_its_head(data: bytes) -> None:
+    end = end_of(data)
+    assert end.code is CloseCode.TOO_BIG
+    assert end.goodbye == close_frame(1009, CloseCode.TOO_BIG.reason)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x05hello",  # not masked
+        frame(TEXT, b"x", rsv=0x40),  # compressed, which was not negotiated
+        frame(TEXT, b"x", rsv=0x20),
+        frame(TEXT, b"x", rsv=0x10),
+        frame(0x3, b"x"),
+        frame(0xB, b"x"),
+        frame(PING, b"x" * 126),
+        frame(PING, b"x", fin=False),
+        frame(CONT, b"of nothing"),
+        frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"),
+        frame(CLOSE, b"\x03"),
+        frame(CLOSE, (1005).to_bytes(2, "big")),
+        bytes((FIN | TEXT, 0xFF)) + (1 << 63).to_bytes(8, "big") + MASK,
+    ],
+)
+def test_what_rfc_6455_forbids_ends_with_a_close_frame(data: bytes) -> None:
+    end = end_of(data)
+    assert end.code in {CloseCode.PROTOCOL_ERROR, CloseCode.TOO_BIG}
+    assert end.goodbye[:2] == bytes((FIN | CLOSE, len(end.goodbye) - 2))
+
+
+def test_a_close_reason_that_is_not_utf_8_is_1007() -> None:
+    assert end_of(frame(CLOSE, b"\x03\xe8\xff")).code is CloseCode.INVALID_DATA
+
+
+def test_a_binary_frame_is_1003() -> None:
+    end = end_of(frame(BINARY, b"x"))
+    assert end.goodbye == close_frame(1003, CloseCode.UNSUPPORTED_DATA.reason)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe9going away"])
+def test_a_close_frame_is_echoed_with_its_code(payload: bytes) -> None:
+    end = end_of(frame(CLOSE, payload))
+    assert end.code is CloseCode.NORMAL
+    assert end.goodbye[:1] == bytes((FIN | CLOSE,))
+    assert end.goodbye[2:4] == payload[:2]
+
+
+def test_a_ping_ahead_of_the_close_is_still_answered() -> None:
+    end = end_of(frame(PING, b"1") + frame(CLOSE, b"\x03\xe8"))
+    assert end.goodbye == bytes((FIN | PONG, 1)) + b"1" + b"\x88\x02\x03\xe8"
+
+
+@pytest.mark.parametrize("last", [frame(CLOSE, b"\x03\xe8"), frame(BINARY), b"\x81\x01x"])
+def test_what_was_said_ahead_of_the_end_is_not_lost_with_it(last: bytes) -> None:
+    end = end_of(frame(TEXT, b"last words") + last)
+    assert end.messages == [b"last words"]
