@@ -168,7 +168,8 @@ class Outbox:
             self._is_torn = True
             await self._stream.send_all(piece)
             self._is_torn = False
-            self._advance(len(piece))
+            if self._is_open:  # not closed meanwhile, with all that waited
+                self._advance(len(piece))
             return
         await trio.lowlevel.wait_writable(self._descriptor)
         try:

@@ -55,11 +55,13 @@ class Bob:
             state = await talker.join(session)
             return cls(person, session, {"epoch": state["epoch"], "seq": state["seq"]})
 
-    async def comes_back_to(self, daemon: Daemon, sent: list[int]) -> None:
+    async def comes_back_to(
+        self, daemon: Daemon, sent: list[int], *, is_too_long: bool = False
+    ) -> None:
         """Join where he left: all that was sent meanwhile, or the newest of it and the rest."""
         async with talking(daemon, self.person) as talker:
             state = await talker.join(self.session, since=self.since)
-            assert state["recovered"] == (len(sent) <= REPLAY)
+            assert state["recovered"] == (len(sent) <= REPLAY and not is_too_long)
             assert state["epoch"] == self.since["epoch"]
             assert state["seq"] == sent[-1]
             if state["recovered"]:
@@ -114,12 +116,15 @@ async def test_a_page_longer_than_the_outbox_reaches_who_reads_while_others_send
         session = await create_session(daemon, ann, person)
         bob = await Bob.arrives(daemon, person, session)
         async with talking(daemon, ann) as sender:
+            await bob.comes_back_to(daemon, await send_many(sender, session, 60, LONGEST))
             sent = await send_many(sender, session, 200, LONGEST)
-            await bob.comes_back_to(daemon, sent)
+            await bob.comes_back_to(daemon, sent, is_too_long=True)
             async with talking(daemon, person) as reader, trio.open_nursery() as nursery:
                 nursery.start_soon(send_many, sender, session, 50)
                 asked = [
-                    await reader.emit("message:history", sessionId=session, afterSeq=0, limit=100)
+                    await reader.emit(
+                        "message:history", sessionId=session, afterSeq=sent[0] - 1, limit=100
+                    )
                     for _ in range(4)
                 ]
                 state = await reader.join(session)
