@@ -248,4 +248,9 @@ def _allow_origin(response: Response, origin: str) -> None:
 
 def is_origin_allowed(origin: str, host: str, cors_origins: tuple[str, ...]) -> bool:
     """Return whether a page of this origin may open a WebSocket: our own, or one that is listed."""
-    return origin in cors_origins or (bool(host) and urlsplit(origin).netloc == host)
+    if origin in cors_origins:
+        return True
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:  # such as "http://["
+        return False

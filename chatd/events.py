@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    EmailStr,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from chatd.model import (
     Account,
@@ -331,12 +338,19 @@ class StatusSet(Shape):
     text: Annotated[str, Field(max_length=120), AfterValidator(_clean_name)] | None = None
     until: datetime | None = None
 
-    @model_validator(mode="after")
-    def _until_has_a_zone(self) -> StatusSet:
-        if self.until is not None and self.until.tzinfo is None:
-            msg = "until needs a time zone"
+    @field_validator("until")
+    @classmethod
+    def _in_utc(cls, until: datetime | None) -> datetime | None:
+        if until is None:
+            return None
+        if until.tzinfo is None:
+            msg = "needs a time zone"
             raise ValueError(msg)
-        return self
+        try:
+            return until.astimezone(UTC)
+        except OverflowError:
+            msg = "is beyond the calendar"
+            raise ValueError(msg) from None
 
 
 class StatusAnswer(Shape):

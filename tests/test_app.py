@@ -19,7 +19,7 @@ from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
 from tests.http_kit import Answer
-from tests.people import World, open_world
+from tests.people import open_world
 
 NOBODY = "0190a000-0000-7000-8000-000000000000"
 ROUTED = [operation for operation in OPERATIONS if operation.route is not None]
@@ -65,9 +65,7 @@ async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(
         method, path = filled(operation)
         body = bodies.get(operation.name)
         for session_id in (NOBODY, foreign):
-            answer = await world.rest(
-                method, path.replace(NOBODY, session_id), body, token=token
-            )
+            answer = await world.rest(method, path.replace(NOBODY, session_id), body, token=token)
             assert (answer.status, answer.code) == (403, "not_a_member")
 
 

@@ -54,14 +54,13 @@ async def closing(client: Client) -> ConnectionClosing:
 async def test_a_client_that_brings_no_token_is_gone_after_the_timeout_and_not_before(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.socket() as client:
-            await wait_all_tasks_blocked()
-            mock_clock.jump(9.9)
-            await wait_all_tasks_blocked()
-            assert client._socket.closed is None
-            mock_clock.jump(0.1)
-            assert (await closing(client)).code == CloseCode.NOT_AUTHENTICATED.code
+    async with open_world(tmp_path) as world, world.socket() as client:
+        await wait_all_tasks_blocked()
+        mock_clock.jump(9.9)
+        await wait_all_tasks_blocked()
+        assert client._socket.closed is None
+        mock_clock.jump(0.1)
+        assert (await closing(client)).code == CloseCode.NOT_AUTHENTICATED.code
 
 
 async def test_the_first_frame_may_carry_the_token(
@@ -120,13 +119,12 @@ async def test_ready_tells_where_the_user_stands(tmp_path: Path, autojump_clock:
 async def test_a_first_frame_without_a_good_token_is_refused_and_closed(
     tmp_path: Path, autojump_clock: MockClock, frame: dict[str, Any]
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.socket() as client:
-            await client.send_raw(json.dumps(frame))
-            answer = await client.answer(1)
-            assert answer["error"]["code"] == "unauthorized"
-            reason = await closing(client)
-            assert (reason.code, reason.reconnect) == (CloseCode.NOT_AUTHENTICATED.code, False)
+    async with open_world(tmp_path) as world, world.socket() as client:
+        await client.send_raw(json.dumps(frame))
+        answer = await client.answer(1)
+        assert answer["error"]["code"] == "unauthorized"
+        reason = await closing(client)
+        assert (reason.code, reason.reconnect) == (CloseCode.NOT_AUTHENTICATED.code, False)
 
 
 @pytest.mark.parametrize("is_first_frame", [True, False])
@@ -146,9 +144,8 @@ async def test_an_expired_token_closes_with_the_code_that_tells_to_refresh(
 async def test_a_bad_token_in_the_handshake_closes(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.socket("garbage") as client:
-            assert (await closing(client)).code == CloseCode.NOT_AUTHENTICATED.code
+    async with open_world(tmp_path) as world, world.socket("garbage") as client:
+        assert (await closing(client)).code == CloseCode.NOT_AUTHENTICATED.code
 
 
 async def test_a_revoked_login_does_not_come_back(
@@ -247,9 +244,11 @@ async def test_only_our_own_pages_and_listed_ones_open_a_websocket(
 async def test_an_event_that_there_is_not_is_refused(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.connect(await world.person("anna")) as client:
-            assert await client.refusal("no:such") == "validation_failed"
+    async with (
+        open_world(tmp_path) as world,
+        world.connect(await world.person("anna")) as client,
+    ):
+        assert await client.refusal("no:such") == "validation_failed"
 
 
 async def test_a_request_without_an_id_gets_no_answer_but_its_error(
@@ -379,29 +378,33 @@ async def test_a_bug_in_an_operation_is_logged_and_answered_and_the_connection_g
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     store = MemoryStore()
-    async with open_world(tmp_path, store) as world:
-        async with world.connect(await world.person("anna")) as client:
-            store.fail_next("list_sessions", ZeroDivisionError("a bug"))
-            with structlog.testing.capture_logs() as logs:
-                frame = await client.answer(await client.emit("session:list"))
-            assert frame["error"]["code"] == "internal"
-            assert "a bug" not in str(frame)
-            [bug] = [log for log in logs if log["log_level"] == "error"]
-            assert bug["request"] == frame["error"]["requestId"]
-            await client.ask("session:list")
+    async with (
+        open_world(tmp_path, store) as world,
+        world.connect(await world.person("anna")) as client,
+    ):
+        store.fail_next("list_sessions", ZeroDivisionError("a bug"))
+        with structlog.testing.capture_logs() as logs:
+            frame = await client.answer(await client.emit("session:list"))
+        assert frame["error"]["code"] == "internal"
+        assert "a bug" not in str(frame)
+        [bug] = [log for log in logs if log["log_level"] == "error"]
+        assert bug["request"] == frame["error"]["requestId"]
+        await client.ask("session:list")
 
 
 async def test_a_store_that_is_away_is_answered_with_unavailable(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     store = MemoryStore()
-    async with open_world(tmp_path, store) as world:
-        async with world.connect(await world.person("anna")) as client:
-            store.fail_next("list_sessions", StoreUnavailable("away"))
-            frame = await client.answer(await client.emit("session:list"))
-            error = frame["error"]
-            assert (error["code"], error["retryable"]) == ("unavailable", True)
-            assert error["retryAfterMs"] == 1000
+    async with (
+        open_world(tmp_path, store) as world,
+        world.connect(await world.person("anna")) as client,
+    ):
+        store.fail_next("list_sessions", StoreUnavailable("away"))
+        frame = await client.answer(await client.emit("session:list"))
+        error = frame["error"]
+        assert (error["code"], error["retryable"]) == ("unavailable", True)
+        assert error["retryAfterMs"] == 1000
 
 
 # Pressure
@@ -479,14 +482,15 @@ async def test_a_client_that_reads_too_slowly_is_cut_and_delays_nobody(
             assert 'chatd_closes_total{code="4008"} 1.0\n' in page
 
 
-async def test_ephemeral_events_that_a_slow_client_missed_are_counted(
+async def test_an_ephemeral_event_that_does_not_fit_is_dropped_and_counted(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path, outbox_frames=1) as world:
+    async with open_world(tmp_path, outbox_frames=8) as world:
         async with world.connect(await world.person("anna")) as client:
-            await wait_all_tasks_blocked()
+            await client.heard()
             [connection] = world.daemon.live.sockets.all()
-            connection.push_ephemeral("user:status", b"{}")
-            connection.push_ephemeral("user:status", b"{}")  # the first one still waits
-            assert len(await client.heard("user:status")) <= 2
+            notice = b'{"deadline":"2026-01-01T00:00:00.000Z"}'
+            for _ in range(6):  # nothing is written in between: from the fourth on it is half full
+                connection.push_ephemeral("server:draining", notice)
+            assert len(await client.heard("server:draining")) == 4
         assert "chatd_dropped_total 2.0\n" in world.daemon.services.metrics.render().decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.errors import CloseCode
-from chatd.nurseries import daemon as daemon_module
 from chatd.store.memory import MemoryStore
 from tests.http_kit import HANDSHAKE, get
 from tests.http_kit import Client as RawClient
@@ -67,7 +67,9 @@ async def test_requests_under_way_that_are_new_work_are_refused(
         session_id = str(await world.session(anna))
         bearer = f"Authorization: Bearer {world.token(anna)}"
         body = b'{"content":"too late"}'
-        head = get(f"/chat/sessions/{session_id}/messages", bearer, "Content-Type: application/json")
+        head = get(
+            f"/chat/sessions/{session_id}/messages", bearer, "Content-Type: application/json"
+        )
         head = head.replace(b"GET", b"POST", 1).removesuffix(b"\r\n")
         post = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
         sender = await under_way(world, post)
@@ -151,12 +153,12 @@ async def test_sockets_close_evenly_over_the_drain_and_all_before_its_end(
 async def test_sockets_close_in_no_order_that_a_client_can_know(
     tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Backwards(daemon_module.random.SystemRandom):
+    class Backwards(random.SystemRandom):
         def shuffle(self, x: object) -> None:
             assert isinstance(x, list)
             x.reverse()
 
-    monkeypatch.setattr(daemon_module.random, "SystemRandom", Backwards)
+    monkeypatch.setattr("chatd.nurseries.daemon.random.SystemRandom", Backwards)
     async with open_world(tmp_path) as world:
         anna, bert = await world.person("anna"), await world.person("bert")
         async with world.connect(anna) as a, world.connect(bert) as b:
@@ -170,11 +172,13 @@ async def test_sockets_close_in_no_order_that_a_client_can_know(
 async def test_what_is_left_after_the_drain_is_cut_with_shutdown(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.connect(await world.person("anna")) as client:
-            world.daemon.cut_all()
-            assert await client.closed() == CloseCode.SHUTDOWN.code
-            assert client.waiting[-1]["data"]["reconnect"] is True
+    async with (
+        open_world(tmp_path) as world,
+        world.connect(await world.person("anna")) as client,
+    ):
+        world.daemon.cut_all()
+        assert await client.closed() == CloseCode.SHUTDOWN.code
+        assert client.waiting[-1]["data"]["reconnect"] is True
 
 
 async def test_a_drain_without_sockets_is_over_at_once(

@@ -110,7 +110,7 @@ def test_a_name_is_one_short_line(name: str) -> None:
 
 
 def test_letters_that_look_alike_are_one_name() -> None:
-    command = SessionCreate.model_validate({"kind": "GROUP", "name": "ﬁve Ⅳ"})  # noqa: RUF001 - the point
+    command = SessionCreate.model_validate({"kind": "GROUP", "name": "ﬁve Ⅳ"})
     assert command.name == "five IV"
 
 

@@ -227,6 +227,19 @@ async def test_what_is_no_message_is_refused_and_not_stored(
             assert (page["messages"], page["seq"]) == ([], 0)
 
 
+async def test_a_message_that_grows_too_long_when_it_is_normalised_is_refused_alone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, _, session_id = await pair(world)
+        async with world.connect(anna) as a:
+            growing = "\ufb2c" * 16_384  # NFC makes three characters of it
+            code = await a.refusal("message:send", sessionId=session_id, content=growing)
+            assert code == "validation_failed"
+            answer = await a.ask("message:send", sessionId=session_id, content="fits")
+            assert answer["message"]["seq"] == 1
+
+
 async def test_the_longest_message_is_taken_and_text_is_normalised(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -203,8 +203,8 @@ async def test_no_more_than_twenty_wrong_fields_are_told(
 
     async with open_world(tmp_path) as world:
         strict = Operation("strict", Strict, None, "Strict", run=echo)
+        fields, caller = {f"field{number}": 1 for number in range(1000)}, await caller_of(world)
         with pytest.raises(ValidationFailed) as refusal:
-            fields = {f"field{number}": 1 for number in range(1000)}
-            await call(world.daemon.services, await caller_of(world), strict, fields, 0.0)
+            await call(world.daemon.services, caller, strict, fields, 0.0)
         assert refusal.value.details is not None
         assert len(refusal.value.details["fields"]) == 20

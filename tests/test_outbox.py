@@ -236,6 +236,43 @@ async def test_a_push_of_several_frames_counts_them_all() -> None:
         assert desk.cuts == [CloseCode.SLOW]
 
 
+async def test_an_answer_may_be_longer_than_the_bound_and_leaves_the_bound_to_the_others() -> None:
+    async with open_lockstep(max_bytes=100) as (desk, client):
+        desk.outbox.push_answer(b"a" * 1000)
+        desk.outbox.push(b"b" * 100)
+        assert desk.cuts == []
+        assert desk.outbox.waiting_bytes == 1100
+        desk.outbox.push(b"c")
+        assert desk.cuts == [CloseCode.SLOW]
+        await trio.aclose_forcefully(client)
+
+
+async def test_the_next_answer_waits_until_the_long_one_has_left() -> None:
+    async with open_lockstep(max_bytes=100) as (desk, client):
+        await desk.outbox.has_less()  # nothing waits: at once
+        desk.outbox.push_answer(b"a" * 1000)
+        ready = trio.Event()
+
+        async def wait() -> None:
+            await desk.outbox.has_less()
+            ready.set()
+
+        for _ in range(2):
+            desk.nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert not ready.is_set()
+        assert len(await client.receive_some(10_000)) == 1000
+        await wait_all_tasks_blocked()
+        assert ready.is_set()
+
+
+async def test_who_waits_for_a_long_answer_is_let_go_when_the_client_is_cut() -> None:
+    async with open_lockstep(max_bytes=100) as (desk, _client):
+        desk.outbox.push_answer(b"a" * 1000)
+        desk.outbox.close()
+        await desk.outbox.has_less()
+
+
 async def test_a_client_that_reads_nothing_is_cut_at_the_write_timeout_and_not_before(
     mock_clock: MockClock,
 ) -> None:

@@ -179,9 +179,8 @@ async def test_a_manual_status_that_was_replaced_does_not_end_at_the_old_until(
 async def test_an_until_that_has_passed_or_has_no_zone_is_refused(
     tmp_path: Path, autojump_clock: MockClock, until: str
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.connect(await world.person("anna")) as a:
-            assert await a.refusal("status:set", status="BUSY", until=until) == "validation_failed"
+    async with open_world(tmp_path) as world, world.connect(await world.person("anna")) as a:
+        assert await a.refusal("status:set", status="BUSY", until=until) == "validation_failed"
 
 
 async def test_an_invisible_user_looks_offline_and_hears_the_others(

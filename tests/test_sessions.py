@@ -128,9 +128,8 @@ async def test_sessions_are_listed_latest_first_page_by_page(
 async def test_a_foreign_cursor_is_refused(
     tmp_path: Path, autojump_clock: MockClock, cursor: str
 ) -> None:
-    async with open_world(tmp_path) as world:
-        async with world.connect(await world.person("anna")) as a:
-            assert await a.refusal("session:list", cursor=cursor) == "validation_failed"
+    async with open_world(tmp_path) as world, world.connect(await world.person("anna")) as a:
+        assert await a.refusal("session:list", cursor=cursor) == "validation_failed"
 
 
 async def test_members_are_listed_page_by_page(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -412,28 +411,97 @@ async def test_a_left_session_is_silent_and_can_be_joined_again(
 async def test_a_socket_joins_no_more_sessions_than_the_setting_says(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path, max_joined_sessions=2) as world:
-        async with world.connect(await world.person("anna")) as a:
-            first, second, third = [await create(a) for _ in range(3)]
-            for session_id in (first, second, first):
-                await a.ask("session:join", sessionId=session_id)
-            assert await a.refusal("session:join", sessionId=third) == "conflict"
-            await a.ask("session:leave", sessionId=first)
-            await a.ask("session:join", sessionId=third)
+    async with (
+        open_world(tmp_path, max_joined_sessions=2) as world,
+        world.connect(await world.person("anna")) as a,
+    ):
+        first, second, third = [await create(a) for _ in range(3)]
+        for session_id in (first, second, first):
+            await a.ask("session:join", sessionId=session_id)
+        assert await a.refusal("session:join", sessionId=third) == "conflict"
+        await a.ask("session:leave", sessionId=first)
+        await a.ask("session:join", sessionId=third)
 
 
 async def test_a_join_that_fails_leaves_no_place_behind(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     store = MemoryStore()
+    async with (
+        open_world(tmp_path, store) as world,
+        world.connect(await world.person("anna")) as a,
+    ):
+        session_id = await create(a)
+        store.fail_next("join_page", StoreUnavailable("away"))
+        assert await a.refusal("session:join", sessionId=session_id) == "unavailable"
+        assert await a.refusal("typing:start", sessionId=session_id) == "not_a_member"
+        assert "chatd_joins 0.0\n" in world.daemon.services.metrics.render().decode()
+        await a.ask("session:join", sessionId=session_id)
+
+
+async def test_joining_again_leaves_the_stream_as_it_is_when_the_page_cannot_be_read(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    async with (
+        open_world(tmp_path, store) as world,
+        world.connect(await world.person("anna")) as a,
+    ):
+        session_id = await create(a)
+        await a.ask("session:join", sessionId=session_id)
+        store.fail_next("join_page", StoreUnavailable("away"))
+        assert await a.refusal("session:join", sessionId=session_id) == "unavailable"
+        await a.ask("message:send", sessionId=session_id, content="still here")
+        assert [each["content"] for each in await a.heard("message:new")] == ["still here"]
+
+
+async def test_a_recovery_that_is_too_large_becomes_the_newest_page(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_world(tmp_path, replay_bytes=100_000) as world,
+        world.connect(await world.person("anna")) as a,
+    ):
+        session_id = await create(a)
+        for number in range(10):
+            await a.ask("message:send", sessionId=session_id, content=f"{number}" * 15_000)
+        epoch = str(world.daemon.services.epoch)
+        for seq, is_recovered in ((6, True), (1, False)):
+            joined = Joined.model_validate(
+                await a.ask(
+                    "session:join",
+                    sessionId=session_id,
+                    since={"epoch": epoch, "seq": seq},
+                    limit=2,
+                )
+            )
+            assert joined.recovered is is_recovered
+            assert len(joined.messages) == (4 if is_recovered else 2)
+
+
+async def test_who_is_removed_while_they_join_is_not_let_in(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
     async with open_world(tmp_path, store) as world:
-        async with world.connect(await world.person("anna")) as a:
-            session_id = await create(a)
-            store.fail_next("join_page", StoreUnavailable("away"))
-            assert await a.refusal("session:join", sessionId=session_id) == "unavailable"
-            assert await a.refusal("typing:start", sessionId=session_id) == "not_a_member"
-            assert "chatd_joins 0.0\n" in world.daemon.services.metrics.render().decode()
+        anna, bert, _ = await people(world)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            session_id = await create(a, "GROUP", bert)
             await a.ask("session:join", sessionId=session_id)
+            read = store.join_page
+
+            async def slow(*args: Any, **options: Any) -> JoinPage | None:
+                page = await read(*args, **options)
+                await trio.sleep(1)  # the page is out of date when it arrives
+                return page
+
+            store.join_page = slow  # type: ignore[method-assign] # the moment is what is tested
+            request = await b.emit("session:join", sessionId=session_id)
+            await trio.sleep(0.5)
+            await a.ask("member:remove", sessionId=session_id, userId=str(bert.id))
+            await a.ask("message:send", sessionId=session_id, content="secret")
+            assert (await b.answer(request))["error"]["code"] == "not_a_member"
+            assert await b.heard("message:new") == []
 
 
 @pytest.mark.parametrize(("lags", "is_joined"), [(1, True), (1000, False)])
@@ -459,9 +527,7 @@ async def test_a_page_that_lags_behind_the_room_is_read_again_a_few_times(
         async with world.connect(anna) as a, world.connect(bert) as b:
             session_id = await create(a, "GROUP", bert)
             await a.ask("session:join", sessionId=session_id)
-            stale = await store.join_page(
-                UUID(session_id), bert.id, since=None, replay=0, limit=1
-            )
+            stale = await store.join_page(UUID(session_id), bert.id, since=None, replay=0, limit=1)
             await a.ask("message:send", sessionId=session_id, content="news")
             await wait_all_tasks_blocked()
             store.stale = stale

@@ -108,7 +108,11 @@ async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes
 
 async def logout_all(services: Services, caller: Caller, _command: Nothing) -> bytes:
     """End all logins of the caller."""
-    family_ids = await services.store.revoke_user(caller.user_id, services.now())
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    family_ids = set(await services.store.revoke_user(caller.user_id, services.now()))
+    # And those that a call whose answer was lost has revoked.
+    family_ids.add(caller.identity.family_id)
+    family_ids.update(s.identity.family_id for s in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(family_ids, CloseCode.REVOKED)
     return b"{}"
 

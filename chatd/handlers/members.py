@@ -10,6 +10,7 @@ from chatd.events import LeftAnswer, MemberAnswer, MemberList, MemberPage, Membe
 from chatd.handlers.access import allowed
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
+from chatd.limits import Rate
 from chatd.model import dumps, member_dict, member_event, session_dict
 from chatd.rows import MemberChange
 
@@ -44,13 +45,11 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
     if change is None:
         msg = f"no such user: {user_id}"
         raise NotFound(msg)
-    if change.is_changed:
-        services.presence.session_opened(command.session_id, [user_id])
-        session_event = dumps(
-            {"sessionId": session.id, "seq": change.seq, "session": session_dict(session)}
-        )
-        for socket in services.sockets.of_user(user_id):
-            socket.push("session:updated", session_event)
+    # Also when they were one already: the answer of the call that made them one may be lost.
+    services.presence.session_opened(command.session_id, [user_id])
+    event = dumps({"sessionId": session.id, "seq": change.seq, "session": session_dict(session)})
+    for socket in services.sockets.of_user(user_id):
+        socket.push("session:updated", event)
     return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 
@@ -65,11 +64,12 @@ async def remove_member(services: Services, caller: Caller, command: MemberRef) 
         return change, _events_of(change)
 
     change = await services.journal.change(work)
+    # Whether this call or one whose answer was lost has done it: they are no member now.
+    services.typing.stop(command.session_id, user_id)
+    services.presence.member_left(command.session_id, user_id)
     if change is None:
         msg = "no such member"
         raise NotFound(msg)
-    services.typing.stop(command.session_id, user_id)
-    services.presence.member_left(command.session_id, user_id)
     return dumps({"seq": change.seq})
 
 
@@ -82,6 +82,8 @@ def _events_of(change: MemberChange | None) -> list[RoomEvent]:
 
 
 _PATH = "/chat/sessions/<uuid:session_id>/members"
+
+_CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
 
 OPERATIONS = (
     Operation(
@@ -99,6 +101,7 @@ OPERATIONS = (
         MemberAnswer,
         "Add a member; the caller to a PUBLIC session without userId",
         run=add_member,
+        rate=_CHANGE_RATE,
         event="member:add",
         route=Route("POST", _PATH, 201),
     ),
@@ -108,6 +111,7 @@ OPERATIONS = (
         LeftAnswer,
         "Leave a session, or remove a member",
         run=remove_member,
+        rate=_CHANGE_RATE,
         event="member:remove",
         route=Route("DELETE", _PATH),
     ),

@@ -29,6 +29,7 @@ from chatd.errors import (
 from chatd.limits import Rate
 
 C = TypeVar("C", bound=BaseModel)
+USUAL_RATE = Rate(20, 100)  # of one operation by one user: a busy client, not a loop
 Reply = Callable[[bytes | ChatError], None]
 
 log = structlog.get_logger("chatd.operations")
@@ -73,7 +74,7 @@ class Operation:
     route: Route | None = None
     needs_login: bool = True
     needs_socket: bool = False
-    rate: Rate | None = None  # per user, or per address before login
+    rate: Rate = USUAL_RATE  # per user, or per address before login
 
 
 def _check(
@@ -84,9 +85,8 @@ def _check(
         raise Draining(retry_after=services.settings.drain_seconds)
     if operation.needs_login and caller.identity is None:
         raise Unauthorized
-    if operation.rate is not None:
-        who = caller.identity.user_id if caller.identity else caller.address
-        services.limiter.check((operation.name, who), operation.rate, now)
+    who = caller.identity.user_id if caller.identity else caller.address
+    services.limiter.check((operation.name, who), operation.rate, now)
     if operation.needs_socket and caller.socket is None:
         msg = "this event needs a socket"
         raise ValidationFailed(msg)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from chatd.context import Caller, Services
 from chatd.errors import NotAMember, ValidationFailed
 from chatd.events import Nothing, SessionRef, StatusAnswer, StatusSet
@@ -9,13 +11,17 @@ from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import dumps
 
+MAX_UNTIL = timedelta(days=366)
+
 
 async def set_status(services: Services, caller: Caller, command: StatusSet) -> bytes:
     """Set the caller's status and return it as others see it."""
     presence, user_id = services.presence, caller.user_id
-    if command.until is not None and command.until <= services.now():
-        msg = "until has passed"
-        raise ValidationFailed(msg)
+    if command.until is not None:
+        left = command.until - services.now()
+        if not timedelta(0) < left <= MAX_UNTIL:
+            msg = "until lies ahead, by a year at most"
+            raise ValidationFailed(msg)
     if command.status == "AWAY":
         if caller.socket is None:
             msg = "AWAY is a device's status: set it on its socket"

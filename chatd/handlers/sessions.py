@@ -137,7 +137,9 @@ async def join(services: Services, caller: Caller, command: SessionJoin) -> Foll
     if is_full and session_id not in socket.places:
         msg = "too many sessions joined on this socket"
         raise Conflict(msg)
-    place = services.rooms.enter(session_id, socket)
+    # Joining again leaves the stream as it is, also when the page cannot be read now.
+    held = socket.places.get(session_id)
+    place = held or services.rooms.enter(session_id, socket)
     socket.places[session_id] = place
     try:
         page = await _covered_page(services, caller, command, place, command.since)
@@ -146,7 +148,8 @@ async def join(services: Services, caller: Caller, command: SessionJoin) -> Foll
             page = await _covered_page(services, caller, command, place, None)
             data = _joined(services, page)
     except BaseException:
-        _give_back(socket, session_id, place)
+        if held is None:
+            _give_back(socket, session_id, place)
         raise
     if command.since is not None:
         services.metrics.recoveries.labels(str(page.recovered).lower()).inc()
@@ -170,6 +173,8 @@ async def _covered_page(
         )
         if page is None:
             raise NotAMember
+        if caller.socket is None or caller.socket.places.get(command.session_id) is not place:
+            raise NotAMember  # taken out while the page was read
         if place.covers(page.session.seq):
             return page
     raise Overloaded(retry_after=1)
@@ -249,6 +254,7 @@ OPERATIONS = (
         SessionAnswer,
         "Rename a session",
         run=rename,
+        rate=Rate(1, 20),
         event="session:update",
         route=Route("PATCH", _PATH),
     ),

@@ -61,7 +61,8 @@ class Connection(ABC):
         self.peer = peer
         self.identity: Identity  # set by `_register`; nobody sees this connection before
         self.places: dict[UUID, Place] = {}
-        self.heard = trio.current_time()
+        self._heard = trio.current_time()
+        self._is_reading = True
         self._live = live
         self._services = live.services
         self._stream = stream
@@ -102,11 +103,14 @@ class Connection(ABC):
         """Serve until something cuts this connection; then say goodbye and close."""
         try:
             with self._scope:
-                async with trio.open_nursery() as self._nursery:
-                    await self._converse()
-                    self._nursery.cancel_scope.cancel(reason="the conversation is over")
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    try:
+                        await self._converse()
+                    finally:
+                        self._nursery = None  # it may close before this task runs again
+                    nursery.cancel_scope.cancel(reason="the conversation is over")
         finally:
-            self._nursery = None
             if self._is_registered:
                 self._unregister()
             await self._say_goodbye()
@@ -117,6 +121,7 @@ class Connection(ABC):
         """End this connection; the first reason counts."""
         if self._code is None:
             self._code = code
+            self._nursery = None  # frames wait for the goodbye from now on
             self._is_mute = self._is_mute or code is CloseCode.HEARTBEAT_LOST
             self._scope.cancel(reason=code.reason)
 
@@ -152,6 +157,8 @@ class Connection(ABC):
 
     async def _receive(self) -> bytes:
         """Wait for bytes of the peer; its end ends the connection."""
+        self._heard = trio.current_time()
+        self._is_reading = True
         try:
             if self._socket is None:
                 data = bytes(await self._stream.receive_some(READ_BYTES))
@@ -166,7 +173,7 @@ class Connection(ABC):
             self._is_mute = True
             self.cut(CloseCode.NORMAL)
             await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
-        self.heard = trio.current_time()
+        self._is_reading = False
         return data
 
     # Registration
@@ -197,7 +204,8 @@ class Connection(ABC):
         services.metrics.connections.labels(self.transport).inc()
         self.push("connection:ready", self._ready(positions))
         self._live.presence.connected(self, user, [row.session_id for row in positions])
-        assert self._nursery is not None  # noqa: S101 - run has opened it
+        if self._nursery is None:
+            return False  # cut while it was told
         self._nursery.start_soon(self._heartbeat.run)
         return True
 
@@ -240,6 +248,17 @@ class Connection(ABC):
         log.info("closed", connection=self.id, code=code.code, reason=code.reason)
 
     # What others do with it
+
+    @property
+    def heard(self) -> float:
+        """When the peer last gave a sign of life, on Trio's clock.
+
+        A peer is not silent while its requests are worked on, for then nobody reads its pongs, nor
+        while frames wait for it: those have a deadline of their own.
+        """
+        if self._is_reading and not self.outbox.waiting_bytes:
+            return self._heard
+        return trio.current_time()
 
     @property
     def user_id(self) -> UUID:

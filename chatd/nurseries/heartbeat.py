@@ -18,8 +18,9 @@ from chatd.tokens import Identity
 class Beating(Protocol):
     """What a heartbeat needs of its connection."""
 
-    heard: float
-    """When the peer last sent anything, on Trio's clock."""
+    @property
+    def heard(self) -> float:
+        """When the peer last gave a sign of life, on Trio's clock."""
 
     def ping(self) -> None:
         """Ask the peer for a sign of life; never waits."""
@@ -59,12 +60,16 @@ class Heartbeat:
             await trio.sleep_until(min(due, self._token_due()))
             now = trio.current_time()
             if now >= self._token_due():
-                self._watch_token()
+                if self._is_warned:
+                    self.connection.cut(CloseCode.TOKEN_EXPIRED)
+                    return
+                self._warn()
             heard = self.connection.heard
             if pinged is not None and heard >= pinged:
                 pinged = None
             elif pinged is not None and now >= pinged + timeout:
                 self.connection.cut(CloseCode.HEARTBEAT_LOST)
+                return
             elif pinged is None and now >= heard + interval:
                 self.connection.ping()
                 pinged = now
@@ -74,10 +79,7 @@ class Heartbeat:
             return self._expires - self.settings.token_expiry_warning
         return self._expires + self.settings.token_expiry_grace
 
-    def _watch_token(self) -> None:
-        if self._is_warned:
-            self.connection.cut(CloseCode.TOKEN_EXPIRED)
-            return
+    def _warn(self) -> None:
         self._is_warned = True
         left = max(0.0, self._expires - trio.current_time())
         expires_at = self.expires_at and iso(self.expires_at)

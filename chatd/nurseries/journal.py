@@ -203,10 +203,25 @@ class Journal:
         log.info("commit resolved", stored=sum(row is not None for row in found))
         return [Unavailable(retry_after=1) if row is None else row for row in found]
 
+    async def _work(self, change: _Change) -> Sequence[RoomEvent]:
+        """Run a change; one whose COMMIT was lost runs again, for every change is idempotent.
+
+        When it finds itself done its events are missing: the rooms read them from the store.
+        """
+        for _ in range(RETRIES):
+            try:
+                change.result, events = await change.work()
+            except (StoreAmbiguous, StoreRetryable):
+                await trio.sleep(RESOLVE_PAUSE)
+            else:
+                return events
+        change.result, events = await change.work()
+        return events
+
     async def _run_change(self, change: _Change) -> None:
         try:
             with trio.fail_after(self._settings.commit_timeout):
-                change.result, events = await change.work()
+                events = await self._work(change)
         except (ChatError, StoreError) as refusal:
             change.error = refusal
         except trio.TooSlowError:

@@ -27,7 +27,8 @@ from chatd.wire.http_response import Response, error_answer
 ACCEPT_PAUSE = 0.1  # seconds; without descriptors only an ending connection helps
 USER_TIMEOUT_MS = 20_000  # a cut link was unnoticed after 45 s without it (reliability.md F15)
 RETRY_AFTER = 5.0  # seconds, for clients above max_connections
-_CAPACITY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+# What a defect of ours gives; all else, such as EMFILE or a route that went, may pass (accept(2)).
+_BROKEN = frozenset((errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP))
 _PASSING = frozenset((errno.ECONNABORTED,))
 
 ServeConnection = Callable[[trio.abc.Stream, str, str], Awaitable[None]]
@@ -148,10 +149,10 @@ async def _accept(listener: Listener, guard: Guard) -> None:
             except OSError as failure:
                 if failure.errno in _PASSING:
                     continue
-                if failure.errno not in _CAPACITY:
+                if failure.errno in _BROKEN:
                     raise
                 if not is_short:  # once: this can go on for minutes at ten times a second
-                    _log.error("accept_paused", reason=os.strerror(failure.errno))
+                    _log.error("accept_paused", reason=failure.strerror)
                 is_short = True
                 await trio.sleep(ACCEPT_PAUSE)
                 continue

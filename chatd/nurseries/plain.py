@@ -19,6 +19,7 @@ from chatd.wire.frames import FrameError, close_frame, ping_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 9)
+FIRST_FRAME_BYTES = 16_384  # before the login: a token has at most 8 KiB
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 
 
@@ -43,7 +44,8 @@ class PlainConnection(Connection):
         settings = live.services.settings
         self._bearer = bearer
         self._reader = WebSocketReader(
-            max_size=settings.frame_bytes, max_fragments=settings.max_fragments
+            max_size=min(FIRST_FRAME_BYTES, settings.frame_bytes),
+            max_fragments=settings.max_fragments,
         )
         self._leftover = upgrade.leftover  # came behind the head: the first frame's
         self._goodbye: bytes | None = None  # the close frame that answers the peer's end
@@ -120,6 +122,7 @@ class PlainConnection(Connection):
             self.cut(CloseCode.TOKEN_EXPIRED if is_stale else CloseCode.NOT_AUTHENTICATED)
             return False
         self._bearer = ""
+        self._reader.allow(self._services.settings.frame_bytes)
         if request is not None:
             self._answer(request.id, b"{}")
         return await self._register(identity)

@@ -42,6 +42,7 @@ class _User:
     shown: tuple[str, str | None] = ("OFFLINE", None)  # what the others were last told
     told_at: float = -TELL_INTERVAL
     is_waiting: bool = False  # a telling is scheduled
+    ending: trio.CancelScope | None = None  # waits for `until`
     leaving: int = 0  # counts disconnects: a grace that is not the latest is void
 
 
@@ -89,7 +90,8 @@ class Presence:
         user = self._users.get(socket.identity.user_id)
         if user is None or user.devices.pop(socket.id, None) is None:
             return
-        user.last_seen = self._now()
+        if user.manual != "INVISIBLE":
+            user.last_seen = self._now()
         user.leaving += 1
         if user.devices:
             self._tell(user)
@@ -109,6 +111,8 @@ class Presence:
     def _forget(self, user: _User) -> None:
         if self._users.get(user.id) is user:
             del self._users[user.id]
+        if user.ending is not None:
+            user.ending.cancel(reason="the user has left")
         for session_id in user.sessions:
             self._unlink(session_id, user.id)
 
@@ -149,19 +153,25 @@ class Presence:
         user = self._users.get(user_id)
         if user is None:  # by REST, without a socket: stored, and true at the next connect
             return _view(user_id, "OFFLINE", None, None)
+        if status == "INVISIBLE" and user.manual != "INVISIBLE":
+            user.last_seen = self._now()  # where it stays: lastSeen would give them away
         user.manual, user.text, user.until = status, text, until
         self._schedule_end(user)
         self._tell(user)
         return _view(user_id, *_public(user), user.last_seen)
 
     def _schedule_end(self, user: _User) -> None:
+        if user.ending is not None:
+            user.ending.cancel(reason="another status")
+            user.ending = None
         if user.until is not None:
-            self._nursery.start_soon(self._end_manual, user, user.until)
+            user.ending = trio.CancelScope()
+            self._nursery.start_soon(self._end_manual, user, user.until, user.ending)
 
-    async def _end_manual(self, user: _User, until: datetime) -> None:
-        await trio.sleep(max(0.0, (until - self._now()).total_seconds()))
-        if user.until == until:
-            user.manual = user.text = user.until = None
+    async def _end_manual(self, user: _User, until: datetime, ending: trio.CancelScope) -> None:
+        with ending:
+            await trio.sleep(max(0.0, (until - self._now()).total_seconds()))
+            user.manual = user.text = user.until = user.ending = None
             self._tell(user)
 
     def set_device(self, user_id: UUID, connection_id: str, *, is_away: bool) -> dict[str, Any]:
@@ -186,7 +196,8 @@ class Presence:
     # Telling
 
     def _tell(self, user: _User) -> None:
-        if user.is_waiting or _public(user) == user.shown:
+        # Without a device the grace runs: only its end says OFFLINE.
+        if not user.devices or user.is_waiting or _public(user) == user.shown:
             return
         wait = user.told_at + TELL_INTERVAL - trio.current_time()
         if wait > 0:
@@ -198,7 +209,7 @@ class Presence:
     async def _tell_later(self, user: _User, wait: float) -> None:
         await trio.sleep(wait)
         user.is_waiting = False
-        if _public(user) != user.shown and (user.devices or user.manual):
+        if user.devices:
             self._send(user)
 
     def _send(self, user: _User) -> None:
@@ -223,7 +234,8 @@ class Presence:
             await trio.sleep(TOUCH_INTERVAL)
             here = [user for user in self._users.values() if user.devices]
             for user in here:
-                user.last_seen = self._now()
+                if user.manual != "INVISIBLE":
+                    user.last_seen = self._now()
             await self._touch(here)
 
     async def close(self) -> None:
@@ -231,13 +243,14 @@ class Presence:
         await self._touch(list(self._users.values()))
 
     async def _touch(self, users: list[_User]) -> None:
-        if not users:
+        seen = [user.id for user in users if user.manual != "INVISIBLE"]
+        if not seen:
             return
         try:
             with trio.fail_after(STORE_TIMEOUT):
-                await self._store.set_last_seen([user.id for user in users], self._now())
+                await self._store.set_last_seen(seen, self._now())
         except (StoreError, trio.TooSlowError) as trouble:
-            log.warning("lastSeen not written", users=len(users), error=type(trouble).__name__)
+            log.warning("lastSeen not written", users=len(seen), error=type(trouble).__name__)
 
 
 def _public(user: _User) -> tuple[str, str | None]:

@@ -66,7 +66,7 @@ class Receiver(Protocol):
 class Seat:
     """One receiver's place in one room."""
 
-    __slots__ = ("_room", "aside", "cursor", "receiver", "since")
+    __slots__ = ("_room", "aside", "cursor", "is_settled", "receiver", "removed_at", "since")
 
     def __init__(self, room: Room, receiver: Receiver) -> None:
         self._room = room
@@ -74,11 +74,17 @@ class Seat:
         self.cursor = -1  # meaningful once settled and while ahead of the room
         self.aside: list[RoomEvent] | None = []  # None: overflowed, or no longer needed
         self.since = room.head  # everything that was fanned out above this is in `aside`
+        self.is_settled = False
+        self.removed_at = -1  # the member was taken out at this `seq`, while its page was read
 
     def covers(self, seq: int) -> bool:
         """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
+        if self.is_settled:
+            return True
         if self.aside is None:
             self.aside, self.since = [], self._room.head
+            return False
+        if seq < self.removed_at:
             return False
         head = self._room.head
         return head is None or seq >= head or (self.since is not None and self.since <= seq)
@@ -141,14 +147,19 @@ class Room:
         if self._entering.pop(seat.receiver, None) is not seat:
             return  # it left, or was taken out, while its page was read
         if self.head is None or not (self.live or self._ahead):
-            # Nobody depends on the old head; what is still in the feed below `seq` is dropped.
-            self.head = seq if self.head is None else max(self.head, seq)
+            # Nobody depends on the old head; what is still in the feed below `seq` is dropped,
+            # so that those who still enter have to have read a page above it.
+            if self.head is None or seq > self.head:
+                self.head = seq
+                for other in self._entering.values():
+                    other.since = None
             self._opened.set()
         for event in seat.aside or ():
             if event.seq > seq:
                 seat.receiver.outbox.push(seat.receiver.encode_event(event.name, event.data))
                 seq = event.seq
         seat.aside = None
+        seat.is_settled = True
         seat.cursor = max(seq, seat.cursor)
         self._place(seat)
 
@@ -249,22 +260,24 @@ class Room:
                 seat.aside.extend(events)
                 if len(seat.aside) > ASIDE:
                     seat.aside = None
-        members = list(self.live)
+        members = list(self.live.items())
         for seat in list(self._ahead.values()):
             self._send_ahead(seat, events, reached)
         if events:
             await self._write(members, events)
 
-    async def _write(self, members: Sequence[Receiver], events: Sequence[RoomEvent]) -> None:
+    async def _write(
+        self, members: Sequence[tuple[Receiver, Seat]], events: Sequence[RoomEvent]
+    ) -> None:
         """Give every member the same bytes, of all events at once."""
         frames: dict[Encode, bytes] = {}
         count = len(events)
         for start in range(0, len(members), CHUNK):
             if start:
                 await trio.lowlevel.checkpoint()
-            for member in members[start : start + CHUNK]:
-                if start and member not in self.live:
-                    continue  # it left during the checkpoint
+            for member, seat in members[start : start + CHUNK]:
+                if start and self.live.get(member) is not seat:
+                    continue  # it left during the checkpoint, or came again with a newer page
                 encode = member.encode_event
                 data = frames.get(encode)
                 if data is None:
@@ -283,11 +296,20 @@ class Room:
             self.live[seat.receiver] = seat
 
     def _remove(self, event: RoomEvent) -> None:
+        """Let a removed member's sockets go; one whose page is newer knows better."""
+        for seat in self._entering.values():
+            if seat.receiver.user_id == event.removed:
+                seat.removed_at = event.seq  # its page is read again and tells
         farewell = dumps({"sessionId": self.session_id, "reason": "removed"})
-        for group in (self.live, self._ahead, self._entering):
-            for receiver in [r for r in group if r.user_id == event.removed]:
-                receiver.outbox.push(receiver.encode_event("session:removed", farewell))
-                receiver.drop_place(self.session_id)
+        gone = [r for r in self.live if r.user_id == event.removed]
+        gone += [
+            r
+            for r, seat in self._ahead.items()
+            if r.user_id == event.removed and seat.cursor <= event.seq
+        ]
+        for receiver in gone:
+            receiver.outbox.push(receiver.encode_event("session:removed", farewell))
+            receiver.drop_place(self.session_id)
 
     def broadcast(self, name: str, data: bytes, *, but: UUID | None) -> int:
         """Send an ephemeral event to live members except one user's; return how many missed it."""

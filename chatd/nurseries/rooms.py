@@ -105,15 +105,19 @@ class Rooms:
 
     async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
         page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
-        return events_of(page), page.seq, page.is_complete
+        return events_of(page, seq), page.seq, page.is_complete
 
 
 def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
     return room.head is not None and room.head < heads.get(room.session_id, 0)
 
 
-def events_of(page: ChangesPage) -> list[RoomEvent]:
-    """Return a page of changes as the events that bring a room to its state, by rising `seq`."""
+def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
+    """Return the changes above `since` as the events that bring a room to their state, in order.
+
+    A `seq` that no message and no member holds may have been the session's own: then it is told
+    too, under that `seq`.
+    """
     events = [
         RoomEvent(row.session_id, row.changed_seq, "message:new", dumps(message_dict(row)))
         for row in page.messages
@@ -122,13 +126,12 @@ def events_of(page: ChangesPage) -> list[RoomEvent]:
         name, payload = member_event(row)
         removed = row.user_id if row.left_at is not None else None
         events.append(RoomEvent(row.session_id, row.changed_seq, name, dumps(payload), removed))
-    if page.session is not None:
-        payload = {
-            "sessionId": page.session.id,
-            "seq": page.session.seq,
-            "session": session_dict(page.session),
-        }
-        events.append(RoomEvent(page.session.id, page.seq, "session:updated", dumps(payload)))
+    free = set(range(max(since + 1, page.seq - CATCHUP_PAGE), page.seq + 1))
+    free -= {event.seq for event in events}
+    if page.session is not None and free:
+        session_id, seq = page.session.id, max(free)
+        payload = {"sessionId": session_id, "seq": seq, "session": session_dict(page.session)}
+        events.append(RoomEvent(session_id, seq, "session:updated", dumps(payload)))
     return sorted(events, key=lambda event: event.seq)
 
 

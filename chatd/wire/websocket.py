@@ -29,9 +29,7 @@ class WebSocketEnd(Exception):
         messages: what was said ahead of the end in the same bytes.
     """
 
-    def __init__(
-        self, code: CloseCode, goodbye: bytes, messages: list[bytes | bytearray]
-    ) -> None:
+    def __init__(self, code: CloseCode, goodbye: bytes, messages: list[bytes | bytearray]) -> None:
         self.code = code
         self.goodbye = goodbye
         self.messages = messages
@@ -53,6 +51,10 @@ class WebSocketReader:
         self._max_fragments = max_fragments
         self._fragments: list[bytes | bytearray] | None = None
         self._replies = b""
+
+    def allow(self, max_size: int) -> None:
+        """Take messages up to this size from now on: who has logged in may say more."""
+        self._protocol.max_message_size = max_size
 
     def feed(self, data: bytes) -> list[bytes | bytearray]:
         """Take bytes of the peer and return the text messages that they complete.

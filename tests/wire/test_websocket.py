@@ -52,7 +52,9 @@ def test_several_frames_in_one_piece_are_several_messages() -> None:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5), st.data())
-def test_where_the_bytes_are_cut_changes_nothing(messages: list[bytes], data: st.DataObject) -> None:
+def test_where_the_bytes_are_cut_changes_nothing(
+    messages: list[bytes], data: st.DataObject
+) -> None:
     stream = b"".join(frame(TEXT, message) for message in messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
     socket, read = reader(), []
