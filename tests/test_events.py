@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -126,6 +127,7 @@ def test_a_page_has_one_bound() -> None:
     [
         {"status": "OFFLINE"},
         {"status": "BUSY", "until": "2026-01-01T00:00:00"},
+        {"status": "BUSY", "until": "9999-12-31T23:59:59-14:00"},
         {"status": "BUSY", "text": "x" * 121},
         {"status": "BUSY", "text": "two\nlines"},
         {},
@@ -133,6 +135,13 @@ def test_a_page_has_one_bound() -> None:
 )
 def test_a_status_that_nobody_can_have_is_refused(data: dict[str, Any]) -> None:
     assert wrong(StatusSet, data)
+
+
+def test_the_end_of_a_status_is_kept_in_utc() -> None:
+    command = StatusSet.model_validate({"status": "BUSY", "until": "2026-01-01T01:00:00+02:00"})
+    assert command.until == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert command.until.tzinfo is UTC
+    assert StatusSet.model_validate({"status": "BUSY", "until": None}).until is None
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 7, {"a": 1}])

@@ -210,6 +210,22 @@ async def test_a_change_that_fails_fails_its_caller_and_nobody_else(trouble: Exc
         assert desk.stored() == ["next"]
 
 
+async def test_a_change_whose_commit_was_lost_is_run_again(autojump_clock: MockClock) -> None:
+    async with open_desk() as desk:
+        desk.store.fail_next("update_session", StoreAmbiguous("lost"), times=2)
+
+        async def work() -> tuple[int, list[RoomEvent]]:
+            row = await desk.store.update_session(desk.session, name="Coffee")
+            assert row is not None
+            return row.seq, [RoomEvent(desk.session, row.seq, "session:updated", b"rename")]
+
+        seq = await desk.journal.change(work)
+        assert [event.seq for event in desk.published] == [seq]
+        desk.store.fail_next("update_session", StoreAmbiguous("lost"), times=100)
+        with pytest.raises(StoreAmbiguous):
+            await desk.journal.change(work)
+
+
 async def test_a_change_is_given_up_at_the_commit_timeout(autojump_clock: MockClock) -> None:
     async with open_desk(commit_timeout=5) as desk:
         began = trio.current_time()

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from chatd.errors import StoreUnavailable
 from chatd.events import HistoryAnswer, SendAnswer
 from chatd.model import Message
 from chatd.rows import SessionKind, UserRow
@@ -137,6 +138,24 @@ async def test_two_at_once_are_one_row_and_two_equal_acks(
             assert sorted(answer["duplicate"] for answer in answers) == [False, True]
             assert answers[0]["message"] == answers[1]["message"]
             assert await contents(b) == ["once"]
+
+
+async def test_a_send_while_the_store_is_away_is_told_and_can_be_repeated(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    async with open_world(tmp_path, store) as world:
+        anna, bert, session_id = await pair(world)
+        said = {"sessionId": session_id, "content": "again", "clientMsgId": "k"}
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await b.ask("session:join", sessionId=session_id)
+            store.fail_next("append_messages", StoreUnavailable("away"))
+            frame = await a.answer(await a.emit("message:send", **said))
+            error = frame["error"]
+            assert (error["code"], error["retryable"]) == ("unavailable", True)
+            assert await contents(b) == []
+            assert (await a.ask("message:send", **said))["duplicate"] is False
+            assert await contents(b) == ["again"]
 
 
 # Order

@@ -82,6 +82,23 @@ async def test_coming_back_within_the_grace_is_never_heard(
             assert await statuses(a) == ["OFFLINE"]
 
 
+async def test_the_grace_counts_from_the_last_time_that_somebody_left(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert = await pair(world)
+        async with world.connect(anna) as a:
+            async with world.connect(bert):
+                await statuses(a)
+            await forward(mock_clock, 10)
+            async with world.connect(bert):
+                await forward(mock_clock, 0)
+            await forward(mock_clock, GRACE - 0.1)
+            assert await statuses(a) == []
+            await forward(mock_clock, 0.1)
+            assert await statuses(a) == ["OFFLINE"]
+
+
 async def test_a_user_is_told_of_at_most_once_a_second(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:

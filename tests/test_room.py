@@ -348,6 +348,21 @@ async def test_the_first_seat_of_an_empty_room_moves_its_head_forward() -> None:
         assert desk.reads == 0
 
 
+async def test_of_two_who_enter_an_empty_room_the_older_page_must_be_read_again() -> None:
+    async with open_desk() as desk:
+        desk.commit(5)
+        anna, bert = Member("anna"), Member("bert")
+        first, second = desk.room.enter(anna), desk.room.enter(bert)
+        assert first.covers(5)
+        first.settle(5)
+        assert not second.covers(3)  # 4 and 5 were never fanned out here
+        assert second.covers(5)
+        second.settle(5)
+        desk.publish(4, 5, 6)
+        await wait_all_tasks_blocked()
+        assert anna.seen == bert.seen == [6]
+
+
 async def test_the_last_to_leave_closes_the_room() -> None:
     async with open_desk() as desk:
         anna, bert = desk.join("anna"), desk.join("bert")

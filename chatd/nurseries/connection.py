@@ -113,9 +113,11 @@ class Connection(ABC):
         finally:
             if self._is_registered:
                 self._unregister()
-            await self._say_goodbye()
+            with trio.move_on_after(self._services.settings.goodbye_timeout, shield=True):
+                await self._say_goodbye()
             self.outbox.close()  # before the descriptor can be another connection's
-            await trio.aclose_forcefully(self._stream)
+            with trio.move_on_after(LINGER, shield=True):
+                await trio.aclose_forcefully(self._stream)
 
     def cut(self, code: CloseCode) -> None:
         """End this connection; the first reason counts."""
@@ -134,13 +136,12 @@ class Connection(ABC):
             self._nursery.start_soon(self.outbox.drain)
 
     async def _say_goodbye(self) -> None:
-        """Tell the client why, in the outbox's order, within a deadline; then let it read that."""
+        """Tell the client why, in the outbox's order, and let it read that."""
         if self._is_mute or not self.outbox.is_open:
             return
         self.outbox.push(self._farewell(self._code or CloseCode.NORMAL))
-        with trio.move_on_after(self._services.settings.goodbye_timeout, shield=True):
-            await self.outbox.drain()
-            await self._linger()
+        await self.outbox.drain()
+        await self._linger()
 
     async def _linger(self) -> None:
         """Read what the peer still sends: closing over unread bytes resets what it has not read."""

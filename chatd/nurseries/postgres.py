@@ -194,7 +194,7 @@ class EmbeddedPostgres:
         finally:
             self._ready = trio.Event()
             self._child = None
-            await _stop(child)
+            await _stop(child)  # noqa: ASYNC102 - shields itself, with a deadline for each signal
 
     async def _until_ready(self, child: subprocess.Popen[bytes]) -> bool:
         """Wait until the server takes connections; False if it ends before. Has no deadline.

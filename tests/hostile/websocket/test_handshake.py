@@ -168,7 +168,7 @@ async def test_an_upgrade_may_be_the_second_request_t20_of_a_connection(place: P
         pytest.param(frame(request("auth")), id="T43 no token"),
         pytest.param(frame(request("auth", token=None)), id="T43 token null"),
         pytest.param(frame(request("auth", token="a.b.c")), id="T59 no token of ours"),
-        pytest.param(frame(request("auth", token="é" * 50_000)), id="T63 a long token"),
+        pytest.param(frame(request("auth", token="é" * 5_000)), id="T63 a long token"),
     ],
 )
 async def test_who_does_not_log_in_is_closed_with_4501(place: Place, first: bytes) -> None:
