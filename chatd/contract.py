@@ -166,7 +166,7 @@ class Store(Protocol):
         """Read what a member sees at join, in one snapshot; None when the user is no member.
 
         With `since` at most `seq` and at most `replay` changes behind it, `recovered` is True.
-        Members are capped at 200 (features.md: larger sessions get counts).
+        Members are capped at 200 (a larger session pages through them).
         """
 
     async def add_member(

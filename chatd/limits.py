@@ -1,4 +1,4 @@
-"""Rate limits by GCRA: one number a key, no timers (ITU-T I.371; reliability.md 4.9). Pure.
+"""Rate limits by GCRA: one number a key, no timers (ITU-T I.371). Pure.
 
 `allow` when the theoretical arrival time minus the burst lies in the past; then move it on.
 """

@@ -1,7 +1,7 @@
 """One client: its nursery with reader, heartbeat and writer, its registration, its goodbye.
 
 Whatever ends a connection is a `CloseCode` given to `cut`; log line, metric, close frame and the
-client's `connection:closing` come from that one value (design.md section 3). What a client says
+client's `connection:closing` come from that one value. What a client says
 is its wire's: see `chatd.nurseries.plain`.
 """
 

@@ -1,6 +1,8 @@
 """The root: opens everything in order of dependence, serves, and stops from the inside out.
 
-See design.md section 3 for the tree and the order of the stop.
+The tree: postgres and the store's pool; rooms, typing, presence and the journal; connections; the
+accept loop. The stop: accepting ends first, connections say goodbye, commits finish, the rest
+closes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The front door: accept, a guard around each connection, a cap on their number.
 
 Whatever a connection's task raises ends that connection and nothing else: one unauthenticated
-request ended a whole hypercorn (reliability.md F1). The accept loop runs in a scope of its own, so
-that the stop can end it first while connections go on.
+request ended a whole server (Hypercorn 0.18, issue 225). The accept loop runs in a scope of its
+own, so that the stop can end it first while connections go on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chatd.metrics import Metrics
 from chatd.wire.http_response import Response, error_answer
 
 ACCEPT_PAUSE = 0.1  # seconds; without descriptors only an ending connection helps
-USER_TIMEOUT_MS = 20_000  # a cut link was unnoticed after 45 s without it (reliability.md F15)
+USER_TIMEOUT_MS = 20_000  # a cut link was unnoticed after 45 s without it
 RETRY_AFTER = 5.0  # seconds, for clients above max_connections
 # What a defect of ours gives; all else, such as EMFILE or a route that went, may pass (accept(2)).
 _BROKEN = frozenset((errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP))

@@ -1,6 +1,6 @@
 """The frames that wait for one client.
 
-A push writes to the kernel at once, from whatever task has the bytes (design.md 5.1: 7 µs against
+A push writes to the kernel at once, from whatever task has the bytes (7 µs against
 54 with a writer task a member). Only what the kernel refuses is queued, and only then a writer
 lives in the connection's nursery until the queue is empty. Streams without a file descriptor
 (TLS, memory) always take the queue.

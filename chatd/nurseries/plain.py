@@ -18,7 +18,7 @@ from chatd.wire import plain
 from chatd.wire.frames import FrameError, close_frame, ping_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
-EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 9)
+EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
 FIRST_FRAME_BYTES = 16_384  # before the login: a token has at most 8 KiB
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 

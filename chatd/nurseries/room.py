@@ -1,12 +1,12 @@
 """The live side of a session: who receives it, its feed, its fan-out.
 
 Every live member stands at the room's `head`: the `seq` of the last event that was fanned out.
-So the cursor rule (design.md 5.5) is checked once an event instead of once a delivery: lower than
+So the cursor rule is checked once an event instead of once a delivery: lower than
 head + 1 is dropped, next is sent, a hole is read from the store. A socket that has just entered
 keeps events aside until its page is answered; one whose page was newer than the head stands ahead
 and gets each event by its own cursor until the room has caught up with it.
 
-All events that wait are one byte string, encoded once, written to every member (design.md 5.1).
+All events that wait are one byte string, encoded once, written to every member.
 """
 
 from __future__ import annotations

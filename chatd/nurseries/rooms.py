@@ -1,7 +1,7 @@
 """All rooms of this node: opened by their first socket, closed after their last.
 
 A position check every few seconds compares quiet rooms with the store, because a lost last event
-has no successor that would reveal it (reliability.md 4.4).
+has no successor that would reveal it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chatd.model import dumps, member_event, message_dict, session_dict
 from chatd.nurseries.room import Receiver, Room
 from chatd.rows import ChangesPage
 
-BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent (features.md 3.5)
+BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent
 POSITION_GRACE = 1.0  # seconds for an event that is committed but still on its way
 CATCHUP_PAGE = 500  # rows of one page of a catch-up
 

@@ -1,6 +1,6 @@
 """The twin of the PostgreSQL store: the same contract in memory, for tests on a mock clock.
 
-Threads, sockets and processes break a mock clock's determinism (design.md 5.13), so stories that
+Threads, sockets and processes break a mock clock's determinism, so stories that
 play on one use this store; `tests/store/` holds both stores to the same contract. It is pure
 Python, never looks at a clock, and each call has exactly one checkpoint before it does its work.
 """

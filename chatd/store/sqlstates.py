@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to chatd: the one table (reliability.md 4.12)."""
+"""What PostgreSQL's errors mean to chatd: the one table."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-MAX_DEPTH = 32  # arrays and objects within each other (protocol.md section 9)
+MAX_DEPTH = 32  # arrays and objects within each other (protocol.md section 7)
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
 _FIN_PING = 0x89

@@ -1,7 +1,7 @@
 """Frames in, text messages out: RFC 6455 by `websockets`' sans-I/O protocol, with our limits.
 
 The library counts bytes; fragments are counted here, because 1.8 million empty ones cost memory
-too (reliability.md T39). Compression is never negotiated.
+too. Compression is never negotiated.
 """
 
 from __future__ import annotations

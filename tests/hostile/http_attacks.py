@@ -1,4 +1,4 @@
-"""Raw bytes that must not harm, by the ids of reliability.md 2.1, and how each is answered."""
+"""Raw bytes that must not harm, by id, and how each is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of HTTP attacks (reliability.md 2.1), raw bytes to a real port.
+"""The table of HTTP attacks, raw bytes to a real port.
 
 Every attack is made twice: as the first request of a connection, and behind a good one (T20).
 After each a bystander, connected all the time, must still be served on its own connection.
