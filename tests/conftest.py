@@ -193,9 +193,9 @@ def oldest_database_url(oldest_server: PostgresServer) -> Iterator[str]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where CHATD_TEST_NO_SKIP is set, as in CI, a test that cannot run has failed."""
+    """Where TESTS_MAY_NOT_SKIP is set, as in CI, a test that cannot run has failed."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CHATD_TEST_NO_SKIP"):
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("TESTS_MAY_NOT_SKIP"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} may not be skipped here: {report.longrepr}"
     return report
