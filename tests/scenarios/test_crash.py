@@ -1,6 +1,6 @@
 """Kill -9 of the daemon and of PostgreSQL under load: what was acknowledged is there, once.
 
-The release run takes more rounds: `CHATD_CRASH_ROUNDS=100 pytest tests/scenarios/test_crash.py`.
+The release run takes more rounds: `CRASH_ROUNDS=100 pytest tests/scenarios/test_crash.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.scenarios.daemon import Daemon, running_daemon, seconds_since
 from tests.scenarios.talker import Json, Lost, Person, Talker, create_session, register, talking
 
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=INFO
-ROUNDS = int(os.environ.get("CHATD_CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "20"))
 SERVES_AGAIN = 8.0  # seconds after a kill: the promise, five times what it takes
 SLOW_START = 2.0  # plain starts that a restart may take where that is more
 SOCKETS = 6  # two of each of three people
