@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chatd.context import RoomEvent
 from chatd.errors import CloseCode, StoreUnavailable
 from chatd.nurseries.room import CHUNK
 from chatd.store.memory import MemoryStore
@@ -26,6 +28,30 @@ async def test_a_page_from_before_the_head_jumped_is_read_again() -> None:
         berts.settle(3)  # nobody was live: the head is this page's, the feed below is dropped
         assert not carls.covers(1)
         assert carls.covers(3)
+
+
+async def test_a_page_that_is_newer_than_a_catch_up_under_way_is_not_followed_by_it_again() -> None:
+    async with open_desk() as desk:
+        anna, asked, answer = desk.join("anna"), trio.Event(), trio.Event()
+
+        async def slow(session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
+            asked.set()
+            await answer.wait()
+            return await desk.catch_up(session_id, seq)
+
+        desk.room._catch_up = slow
+        desk.commit(3)
+        desk.room.wake()
+        await asked.wait()
+        assert anna.seat is not None
+        bert = Member("bert")
+        bert.seat = desk.room.enter(bert)
+        anna.seat.leave()
+        bert.seat.settle(3)
+        desk.commit()
+        answer.set()
+        await wait_all_tasks_blocked()
+        assert bert.seen == [4]
 
 
 async def test_a_socket_that_joins_again_during_a_long_fan_out_hears_nothing_twice() -> None:

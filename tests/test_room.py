@@ -17,7 +17,8 @@ from chatd.context import RoomEvent
 from chatd.errors import StoreUnavailable
 from chatd.metrics import Metrics
 from chatd.nurseries.outbox import Outbox
-from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room, Seat
+from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room
+from chatd.nurseries.seat import Seat
 
 SESSION = uuid4()
 

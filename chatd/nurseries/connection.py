@@ -49,7 +49,7 @@ class Live:
 
 
 class Connection(ABC):
-    """Keeps `chatd.context.Socket` and `chatd.nurseries.room.Receiver`."""
+    """Keeps `chatd.context.Socket` and `chatd.nurseries.seat.Receiver`."""
 
     transport: ClassVar[str]
     encode_event: Callable[[str, bytes], bytes]  # one per wire: rooms encode once for each

@@ -12,7 +12,6 @@ All events that wait are one byte string, encoded once, written to every member.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -22,6 +21,7 @@ from chatd.context import RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps
+from chatd.nurseries.seat import Encode, Receiver, Seat
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
@@ -29,73 +29,8 @@ CATCHUP_RETRY = 0.5  # seconds until a store that was away is asked again
 
 log = structlog.get_logger("chatd.room")
 
-Encode = Callable[[str, bytes], bytes]
 CatchUp = Callable[[UUID, int], Awaitable[tuple[list[RoomEvent], int, bool]]]
 """Reads (session, seq) -> the events above it as current state, how far they reach, whether all."""
-
-
-class Sink(Protocol):
-    """What a room needs of an outbox."""
-
-    def push(self, data: bytes, frames: int = 1) -> None:
-        """Send durable bytes; never waits."""
-
-    def push_ephemeral(self, data: bytes) -> bool:
-        """Send bytes that a slow client can do without; return whether they were taken."""
-
-
-class Receiver(Protocol):
-    """What a room needs of a connection."""
-
-    @property
-    def outbox(self) -> Sink:
-        """Where its frames go."""
-
-    @property
-    def encode_event(self) -> Encode:
-        """How its wire writes an event; the same object for all connections of a wire."""
-
-    @property
-    def user_id(self) -> UUID:
-        """Whose connection it is."""
-
-    def drop_place(self, session_id: UUID) -> None:
-        """The room has let go of this connection."""
-
-
-class Seat:
-    """One receiver's place in one room."""
-
-    __slots__ = ("_room", "aside", "cursor", "is_settled", "receiver", "removed_at", "since")
-
-    def __init__(self, room: Room, receiver: Receiver) -> None:
-        self._room = room
-        self.receiver = receiver
-        self.cursor = -1  # meaningful once settled and while ahead of the room
-        self.aside: list[RoomEvent] | None = []  # None: overflowed, or no longer needed
-        self.since = room.head  # everything that was fanned out above this is in `aside`
-        self.is_settled = False
-        self.removed_at = -1  # the member was taken out at this `seq`, while its page was read
-
-    def covers(self, seq: int) -> bool:
-        """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
-        if self.is_settled:
-            return True
-        if self.aside is None:
-            self.aside, self.since = [], self._room.head
-            return False
-        if seq < self.removed_at:
-            return False
-        head = self._room.head
-        return head is None or seq >= head or (self.since is not None and self.since <= seq)
-
-    def settle(self, seq: int) -> None:
-        """Let everything above `seq` follow. See `chatd.context.Place`."""
-        self._room.settle(self, seq)
-
-    def leave(self) -> None:
-        """Stop the stream. See `chatd.context.Place`."""
-        self._room.leave(self)
 
 
 class Room:
@@ -253,6 +188,12 @@ class Room:
         await self._send(events[start:], reached)
 
     async def _send(self, events: Sequence[RoomEvent], reached: int) -> None:
+        assert self.head is not None  # noqa: S101 - opened
+        if reached <= self.head:
+            return
+        if events and events[0].seq <= self.head:
+            # The head has jumped while the store was read: nobody is left who stands below it.
+            events = [event for event in events if event.seq > self.head]
         # Head and the seats off the stream move in one step with the choice of who is live.
         self.head = reached
         for seat in self._entering.values():
@@ -301,11 +242,10 @@ class Room:
             if seat.receiver.user_id == event.removed:
                 seat.removed_at = event.seq  # its page is read again and tells
         farewell = dumps({"sessionId": self.session_id, "reason": "removed"})
-        gone = [r for r in self.live if r.user_id == event.removed]
-        gone += [
-            r
-            for r, seat in self._ahead.items()
-            if r.user_id == event.removed and seat.cursor <= event.seq
+        gone = [
+            seat.receiver
+            for seat in (*self.live.values(), *self._ahead.values())
+            if seat.receiver.user_id == event.removed and seat.cursor <= event.seq
         ]
         for receiver in gone:
             receiver.outbox.push(receiver.encode_event("session:removed", farewell))

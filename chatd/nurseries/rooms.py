@@ -20,7 +20,8 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps, member_event, message_dict, session_dict
-from chatd.nurseries.room import Receiver, Room
+from chatd.nurseries.room import Room
+from chatd.nurseries.seat import Receiver
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent

@@ -1,0 +1,78 @@
+"""One receiver's place in a room, and what a room needs of a receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from chatd.context import RoomEvent
+
+if TYPE_CHECKING:
+    from chatd.nurseries.room import Room
+
+Encode = Callable[[str, bytes], bytes]
+
+
+class Sink(Protocol):
+    """What a room needs of an outbox."""
+
+    def push(self, data: bytes, frames: int = 1) -> None:
+        """Send durable bytes; never waits."""
+
+    def push_ephemeral(self, data: bytes) -> bool:
+        """Send bytes that a slow client can do without; return whether they were taken."""
+
+
+class Receiver(Protocol):
+    """What a room needs of a connection."""
+
+    @property
+    def outbox(self) -> Sink:
+        """Where its frames go."""
+
+    @property
+    def encode_event(self) -> Encode:
+        """How its wire writes an event; the same object for all connections of a wire."""
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose connection it is."""
+
+    def drop_place(self, session_id: UUID) -> None:
+        """The room has let go of this connection."""
+
+
+class Seat:
+    """One receiver's place in one room."""
+
+    __slots__ = ("_room", "aside", "cursor", "is_settled", "receiver", "removed_at", "since")
+
+    def __init__(self, room: Room, receiver: Receiver) -> None:
+        self._room = room
+        self.receiver = receiver
+        self.cursor = -1  # meaningful once settled and while ahead of the room
+        self.aside: list[RoomEvent] | None = []  # None: overflowed, or no longer needed
+        self.since = room.head  # everything that was fanned out above this is in `aside`
+        self.is_settled = False
+        self.removed_at = -1  # the member was taken out at this `seq`, while its page was read
+
+    def covers(self, seq: int) -> bool:
+        """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
+        if self.is_settled:
+            return True
+        if self.aside is None:
+            self.aside, self.since = [], self._room.head
+            return False
+        if seq < self.removed_at:
+            return False
+        head = self._room.head
+        return head is None or seq >= head or (self.since is not None and self.since <= seq)
+
+    def settle(self, seq: int) -> None:
+        """Let everything above `seq` follow. See `chatd.context.Place`."""
+        self._room.settle(self, seq)
+
+    def leave(self) -> None:
+        """Stop the stream. See `chatd.context.Place`."""
+        self._room.leave(self)
