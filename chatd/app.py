@@ -47,8 +47,8 @@ _EXPOSED = "x-request-id, retry-after"
 class _Cycle(TrioASGIHTTPConnection):
     """One request through Quart in the task that has it.
 
-    Quart's own way is a nursery with a second task that watches for the client's end: 200 µs a
-    request. A command is short and has deadlines below; its caller leaving changes nothing.
+    Quart's own way is a nursery with a second task that watches for the client's end, a fifth of
+    the cost of a page. A command is short and has deadlines below; its caller may leave.
     """
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
