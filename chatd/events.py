@@ -1,7 +1,8 @@
 """Client events, server events and the answers between them, as pydantic models.
 
 A client event is an operation's command: REST bodies, query strings and socket payloads are all
-validated by it. Names are those of protocol.md; a model's alias is its wire name.
+validated by it. Names are those of protocol.md; a model's alias is its wire name. One long file,
+because it is the catalogue of the wire: whoever writes a client reads it from top to bottom.
 """
 
 from __future__ import annotations

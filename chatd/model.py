@@ -177,6 +177,11 @@ def session_dict(row: SessionRow) -> dict[str, Any]:
     }
 
 
+def session_event(row: SessionRow, seq: int) -> dict[str, Any]:
+    """Return the payload of `session:updated`: a session's current state, told at `seq`."""
+    return {"sessionId": row.id, "seq": seq, "session": session_dict(row)}
+
+
 def summary_dict(row: SessionListRow) -> dict[str, Any]:
     """Return a `SessionSummary`."""
     return session_dict(row.session) | {

@@ -11,7 +11,7 @@ from chatd.handlers.access import allowed
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
 from chatd.limits import Rate
-from chatd.model import dumps, member_dict, member_event, session_dict
+from chatd.model import dumps, member_dict, member_event, session_event
 from chatd.rows import MemberChange
 
 
@@ -47,7 +47,7 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
         raise NotFound(msg)
     # Also when they were one already: the answer of the call that made them one may be lost.
     services.presence.session_opened(command.session_id, [user_id])
-    event = dumps({"sessionId": session.id, "seq": change.seq, "session": session_dict(session)})
+    event = dumps(session_event(session, change.seq))
     for socket in services.sockets.of_user(user_id):
         socket.push("session:updated", event)
     return dumps({"member": member_dict(change.member), "seq": change.seq})

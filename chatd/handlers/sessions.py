@@ -38,6 +38,7 @@ from chatd.model import (
     member_dict,
     message_dict,
     session_dict,
+    session_event,
     summary_dict,
 )
 from chatd.rows import JoinPage, SessionListRow, SessionRow
@@ -66,9 +67,7 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
         raise NotFound(msg) from None
     if is_new:
         services.presence.session_opened(session.id, [caller.user_id, *others])
-        event = dumps(
-            {"sessionId": session.id, "seq": session.seq, "session": session_dict(session)}
-        )
+        event = dumps(session_event(session, session.seq))
         for user_id in (caller.user_id, *others):
             for socket in services.sockets.of_user(user_id):
                 socket.push("session:updated", event)
@@ -115,7 +114,7 @@ async def rename(services: Services, caller: Caller, command: SessionRename) -> 
         row = await services.store.update_session(command.session_id, name=command.name)
         if row is None:
             return None, ()
-        payload = {"sessionId": row.id, "seq": row.seq, "session": session_dict(row)}
+        payload = session_event(row, row.seq)
         return row, [RoomEvent(row.id, row.seq, "session:updated", dumps(payload))]
 
     session = await services.journal.change(work)

@@ -19,7 +19,7 @@ from chatd.context import Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps, member_event, message_dict, session_dict
+from chatd.model import dumps, member_event, message_dict, session_event
 from chatd.nurseries.room import Room
 from chatd.nurseries.seat import Receiver
 from chatd.rows import ChangesPage
@@ -130,9 +130,9 @@ def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
     free = set(range(max(since + 1, page.seq - CATCHUP_PAGE), page.seq + 1))
     free -= {event.seq for event in events}
     if page.session is not None and free:
-        session_id, seq = page.session.id, max(free)
-        payload = {"sessionId": session_id, "seq": seq, "session": session_dict(page.session)}
-        events.append(RoomEvent(session_id, seq, "session:updated", dumps(payload)))
+        seq = max(free)
+        data = dumps(session_event(page.session, seq))
+        events.append(RoomEvent(page.session.id, seq, "session:updated", data))
     return sorted(events, key=lambda event: event.seq)
 
 
