@@ -178,6 +178,7 @@ class CloseCode(Enum):
     GOING_AWAY = (1001, "going away", True)
     PROTOCOL_ERROR = (1002, "protocol error", False)
     UNSUPPORTED_DATA = (1003, "binary frames are not part of this protocol", False)
+    ABNORMAL = (1006, "transport error", True)  # never sent: there is nothing to send it on
     INVALID_DATA = (1007, "text that is not UTF-8", False)
     TOO_BIG = (1009, "message too big", False)
     INTERNAL = (1011, "internal error", True)

@@ -35,12 +35,11 @@ class Desk:
     def __post_init__(self) -> None:
         defaults: dict[str, Any] = {"max_bytes": 1 << 22, "max_frames": 1000, "write_timeout": 10.0}
         self.outbox = Outbox(
-            stream=self.stream,
-            descriptor=self.descriptor,
             start_writer=self._start_writer,
             cut=self.cuts.append,
             **(defaults | self.limits),
         )
+        self.outbox.attach(self.stream, self.descriptor)
 
     def _start_writer(self) -> None:
         self.writers += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -11,21 +12,29 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.context import RoomEvent
 from chatd.errors import StoreUnavailable
 from chatd.metrics import Metrics
 from chatd.nurseries.outbox import Outbox
 from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room
-from chatd.nurseries.seat import Seat
+from chatd.nurseries.seat import Seat, Trail
 
 SESSION = uuid4()
 
 
-def encode(name: str, data: bytes) -> bytes:
-    """Return a wire that people can read."""
-    return b"%b %b\n" % (name.encode(), data)
+class ReadableWire:
+    """A wire that people can read."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        return b"%b %b\n" % (name.encode(), data)
+
+    def durable(self, event: RoomEvent) -> bytes:
+        return self.event(event.name, event.data)
+
+
+WIRE = ReadableWire()
 
 
 class Notebook(Outbox):
@@ -33,8 +42,6 @@ class Notebook(Outbox):
 
     def __init__(self) -> None:
         super().__init__(
-            stream=memory_stream_pair()[0],
-            descriptor=None,
             start_writer=lambda: None,
             cut=lambda _code: None,
             max_bytes=1 << 20,
@@ -57,12 +64,12 @@ class Notebook(Outbox):
 class Member:
     """A receiver who has a name."""
 
-    encode_event = staticmethod(encode)
-
     def __init__(self, name: str, user_id: UUID | None = None) -> None:
         self.id = name
         self.user_id = user_id or uuid4()
         self.outbox: Notebook = Notebook()
+        self.wire = WIRE
+        self.trail: Trail | None = deque()
         self.seat: Seat | None = None
         self.dropped: list[UUID] = []
 

@@ -28,7 +28,7 @@ from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.asgi import ASGIApp, run_lifespan
-from chatd.nurseries.connection import Live
+from chatd.nurseries.chat_socket import Live
 from chatd.nurseries.http import HttpServer, Routes, Upgrade
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners

@@ -3,7 +3,8 @@
 A push writes to the kernel at once, from whatever task has the bytes (7 µs against
 54 with a writer task a member). Only what the kernel refuses is queued, and only then a writer
 lives in the connection's nursery until the queue is empty. Streams without a file descriptor
-(TLS, memory) always take the queue.
+(TLS, memory) always take the queue. A client that polls has no stream between its requests: its
+outbox is *held* and its queue is taken by the next request.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ MAX_IOV = 64  # buffers in one writev: fewer than any kernel's IOV_MAX, 64 frame
 
 
 class Outbox:
-    """What one connection still has to send, in order, bounded.
+    """What one connection still has to send, in order, bounded; held until it is attached.
 
     Args:
-        stream: where bytes go when `descriptor` is None.
-        descriptor: a non-blocking socket's file descriptor, valid until `close()`.
-        start_writer: called when `drain` should run in the connection's nursery.
+        start_writer: called when bytes wait: run `drain` in the connection's nursery, or while the
+            outbox is held let somebody `take` them.
         cut: called once when the client is too slow or gone.
         max_bytes, max_frames: full for a durable frame cuts with SLOW; from half full on,
             ephemeral frames are dropped.
@@ -56,17 +56,15 @@ class Outbox:
     def __init__(
         self,
         *,
-        stream: trio.abc.SendStream,
-        descriptor: int | None,
         start_writer: Callable[[], None],
         cut: Callable[[CloseCode], None],
         max_bytes: int,
         max_frames: int,
         write_timeout: float,
     ) -> None:
-        self._stream = stream
-        self._descriptor = -1 if descriptor is None else descriptor
-        self._is_direct = descriptor is not None  # open, nothing queued: the kernel may be asked
+        self._stream: trio.abc.SendStream | None = None
+        self._descriptor = -1
+        self._is_direct = False  # open, nothing queued: the kernel may be asked
         self._is_open = True
         self._start_writer = start_writer
         self._cut = cut
@@ -82,6 +80,41 @@ class Outbox:
         self._spare = 0  # bytes above the bound, for as long as an answer takes to leave
         self._less: trio.Event | None = None
         self.dropped = 0
+
+    def attach(
+        self,
+        stream: trio.abc.SendStream,
+        descriptor: int | None,
+        convert: Callable[[bytes], tuple[bytes, int]] | None = None,
+    ) -> None:
+        """Send into a stream from now on, first what was held.
+
+        Args:
+            stream: where bytes go when `descriptor` is None.
+            descriptor: a non-blocking socket's file descriptor, valid until `close()`.
+            convert: turns what was held into what this stream carries, and counts its frames.
+        """
+        self._stream = stream
+        self._descriptor = -1 if descriptor is None else descriptor
+        if self._queue and convert is not None:
+            data, frames = convert(b"".join(self._queue))
+            self._queue[:], self._counts[:] = [data], [frames]
+            self._size, self._frames = len(data), frames
+            self._spare = max(self._spare, self._size - self._max_bytes)
+        self._is_direct = self._is_open and descriptor is not None and not self._queue
+        if self._queue:
+            self._start_writer()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what waits is for somebody to `take`."""
+        return self._stream is None
+
+    def take(self) -> list[bytes | memoryview]:
+        """Return all that waits, oldest first, and forget it."""
+        queue = self._queue[:]
+        self._forget(len(queue))
+        return queue
 
     def push(self, data: bytes, frames: int = 1) -> None:
         """Send durable bytes of `frames` frames, now or as soon as the client takes them."""
@@ -162,6 +195,7 @@ class Outbox:
 
     async def _write_some(self) -> None:
         if self._descriptor < 0:
+            assert self._stream is not None  # noqa: S101 - nobody drains what is held
             # Cut before the first byte: nothing is torn, and the goodbye follows what waits.
             await trio.lowlevel.checkpoint_if_cancelled()
             piece = b"".join(self._queue[:MAX_IOV])[:STREAM_BYTES]

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 import trio
 
-from chatd.context import Caller
-from chatd.errors import ChatError, CloseCode, TokenExpired, Unauthorized, ValidationFailed
-from chatd.handlers.catalogue import BY_EVENT
-from chatd.handlers.operations import Followed, Operation, call, submit
-from chatd.limits import Rate
+from chatd.context import RoomEvent
+from chatd.errors import ChatError, CloseCode, TokenExpired, Unauthorized
 from chatd.model import dumps
-from chatd.nurseries.connection import Connection, Live
+from chatd.nurseries.chat_socket import (
+    ChatSocket,
+    Live,
+    NotAdmitted,
+    RequestId,
+    read_first_state,
+)
+from chatd.nurseries.connection import Connection
 from chatd.nurseries.http import Upgrade
+from chatd.tokens import Identity
 from chatd.wire import plain
 from chatd.wire.frames import FrameError, close_frame, ping_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
-EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
 FIRST_FRAME_BYTES = 16_384  # before the login: a token has at most 8 KiB
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
+
+
+class PlainWire:
+    """Writes what the chat says as frames of `/ws`. See `chatd.nurseries.chat_socket.ChatWire`."""
+
+    event = staticmethod(plain.encode_event)
+
+    def durable(self, event: RoomEvent) -> bytes:
+        """Return a committed event: on this wire like every other."""
+        return plain.encode_event(event.name, event.data)
+
+    def greeting(self, data: bytes) -> bytes:
+        """Return `connection:ready`."""
+        return plain.encode_event("connection:ready", data)
+
+    answer = staticmethod(plain.encode_answer)
+
+    def refusal(self, id_: RequestId, event: str, error: dict[str, Any]) -> bytes:
+        """Return a refusal; without an id it has `null` for one."""
+        del event  # the id tells which
+        return plain.encode_error(id_, error)
+
+
+WIRE = PlainWire()
 
 
 async def serve_plain(upgrade: Upgrade, live: Live) -> None:
@@ -34,14 +62,14 @@ async def serve_plain(upgrade: Upgrade, live: Live) -> None:
 class PlainConnection(Connection):
     """One client of `/ws`."""
 
-    transport = "ws"
-    encode_event = staticmethod(plain.encode_event)
-
     def __init__(self, upgrade: Upgrade, live: Live, bearer: str) -> None:
-        super().__init__(
-            upgrade.stream, connection_id=upgrade.connection_id, peer=upgrade.peer, live=live
-        )
         settings = live.services.settings
+        super().__init__(connection_id=upgrade.connection_id, peer=upgrade.peer, settings=settings)
+        self._attach(upgrade.stream)
+        self._live = live
+        self._chat = ChatSocket(
+            live, self, socket_id=upgrade.connection_id, transport="ws", wire=WIRE
+        )
         self._bearer = bearer
         self._reader = WebSocketReader(
             max_size=min(FIRST_FRAME_BYTES, settings.frame_bytes),
@@ -49,9 +77,6 @@ class PlainConnection(Connection):
         )
         self._leftover = upgrade.leftover  # came behind the head: the first frame's
         self._goodbye: bytes | None = None  # the close frame that answers the peer's end
-        self._requests = 0
-        self._inflight = 0
-        self._has_room: trio.Event | None = None
 
     async def _converse(self) -> None:
         messages = self._feed(self._leftover) if self._leftover else []
@@ -62,6 +87,9 @@ class PlainConnection(Connection):
                 await self.outbox.has_less()
                 await self._handle(message)
             messages = self._feed(await self._receive())
+
+    def _ended(self, code: CloseCode) -> None:
+        self._chat.unregister(code)
 
     def _farewell(self, code: CloseCode) -> bytes:
         if self._goodbye is not None:
@@ -99,6 +127,13 @@ class PlainConnection(Connection):
             self.cut(CloseCode.BAD_REQUEST if _is_text(message) else CloseCode.INVALID_DATA)
             return None
 
+    async def _handle(self, message: bytes | bytearray) -> None:
+        request = self._decode(message)
+        if request is None:
+            await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
+            return
+        await self._chat.request(request.event, request.id, request.data)
+
     # Login
 
     async def _log_in(self, messages: list[bytes | bytearray]) -> bool:
@@ -111,93 +146,39 @@ class PlainConnection(Connection):
             if request is None:
                 return False
             token = _token_of(request)
+        services = self._live.services
         try:
             if token is None:
                 raise Unauthorized
-            identity = self._services.tokens.verify(token, self._services.now())
+            identity = services.tokens.verify(token, services.now())
         except ChatError as refusal:
             if request is not None:
-                self._refuse(request.id, refusal, "auth", self.id)
+                self._chat.refuse(request.id, refusal, "auth", self.id)
             is_stale = isinstance(refusal, TokenExpired)
             self.cut(CloseCode.TOKEN_EXPIRED if is_stale else CloseCode.NOT_AUTHENTICATED)
             return False
         self._bearer = ""
-        self._reader.allow(self._services.settings.frame_bytes)
+        self._reader.allow(self.settings.frame_bytes)
         if request is not None:
-            self._answer(request.id, b"{}")
+            self._chat.answer(request.id, b"{}")
         return await self._register(identity)
 
+    async def _register(self, identity: Identity) -> bool:
+        try:
+            first = await read_first_state(self._live, identity)
+            self._chat.register(first, is_recovered=False)
+        except NotAdmitted as refusal:
+            self.cut(refusal.code)
+            return False
+        return self.start_soon(self.heartbeat.run)  # not when it was cut while it was told
+
     async def _first_request(self, messages: list[bytes | bytearray]) -> plain.Request | None:
-        with trio.move_on_after(self._services.settings.auth_timeout):
+        with trio.move_on_after(self.settings.auth_timeout):
             while not messages:
                 messages += self._feed(await self._receive())
             return self._decode(messages.pop(0))
         self.cut(CloseCode.NOT_AUTHENTICATED)
         return None
-
-    # Requests
-
-    async def _handle(self, message: bytes | bytearray) -> None:
-        """Run one request; a refusal is answered like everything else."""
-        request = self._decode(message)
-        if request is None:
-            await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
-            return
-        self._requests += 1
-        caller = Caller(f"{self.id}-{self._requests}", self.peer, self.identity, self)
-        try:
-            now = trio.current_time()
-            self._services.limiter.check((self.id,), EVENT_RATE, now)
-            operation = BY_EVENT.get(request.event)
-            if operation is None:
-                raise ValidationFailed("no such event")
-            if operation.submit is not None:
-                await self._submit(request, caller, operation)
-                return
-            answer = await call(self._services, caller, operation, request.data, now)
-        except ChatError as refusal:
-            self._refuse(request.id, refusal, request.event, caller.request_id)
-            return
-        if isinstance(answer, Followed):
-            self._answer(request.id, answer.data)
-            answer.then()
-        else:
-            self._answer(request.id, answer)
-
-    async def _submit(self, request: plain.Request, caller: Caller, operation: Operation) -> None:
-        """Start an operation that answers when it is committed, while the next one is read.
-
-        With too many under way nothing is read: the client's TCP waits for the store.
-        """
-        while self._inflight >= self._services.settings.max_inflight:
-            self._has_room = trio.Event()
-            await self._has_room.wait()
-        self._inflight += 1
-        reply = partial(self._reply, request.id, request.event, caller.request_id)
-        submit(self._services, caller, operation, request.data, trio.current_time(), reply)
-
-    def _reply(
-        self, id_: int | str | None, event: str, request_id: str, answer: bytes | ChatError
-    ) -> None:
-        self._inflight -= 1
-        if self._has_room is not None:
-            self._has_room.set()
-            self._has_room = None
-        if isinstance(answer, ChatError):
-            self._refuse(id_, answer, event, request_id)
-        else:
-            self._answer(id_, answer)
-
-    def _answer(self, id_: int | str | None, data: bytes) -> None:
-        if id_ is not None:
-            self.outbox.push_answer(plain.encode_answer(id_, data))
-
-    def _refuse(
-        self, id_: int | str | None, refusal: ChatError, event: str, request_id: str
-    ) -> None:
-        known = event if event in BY_EVENT else "unknown"  # a label of ours, not of the client's
-        self._services.metrics.ack_errors.labels(known, refusal.code).inc()
-        self.outbox.push(plain.encode_error(id_, refusal.to_wire(request_id)))
 
 
 def _token_of(request: plain.Request) -> str | None:

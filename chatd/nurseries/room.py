@@ -21,7 +21,7 @@ from chatd.context import RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps
-from chatd.nurseries.seat import Encode, Receiver, Seat
+from chatd.nurseries.seat import Receiver, Run, Seat, Wire
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
@@ -51,6 +51,7 @@ class Room:
         self.live: dict[Receiver, Seat] = {}
         self._entering: dict[Receiver, Seat] = {}
         self._ahead: dict[Receiver, Seat] = {}
+        self._late: tuple[Sequence[tuple[Receiver, Seat]], int, int] | None = None
         self._feed, self._events = trio.open_memory_channel[RoomEvent | None](backlog)
         self._opened = trio.Event()
         self._catch_up = catch_up
@@ -91,7 +92,7 @@ class Room:
             self._opened.set()
         for event in seat.aside or ():
             if event.seq > seq:
-                seat.receiver.outbox.push(seat.receiver.encode_event(event.name, event.data))
+                _push(seat.receiver, event)
                 seq = event.seq
         seat.aside = None
         seat.is_settled = True
@@ -109,6 +110,17 @@ class Room:
         """Give a seat back; the last one closes the room."""
         if self._seat_of(seat.receiver, seat) and self.is_empty:
             self._on_empty(self.session_id)
+
+    def position_of(self, seat: Seat) -> int:
+        """Return the `seq` up to which a settled seat's receiver was sent everything."""
+        assert self.head is not None  # noqa: S101 - settle has set it
+        if self._ahead.get(seat.receiver) is seat:
+            return seat.cursor
+        if self._late is not None:  # the head has moved, and some are not yet written to
+            members, start, before = self._late
+            if any(late is seat for _, late in members[start:]):
+                return before
+        return self.head
 
     @property
     def is_empty(self) -> bool:
@@ -211,26 +223,31 @@ class Room:
         self, members: Sequence[tuple[Receiver, Seat]], events: Sequence[RoomEvent]
     ) -> None:
         """Give every member the same bytes, of all events at once."""
-        frames: dict[Encode, bytes] = {}
+        frames: dict[Wire, bytes] = {}
         count = len(events)
+        run = Run(self.session_id, events[0].seq, events[-1].seq)
         for start in range(0, len(members), CHUNK):
             if start:
+                self._late = members, start, run.first - 1
                 await trio.lowlevel.checkpoint()
             for member, seat in members[start : start + CHUNK]:
                 if start and self.live.get(member) is not seat:
                     continue  # it left during the checkpoint, or came again with a newer page
-                encode = member.encode_event
-                data = frames.get(encode)
+                wire = member.wire
+                data = frames.get(wire)
                 if data is None:
-                    data = b"".join([encode(event.name, event.data) for event in events])
-                    frames[encode] = data
+                    data = frames[wire] = b"".join([wire.durable(event) for event in events])
+                trail = member.trail
+                if trail is not None:
+                    trail.append(run)
                 member.outbox.push(data, count)
+        self._late = None
         self._metrics.deliveries.inc(len(members) * count)
 
     def _send_ahead(self, seat: Seat, events: Sequence[RoomEvent], reached: int) -> None:
         for event in events:
             if event.seq > seat.cursor:
-                seat.receiver.outbox.push(seat.receiver.encode_event(event.name, event.data))
+                _push(seat.receiver, event)
                 seat.cursor = event.seq
         if seat.cursor <= reached:
             del self._ahead[seat.receiver]
@@ -248,18 +265,25 @@ class Room:
             if seat.receiver.user_id == event.removed and seat.cursor <= event.seq
         ]
         for receiver in gone:
-            receiver.outbox.push(receiver.encode_event("session:removed", farewell))
+            receiver.outbox.push(receiver.wire.event("session:removed", farewell))
             receiver.drop_place(self.session_id)
 
     def broadcast(self, name: str, data: bytes, *, but: UUID | None) -> int:
         """Send an ephemeral event to live members except one user's; return how many missed it."""
-        frames: dict[Encode, bytes] = {}
+        frames: dict[Wire, bytes] = {}
         missed = 0
         for member in self.live:
             if member.user_id == but:
                 continue
-            encode = member.encode_event
-            if encode not in frames:
-                frames[encode] = encode(name, data)
-            missed += not member.outbox.push_ephemeral(frames[encode])
+            wire = member.wire
+            if wire not in frames:
+                frames[wire] = wire.event(name, data)
+            missed += not member.outbox.push_ephemeral(frames[wire])
         return missed
+
+
+def _push(receiver: Receiver, event: RoomEvent) -> None:
+    """Send one event to one receiver, beside the stream of the others."""
+    if receiver.trail is not None:
+        receiver.trail.append(Run(event.session_id, event.seq, event.seq))
+    receiver.outbox.push(receiver.wire.durable(event))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from chatd.context import RoomEvent
@@ -11,7 +11,27 @@ from chatd.context import RoomEvent
 if TYPE_CHECKING:
     from chatd.nurseries.room import Room
 
-Encode = Callable[[str, bytes], bytes]
+
+class Wire(Protocol):
+    """How one wire writes events; the same object for all its connections: encoded once for all."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        """Return an event that is not kept: nobody asks for it after an interruption."""
+
+    def durable(self, event: RoomEvent) -> bytes:
+        """Return a committed event of a session."""
+
+
+class Run(NamedTuple):
+    """Events of one session that were sent in one piece, `first` to `last` by `seq`."""
+
+    session_id: UUID | None  # None: `connection:ready`, where every connection begins
+    first: int
+    last: int
+
+
+Trail = deque[Run]
+"""What one connection was sent, in its order: one returned offset tells its place everywhere."""
 
 
 class Sink(Protocol):
@@ -32,8 +52,12 @@ class Receiver(Protocol):
         """Where its frames go."""
 
     @property
-    def encode_event(self) -> Encode:
-        """How its wire writes an event; the same object for all connections of a wire."""
+    def wire(self) -> Wire:
+        """How its wire writes events."""
+
+    @property
+    def trail(self) -> Trail | None:
+        """Where to note what it was sent; None when nobody will ask."""
 
     @property
     def user_id(self) -> UUID:
@@ -72,6 +96,11 @@ class Seat:
     def settle(self, seq: int) -> None:
         """Let everything above `seq` follow. See `chatd.context.Place`."""
         self._room.settle(self, seq)
+
+    @property
+    def position(self) -> int | None:
+        """The `seq` up to which the receiver was sent everything; None before it is settled."""
+        return self._room.position_of(self) if self.is_settled else None
 
     def leave(self) -> None:
         """Stop the stream. See `chatd.context.Place`."""

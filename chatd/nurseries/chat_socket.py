@@ -1,0 +1,314 @@
+"""One logged-in client, whatever its wire: its first state, its registration, its requests.
+
+The connection below it owns the nursery and the bytes; this owns what the chat knows of the client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.context import Caller, Place, RoomEvent, Services
+from chatd.errors import ChatError, CloseCode, StoreError, ValidationFailed
+from chatd.events import MAX_CONTENT
+from chatd.handlers.catalogue import BY_EVENT
+from chatd.handlers.operations import Followed, Operation, call, submit
+from chatd.limits import Rate
+from chatd.model import dumps, iso, position_dict
+from chatd.nurseries.connection import Connection
+from chatd.nurseries.heartbeat import TokenAlarm
+from chatd.nurseries.presence import Presence
+from chatd.nurseries.seat import Trail
+from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.typing import Typing
+from chatd.rows import PositionRow, UserRow
+from chatd.tokens import Identity
+
+MAX_POSITIONS = 500  # sessions told in connection:ready; the rest by GET /chat/sessions
+EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
+TYPING_RESEND_MS = 3000  # below half of the expiry: one lost start does not end a typing
+
+log = structlog.get_logger("chatd.connection")
+
+RequestId = int | str | None
+
+
+class ChatWire(Protocol):
+    """How one wire writes all that the chat says. See `chatd.nurseries.seat.Wire`."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        """Return an event that is not kept."""
+
+    def durable(self, event: RoomEvent) -> bytes:
+        """Return a committed event of a session."""
+
+    def greeting(self, data: bytes) -> bytes:
+        """Return `connection:ready`, with which every connection begins."""
+
+    def answer(self, id_: RequestId, data: bytes) -> bytes:
+        """Return the answer to a request."""
+
+    def refusal(self, id_: RequestId, event: str, error: dict[str, Any]) -> bytes:
+        """Return the refusal of a request, also of one that asked for no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What connections need of the daemon beside the handlers' services."""
+
+    services: Services
+    sockets: Sockets
+    presence: Presence
+    typing: Typing
+
+
+@dataclass(frozen=True, slots=True)
+class FirstState:
+    """Who connects, and where they stand in each session; read before the registration."""
+
+    identity: Identity
+    user: UserRow
+    positions: list[PositionRow]
+
+
+class NotAdmitted(Exception):
+    """A client with a good token that may not, or cannot, be let in now."""
+
+    def __init__(self, code: CloseCode) -> None:
+        super().__init__(code.reason)
+        self.code = code
+
+
+async def read_first_state(live: Live, identity: Identity) -> FirstState:
+    """Return what a connect has to know of the store, in one read.
+
+    Raises:
+        NotAdmitted: the login is revoked, the account is gone, or the store is away.
+    """
+    if live.sockets.is_revoked(identity.family_id):
+        raise NotAdmitted(CloseCode.REVOKED)
+    try:
+        first = await live.services.store.first_state(identity.user_id, MAX_POSITIONS)
+    except StoreError as trouble:
+        log.warning("no first state", error=str(trouble))
+        raise NotAdmitted(CloseCode.INTERNAL) from None
+    if first is None:
+        raise NotAdmitted(CloseCode.REVOKED)
+    return FirstState(identity, *first)
+
+
+class ChatSocket:
+    """Keeps `chatd.context.Socket` and `chatd.nurseries.seat.Receiver`.
+
+    Args:
+        trail: where to note what was sent; None on a wire without recovery.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_connection",
+        "_has_room",
+        "_inflight",
+        "_is_registered",
+        "_live",
+        "_requests",
+        "_services",
+        "_transport",
+        "id",
+        "identity",
+        "outbox",
+        "places",
+        "trail",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        live: Live,
+        connection: Connection,
+        *,
+        socket_id: str,
+        transport: str,
+        wire: ChatWire,
+        trail: Trail | None = None,
+    ) -> None:
+        self.id = socket_id
+        self.identity: Identity  # set by `register`; nobody sees this socket before
+        self.outbox = connection.outbox
+        self.places: dict[UUID, Place] = {}
+        self.trail = trail
+        self.wire = wire
+        self._connection = connection
+        self._live = live
+        self._services = live.services
+        self._transport = transport
+        self._alarm: TokenAlarm
+        self._is_registered = False
+        self._requests = 0
+        self._inflight = 0
+        self._has_room: trio.Event | None = None
+
+    # Registration
+
+    def register(self, first: FirstState, *, before: bytes = b"", is_recovered: bool) -> None:
+        """Make this socket known and send its first state, behind the bytes `before`.
+
+        Raises:
+            NotAdmitted: the login was revoked meanwhile, or the user has too many sockets.
+        """
+        live, identity = self._live, first.identity
+        # Asked again: the login may have been revoked, or the account erased, during the read.
+        if live.sockets.is_revoked(identity.family_id):
+            raise NotAdmitted(CloseCode.REVOKED)
+        self.identity = identity
+        if not live.sockets.add(self):
+            raise NotAdmitted(CloseCode.TOO_MANY_CONNECTIONS)
+        self._is_registered = True
+        self._alarm = TokenAlarm(self, self._services.settings, self._services.now, identity)
+        self._connection.heartbeat.watch(self._alarm)
+        self._services.metrics.connections.labels(self._transport).inc()
+        ready = self._ready(first.positions, is_recovered=is_recovered)
+        self.outbox.push_answer(before + self.wire.greeting(ready))
+        live.presence.connected(self, first.user, [row.session_id for row in first.positions])
+
+    def _ready(self, positions: list[PositionRow], *, is_recovered: bool) -> bytes:
+        services, settings = self._services, self._services.settings
+        state = {
+            "connectionId": self.id,
+            "deviceId": self.identity.device_id,
+            "serverTime": iso(services.now()),
+            "recovered": is_recovered,
+            "expiresAt": iso(datetime.fromtimestamp(self.identity.expires_at, UTC)),
+            "epoch": services.epoch,
+            "limits": {
+                "maxFrameBytes": settings.frame_bytes,
+                "maxContentChars": MAX_CONTENT,
+                "maxJoinedSessions": settings.max_joined_sessions,
+                "replayEvents": settings.replay_events,
+            },
+            "timings": {
+                "pingIntervalMs": round(settings.ping_interval * 1000),
+                "pingTimeoutMs": round(settings.ping_timeout * 1000),
+                "typingResendMs": TYPING_RESEND_MS,
+                "typingExpiryMs": round(settings.typing_expiry * 1000),
+            },
+            "sessions": [position_dict(row, services.epoch) for row in positions],
+        }
+        return dumps(state)
+
+    def unregister(self, code: CloseCode) -> None:
+        """Take this socket out of everything that knows it; twice is once."""
+        if not self._is_registered:
+            return
+        self._is_registered = False
+        for place in list(self.places.values()):
+            place.leave()
+        self.places.clear()
+        self._live.sockets.remove(self)
+        if not self._live.sockets.of_user(self.user_id):
+            self._live.typing.stop_everywhere(self.user_id)
+        self._live.presence.disconnected(self, at_once=code is CloseCode.REVOKED)
+        self._connection.heartbeat.watch(None)
+        self._services.metrics.connections.labels(self._transport).dec()
+        self._services.metrics.closes.labels(str(code.code)).inc()
+        log.info("closed", connection=self.id, code=code.code, reason=code.reason)
+
+    # Requests
+
+    async def request(self, name: str, id_: RequestId, data: Any) -> None:
+        """Run one request and answer it; a refusal is answered like everything else."""
+        self._requests += 1
+        caller = Caller(f"{self.id}-{self._requests}", self._connection.peer, self.identity, self)
+        try:
+            now = trio.current_time()
+            self._services.limiter.check((self.id,), EVENT_RATE, now)
+            operation = BY_EVENT.get(name)
+            if operation is None:
+                raise ValidationFailed("no such event")
+            if operation.submit is not None:
+                await self._submit(id_, caller, operation, data)
+                return
+            answer = await call(self._services, caller, operation, data, now)
+        except ChatError as refusal:
+            self.refuse(id_, refusal, name, caller.request_id)
+            return
+        if isinstance(answer, Followed):
+            self.answer(id_, answer.data)
+            answer.then()
+        else:
+            self.answer(id_, answer)
+
+    async def _submit(
+        self, id_: RequestId, caller: Caller, operation: Operation, data: Any
+    ) -> None:
+        """Start an operation that answers when it is committed, while the next one is read.
+
+        With too many under way nothing is read: the client's TCP waits for the store.
+        """
+        while self._inflight >= self._services.settings.max_inflight:
+            self._has_room = trio.Event()
+            await self._has_room.wait()
+        self._inflight += 1
+        reply = partial(self._reply, id_, operation.event or "", caller.request_id)
+        submit(self._services, caller, operation, data, trio.current_time(), reply)
+
+    def _reply(
+        self, id_: RequestId, event: str, request_id: str, answer: bytes | ChatError
+    ) -> None:
+        self._inflight -= 1
+        if self._has_room is not None:
+            self._has_room.set()
+            self._has_room = None
+        if isinstance(answer, ChatError):
+            self.refuse(id_, answer, event, request_id)
+        else:
+            self.answer(id_, answer)
+
+    def answer(self, id_: RequestId, data: bytes) -> None:
+        """Answer a request that asked for it."""
+        if id_ is not None:
+            self.outbox.push_answer(self.wire.answer(id_, data))
+
+    def refuse(self, id_: RequestId, refusal: ChatError, event: str, request_id: str) -> None:
+        """Refuse a request, also one that asked for no answer: silence tells nobody."""
+        known = event if event in BY_EVENT else "unknown"  # a label of ours, not of the client's
+        self._services.metrics.ack_errors.labels(known, refusal.code).inc()
+        self.outbox.push(self.wire.refusal(id_, event, refusal.to_wire(request_id)))
+
+    # What others do with it
+
+    @property
+    def user_id(self) -> UUID:
+        """Whose connection it is."""
+        return self.identity.user_id
+
+    def cut(self, code: CloseCode) -> None:
+        """End this client's connection."""
+        self._connection.cut(code)
+
+    def push(self, name: str, data: bytes) -> None:
+        """Send an event to this client alone."""
+        self.outbox.push(self.wire.event(name, data))
+
+    def push_ephemeral(self, name: str, data: bytes) -> None:
+        """Send an event that a slow client can do without."""
+        if not self.outbox.push_ephemeral(self.wire.event(name, data)):
+            self._services.metrics.dropped.inc()
+
+    def drop_place(self, session_id: UUID) -> None:
+        """Forget a place that the room takes back."""
+        place = self.places.pop(session_id, None)
+        if place is not None:
+            place.leave()
+
+    def renew(self, identity: Identity) -> None:
+        """Take a newer access token of the same login."""
+        self.identity = identity
+        self._alarm.follow(identity)
+        self._connection.heartbeat.watch(self._alarm)
