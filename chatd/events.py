@@ -386,6 +386,13 @@ class ConnectionClosing(Shape):
     retry_after_ms: int | None = None
 
 
+class RequestFailed(Shape):
+    """A request over Socket.IO that asked for no ack was refused."""
+
+    event: str
+    error: dict[str, Any]
+
+
 class AuthExpiring(Shape):
     """The access token of this socket expires soon."""
 
@@ -439,6 +446,7 @@ class SessionRemoved(SessionRef):
 SERVER_EVENTS: dict[str, Any] = {
     "connection:ready": ConnectionReady,
     "connection:closing": ConnectionClosing,
+    "request:failed": RequestFailed,
     "auth:expiring": AuthExpiring,
     "server:draining": ServerDraining,
     "message:new": Message,

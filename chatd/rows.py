@@ -190,6 +190,19 @@ class AppendRow(NamedTuple):
     row: MessageRow | None = None
 
 
+class RecoveryRow(NamedTuple):
+    """What a Socket.IO client needs to be recovered after a restart.
+
+    `pid` is the private id of the connection, 24 URL-safe characters that only its client knows;
+    `state` is JSON, up to some 10 KiB, and nothing in the store looks inside.
+    """
+
+    pid: str
+    user_id: UUID
+    state: bytes
+    expires_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class MemberChange:
     """A committed change of membership, with the `seq` it took."""

@@ -22,8 +22,9 @@ from chatd.nurseries.http import (
     HttpServer,
     Routes,
     Upgrade,
-    UpgradeHandler,
+    UpgradeRoute,
 )
+from chatd.wire.http import RequestHead
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: chat.test\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade"
@@ -176,12 +177,15 @@ async def no_app(scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"nothing here"})
 
 
+def screen_none(_head: RequestHead) -> None:
+    """Let every handshake in."""
+
+
 @asynccontextmanager
 async def open_wires(
     app: ASGIApp = no_app,
     direct: Mapping[str, DirectHandler] | None = None,
-    upgrades: Mapping[str, UpgradeHandler] | None = None,
-    **options: Any,
+    upgrades: Mapping[str, UpgradeRoute] | None = None,
 ) -> AsyncIterator[Wires]:
     """Run a server with /hello, /echo, /peer, /ws and an application for the rest."""
 
@@ -192,10 +196,10 @@ async def open_wires(
     routes = Routes(
         app,
         {"/hello": hello, "/echo": echo, "/peer": peer, **(direct or {})},
-        {"/ws": keep} if upgrades is None else upgrades,
+        {"/ws": UpgradeRoute(screen_none, keep)} if upgrades is None else upgrades,
     )
     async with trio.open_nursery() as nursery:
-        wires = Wires(HttpServer(routes, Settings(port=0), **options), nursery)
+        wires = Wires(HttpServer(routes, Settings(port=0)), nursery)
         yield wires
         nursery.cancel_scope.cancel()
 

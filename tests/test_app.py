@@ -13,11 +13,11 @@ import pytest
 import structlog
 from trio.testing import MockClock
 
-from chatd.app import is_origin_allowed
 from chatd.errors import StoreBug, StoreUnavailable
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
+from chatd.wire.origins import is_origin_allowed
 from tests.http_kit import Answer
 from tests.people import open_world
 

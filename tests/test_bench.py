@@ -23,10 +23,12 @@ from bench import floor
 from bench.__main__ import main
 from bench.accounting import cost, cpu_seconds, descendants, resident_kib, stat_seconds
 from bench.frames import CLOSE, PING, TEXT, FrameCounter, masked
+from bench.peers import report as peers_report
+from bench.peers.__main__ import main as peers_main
 from bench.plan import Figure
 from bench.report import line, ratios, write_json
 from bench.swarm import Swarm
-from bench.wires import PlainWire
+from bench.wires import PlainWire, SocketIoWire
 
 DELIVERY = b'{"event":"message:new","data":{"content":"%s"}}'
 
@@ -79,6 +81,62 @@ def test_the_plain_wire_reads_answers_and_keeps_itself_alive() -> None:
     assert wire.reply(TEXT, b"{}") == b""
     with pytest.raises(ConnectionError, match="closed by the server"):
         wire.reply(CLOSE, b"")
+
+
+def payload_of(frame: bytes) -> bytes:
+    server = Protocol(Side.SERVER, state=State.OPEN)
+    server.receive_data(frame)
+    (received,) = server.events_received()
+    assert isinstance(received, Frame)
+    return bytes(received.data)
+
+
+def test_the_socket_io_wire_says_connect_when_engine_io_is_open_and_not_before() -> None:
+    wire = SocketIoWire()
+    head = wire.upgrade("localhost:1", "a token")
+    assert head.startswith(b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n")
+    assert b"a token" not in head
+    assert payload_of(wire.greeting(b'0{"sid":"s"}', "a token")) == b'40{"token":"a token"}'
+    assert wire.greeting(b'42["connection:ready",{}]', "a token") == b""
+    assert not wire.is_ready(b'0{"sid":"s"}')
+    assert wire.is_ready(b'40{"sid":"s"}')
+    with pytest.raises(ConnectionError, match="invalid_token"):
+        wire.greeting(b'44{"message":"invalid_token"}', "a token")
+
+
+def test_the_socket_io_wire_sends_events_that_ask_for_an_answer() -> None:
+    wire = SocketIoWire()
+    joined = payload_of(wire.join(3, "tea"))
+    assert joined == b'423["session:join",{"sessionId":"tea"}]'
+    sent = payload_of(wire.send(12, "tea", "hello"))
+    assert sent.startswith(b'4212["message:send",')
+    event, data = json.loads(sent.removeprefix(b"4212"))
+    assert (event, data["sessionId"], data["content"]) == ("message:send", "tea", "hello")
+    again = json.loads(payload_of(wire.send(13, "tea", "hello")).removeprefix(b"4213"))[1]
+    assert again["clientMsgId"] != data["clientMsgId"]
+
+
+def test_the_socket_io_wire_reads_answers_and_keeps_itself_alive() -> None:
+    wire = SocketIoWire()
+    assert wire.answer(b'4312[{"ok":true,"data":{}}]') == (12, None)
+    assert wire.answer(b'437[{"data":{},"ok":true}]') == (7, None)
+    assert wire.answer(b'437[{"ok":false,"error":{"code":"muted"}}]') == (7, "muted")
+    assert wire.answer(b'42["user:status",{}]') is None
+    assert wire.answer(b"2") is None
+    assert payload_of(wire.reply(TEXT, b"2")) == b"3"
+    assert wire.reply(TEXT, b'42["user:status",{}]') == b""
+    assert wire.reply(PING, b"p") == masked(b"p", 0xA)
+    for opcode, payload in ((CLOSE, b""), (TEXT, b"41")):
+        with pytest.raises(ConnectionError, match="closed by the server"):
+            wire.reply(opcode, payload)
+
+
+def test_a_socket_io_delivery_is_counted_and_an_answer_that_holds_a_message_is_not() -> None:
+    counter = FrameCounter(SocketIoWire.mark)
+    delivery = b'42["message:new",{"content":"x"},"offset"]'
+    answer = b'431[{"ok":true,"data":{"content":"42[\\"message:new\\""}}]'
+    assert counter.feed(server_frame(delivery) + server_frame(answer)) == [(TEXT, answer)]
+    assert counter.deliveries == 1
 
 
 def read_head(sock: socket.socket) -> bytes:
@@ -193,6 +251,25 @@ def test_the_report_has_medians_rounds_and_ratios(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "new" / "b.json").read_text())
     assert written["figures"][0]["median"] == 7.0
     assert written["ratios"] == {"delivery, window 1 / floor, window 1": 3.5}
+
+
+def test_the_table_of_the_peers_sets_chatd_over_node_and_says_what_is_missed() -> None:
+    rounds = {"chatd": [30.0, 10.0, 20.0], "node": [10.0]}
+    name = "stored per CPU second, window 1"
+    assert peers_report.ratio(rounds, "node") == 2
+    assert peers_report.ratio(rounds, "python") is None
+    assert peers_report.line(name, rounds, ["chatd", "node"]).endswith("2.00         -   ≥ 2  met")
+    rounds["node"] = [10.1]
+    assert peers_report.line(name, rounds, ["chatd", "node"]).endswith("≥ 2  MISSED")
+    assert peers_report.line("connect, CPU µs", rounds, ["node"]).endswith("≤ 1  MISSED")
+
+
+@pytest.mark.parametrize("options", [["--only", "dance"], ["--servers", "chatd,erlang"]])
+def test_the_peers_bench_refuses_what_it_does_not_know(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert peers_main(options) == 2
+    assert "unknown" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [["--only", "dance"], ["--url", "http://localhost:1"]])

@@ -8,13 +8,15 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chatd.nurseries.http import Exchange, Upgrade
+from chatd.errors import Forbidden
+from chatd.nurseries.http import Exchange, Upgrade, UpgradeRoute
 from chatd.nurseries.http_stream import HttpStream
 from chatd.wire.http import RequestHead
 from tests.http_kit import (
     HANDSHAKE,
     get,
     open_wires,
+    screen_none,
 )
 
 
@@ -55,10 +57,14 @@ async def test_an_upgrade_of_an_unknown_path_is_not_found() -> None:
 
 
 async def test_a_foreign_origin_gets_no_websocket() -> None:
-    def allowed(head: RequestHead) -> bool:
-        return head.header(b"origin") in {None, b"https://chat.test"}
+    def screen(head: RequestHead) -> None:
+        if head.header(b"origin") not in {None, b"https://chat.test"}:
+            raise Forbidden
 
-    async with open_wires(origin_allowed=allowed) as wires:
+    async def never(_upgrade: Upgrade) -> None:
+        raise AssertionError
+
+    async with open_wires(upgrades={"/ws": UpgradeRoute(screen, never)}) as wires:
         foreign = HANDSHAKE.replace(b"\r\n\r\n", b"\r\nOrigin: https://evil.test\r\n\r\n")
         assert (await wires.connect().ask(foreign)).status == 403
         assert wires.upgrades == []
@@ -77,7 +83,7 @@ async def test_an_upgrade_frees_what_http_held() -> None:
         await trio.sleep_forever()
 
     seen: list[str] = []
-    async with open_wires(upgrades={"/ws": forget}) as wires:
+    async with open_wires(upgrades={"/ws": UpgradeRoute(screen_none, forget)}) as wires:
         await wires.connect().send(HANDSHAKE)
         await wait_all_tasks_blocked()
         assert seen == ["/ws"]

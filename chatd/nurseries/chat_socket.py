@@ -5,6 +5,7 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,10 +22,11 @@ from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
 from chatd.limits import Rate
 from chatd.model import dumps, iso, position_dict
+from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
 from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.presence import Presence
-from chatd.nurseries.seat import Trail
+from chatd.nurseries.seat import Run, Trail
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import Typing
 from chatd.rows import PositionRow, UserRow
@@ -48,7 +50,7 @@ class ChatWire(Protocol):
     def durable(self, event: RoomEvent) -> bytes:
         """Return a committed event of a session."""
 
-    def greeting(self, data: bytes) -> bytes:
+    def greeting(self, data: bytes, offset: str) -> bytes:
         """Return `connection:ready`, with which every connection begins."""
 
     def answer(self, id_: RequestId, data: bytes) -> bytes:
@@ -174,7 +176,10 @@ class ChatSocket:
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
         ready = self._ready(first.positions, is_recovered=is_recovered)
-        self.outbox.push_answer(before + self.wire.greeting(ready))
+        mark = secrets.randbits(48)
+        if self.trail is not None:
+            self.trail.append(Run(None, mark, mark))
+        self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))
         live.presence.connected(self, first.user, [row.session_id for row in first.positions])
 
     def _ready(self, positions: list[PositionRow], *, is_recovered: bool) -> bytes:

@@ -18,18 +18,21 @@ from functools import partial
 import structlog
 import trio
 
-from chatd.app import create_app, is_origin_allowed
+from chatd.app import create_app
 from chatd.config import Settings
 from chatd.context import Services
 from chatd.contract import Store
-from chatd.errors import CloseCode
+from chatd.errors import CloseCode, Forbidden
 from chatd.keys import load_signing_keys
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.asgi import ASGIApp, run_lifespan
+from chatd.nurseries.bundle import bundle_routes
+from chatd.nurseries.chat_engine import ENGINE_PATHS, open_chat_engine
 from chatd.nurseries.chat_socket import Live
-from chatd.nurseries.http import HttpServer, Routes, Upgrade
+from chatd.nurseries.engine import Engine
+from chatd.nurseries.http import HttpServer, Routes, Upgrade, UpgradeRoute
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.nurseries.plain import serve_plain
@@ -45,6 +48,7 @@ from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
 from chatd.wire.http import RequestHead
+from chatd.wire.origins import is_own_page
 
 DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
 
@@ -70,6 +74,7 @@ class Daemon:
     settings: Settings
     services: Services
     live: Live
+    engine: Engine
     http: HttpServer
     drain_state: DrainState
 
@@ -77,6 +82,7 @@ class Daemon:
         """Refuse new work from now on; `/readyz` says so to the load balancer."""
         self.drain_state.is_draining = True
         self.http.drain()
+        self.engine.drain()
 
     async def drain(self) -> None:
         """Tell every socket, and end them in random order evenly over `drain_seconds`.
@@ -95,6 +101,7 @@ class Daemon:
 
     def cut_all(self) -> None:
         """End every connection now."""
+        self.engine.cut_all()
         for socket in self.live.sockets.all():
             socket.cut(CloseCode.SHUTDOWN)
 
@@ -141,10 +148,9 @@ async def open_daemon(
         live = Live(services, sockets, presence, typing)
         app = create_app(services)
         await enter(run_lifespan(app))
-        http = HttpServer(
-            _routes(live, app), settings, origin_allowed=partial(_is_own_page, settings)
-        )
-        yield Daemon(settings, services, live, http, state)
+        engine = await enter(open_chat_engine(live))
+        http = HttpServer(_routes(live, app, engine), settings)
+        yield Daemon(settings, services, live, engine, http, state)
 
 
 async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sockets:
@@ -156,28 +162,32 @@ async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sock
     return sockets
 
 
-def _routes(live: Live, app: ASGIApp) -> Routes:
-    """Return who answers what: probes beside Quart, sockets, and the app for the rest."""
+def _routes(live: Live, app: ASGIApp, engine: Engine) -> Routes:
+    """Return who answers what: probes and polling beside Quart, sockets, the app for the rest."""
+
+    async def plain(upgrade: Upgrade) -> None:
+        await serve_plain(upgrade, live)
+
+    sockets = UpgradeRoute(engine.screen, engine.upgrade)
     return Routes(
         app=app,
         direct={
             "/healthz": healthz,
             "/readyz": partial(readyz, live.services),
             "/metrics": partial(metrics_page, live.services.metrics),
+            **dict.fromkeys(ENGINE_PATHS, engine.serve),
+            **bundle_routes(),
         },
-        upgrades={"/ws": partial(_serve_plain, live)},
+        upgrades={
+            "/ws": UpgradeRoute(partial(_check_origin, live.services.settings), plain),
+            **dict.fromkeys(ENGINE_PATHS, sockets),
+        },
     )
 
 
-async def _serve_plain(live: Live, upgrade: Upgrade) -> None:
-    await serve_plain(upgrade, live)
-
-
-def _is_own_page(settings: Settings, head: RequestHead) -> bool:
-    """Return whether a page may open a WebSocket here; programs send no Origin."""
-    origin = head.header(b"origin")
-    host = (head.header(b"host") or b"").decode("ascii")
-    return origin is None or is_origin_allowed(origin.decode("ascii"), host, settings.cors_origins)
+def _check_origin(settings: Settings, head: RequestHead) -> None:
+    if not is_own_page(head, settings.cors_origins):
+        raise Forbidden
 
 
 # The whole process
@@ -271,7 +281,7 @@ async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Eve
             daemon.begin_drain()
             accepting.cancel(reason="draining")
             await daemon.drain()
-            while guard.open:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this
+            while guard.open or daemon.engine:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this
                 await trio.sleep(DRAIN_POLL)
         daemon.cut_all()
         connections.cancel_scope.cancel(reason="the drain is over")

@@ -16,13 +16,13 @@ import structlog
 import trio
 
 from chatd.config import Settings
-from chatd.errors import ChatError, Draining, Forbidden, InternalError, NotFound
+from chatd.errors import ChatError, Draining, InternalError, NotFound
 from chatd.nurseries.asgi import ASGIApp, AsgiCycle
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
 from chatd.wire.http import RequestHead, handshake_answer
 from chatd.wire.http_refusals import UpgradeRequired
-from chatd.wire.http_response import Response, error_answer
+from chatd.wire.http_response import Headers, Response, error_answer
 
 __all__ = [
     "DirectHandler",
@@ -31,7 +31,8 @@ __all__ = [
     "PeerGone",
     "Routes",
     "Upgrade",
-    "UpgradeHandler",
+    "UpgradeRefused",
+    "UpgradeRoute",
 ]
 
 RETRY_AFTER = 1.0  # seconds; a draining server is replaced in a moment
@@ -53,16 +54,39 @@ class Upgrade:
 
 
 DirectHandler = Callable[[Exchange], Awaitable[None]]
-UpgradeHandler = Callable[[Upgrade], Awaitable[None]]
+
+
+class UpgradeRefused(Exception):
+    """A handshake that is answered in the words of its protocol, ahead of the 101."""
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRoute:
+    """What becomes of a handshake.
+
+    Args:
+        screen: asked before the 101; raises a `ChatError` or `UpgradeRefused`. Browsers send
+            Origin and ask nobody, so that this is the only guard against foreign pages.
+        serve: has the connection behind the 101.
+    """
+
+    screen: Callable[[RequestHead], None]
+    serve: Callable[[Upgrade], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Who answers what, by exact path: first `upgrades`, then `direct`, the rest is the app's."""
+    """Who answers what, by exact path: handshakes `upgrades`, `direct`, the rest is the app's."""
 
     app: ASGIApp
     direct: Mapping[str, DirectHandler]
-    upgrades: Mapping[str, UpgradeHandler]
+    upgrades: Mapping[str, UpgradeRoute]
 
 
 def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
@@ -72,28 +96,12 @@ def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
     return found if isinstance(found, ChatError) else InternalError()
 
 
-def _any_origin(_head: RequestHead) -> bool:
-    return True
-
-
 class HttpServer:
-    """Serves HTTP on streams that somebody else accepted.
+    """Serves HTTP on streams that somebody else accepted."""
 
-    Args:
-        origin_allowed: may a handshake with this head become a WebSocket? Browsers send Origin
-            and ask nobody, so that this is the only guard against foreign pages.
-    """
-
-    def __init__(
-        self,
-        routes: Routes,
-        settings: Settings,
-        *,
-        origin_allowed: Callable[[RequestHead], bool] = _any_origin,
-    ) -> None:
+    def __init__(self, routes: Routes, settings: Settings) -> None:
         self._routes = routes
         self._settings = settings
-        self._origin_allowed = origin_allowed
         self._live: set[HttpStream] = set()
         self.is_draining = False
 
@@ -117,7 +125,7 @@ class HttpServer:
         """
         upgrade = await self._serve_http(stream, peer, connection_id)
         if upgrade is not None:
-            handled = self._routes.upgrades[upgrade.head.path](upgrade)
+            handled = self._routes.upgrades[upgrade.head.path].serve(upgrade)
             del upgrade  # an idle WebSocket does not keep its head: 2 KiB each
             await handled
 
@@ -190,16 +198,19 @@ class HttpServer:
     async def _upgrade(self, connection: HttpStream, exchange: Exchange) -> Upgrade | None:
         head = exchange.head
         try:
-            if head.path not in self._routes.upgrades:
+            route = self._routes.upgrades.get(head.path)
+            if route is None:
                 raise NotFound
             answer = handshake_answer(head, exchange.request_id)
-            if not self._origin_allowed(head):
-                raise Forbidden
+            route.screen(head)
             if self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
-        except ChatError as refusal:
+        except (ChatError, UpgradeRefused) as refusal:
             exchange.close_behind()  # what follows may be frames: it is not read as requests
-            await self._refuse(exchange, refusal)
+            if isinstance(refusal, UpgradeRefused):
+                await exchange.respond(refusal.status, refusal.headers, refusal.body)
+            else:
+                await self._refuse(exchange, refusal)
             await exchange.finish()
             return None
         await connection.write(answer)

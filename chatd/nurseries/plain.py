@@ -36,8 +36,9 @@ class PlainWire:
         """Return a committed event: on this wire like every other."""
         return plain.encode_event(event.name, event.data)
 
-    def greeting(self, data: bytes) -> bytes:
+    def greeting(self, data: bytes, offset: str) -> bytes:
         """Return `connection:ready`."""
+        del offset  # `session:join` has `since` instead
         return plain.encode_event("connection:ready", data)
 
     answer = staticmethod(plain.encode_answer)

@@ -12,13 +12,14 @@ from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages):
+class MemoryStore(MemoryAccounts, MemoryMessages, MemoryRecoveries):
     """A whole store in memory.
 
     Example:

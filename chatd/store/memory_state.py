@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
-from chatd.rows import MemberRow, MessageRow, Role, SessionKind, SessionRow, UserRow
+from chatd.rows import MemberRow, MessageRow, RecoveryRow, Role, SessionKind, SessionRow, UserRow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,6 +125,7 @@ class Tables:
         self._tokens: dict[bytes, Token] = {}
         self._sessions: dict[UUID, Session] = {}
         self._direct: dict[str, UUID] = {}
+        self._recoveries: dict[str, RecoveryRow] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 

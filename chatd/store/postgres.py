@@ -9,6 +9,7 @@ from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
 from chatd.store.pool import Pool
+from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
@@ -20,7 +21,7 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Pages):
+class PostgresStore(Users, Tokens, Sessions, Members, Messages, Pages, Recoveries):
     """The durable side of chatd.
 
     Example:

@@ -1,13 +1,18 @@
-"""What every WebSocket wire shares: frame headers (RFC 6455 5.2) and strict JSON."""
+"""What every WebSocket wire shares: frame headers (RFC 6455 5.2) and strict JSON (RFC 8259)."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Never
 
 import orjson
 
+OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS  # how an object is laid out is its owner's to say
 MAX_DEPTH = 32  # arrays and objects within each other (protocol.md section 7)
 _FIN_TEXT = 0x81
+_FIN_BINARY = 0x82
 _FIN_CLOSE = 0x88
 _FIN_PING = 0x89
 
@@ -16,9 +21,20 @@ class FrameError(Exception):
     """A frame that is not the protocol: the connection closes, it is no refusal of an operation."""
 
 
+class Binary(bytes):
+    """A binary message; everything else on these wires is text as UTF-8 bytes."""
+
+    __slots__ = ()
+
+
 def text_frame(payload: bytes) -> bytes:
     """Return one unmasked, final text frame: the same bytes for every member of a room."""
     return _frame(_FIN_TEXT, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Return one unmasked, final binary frame: the same bytes for every member of a room."""
+    return _frame(_FIN_BINARY, payload)
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -56,10 +72,106 @@ def loads(payload: bytes | bytearray | memoryview | str) -> Any:
     else:
         raw = bytes(payload)
         brackets = raw.count(b"[") + raw.count(b"{")
-    if brackets > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if brackets > MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def loads_javascript(payload: bytes) -> Any:
+    r"""Return a JSON value as `loads` does, also one with lone surrogates in its texts.
+
+    `JSON.stringify` writes half an emoji as `"\ud83d"` and orjson refuses it; half an emoji shall
+    cost its sender an error and not the connection. Only what has such escapes is read again, by
+    the standard library. A text out of here may not encode to UTF-8: validate it.
+
+    Raises:
+        FrameError: it is not such a value.
+    """
+    try:
+        return loads(payload)
+    except FrameError:
+        if b"\\u" not in payload:
+            raise
+    try:
+        value = _JAVASCRIPT.decode(payload.decode())  # of bytes it would guess the encoding
+    except (ValueError, RecursionError) as refusal:
+        raise FrameError(str(refusal)) from None
+    _check_depth(value)
+    return value
+
+
+def _parse_int(text: str) -> int | float:
+    # As orjson: whole numbers of 64 bits are exact, others are what JavaScript makes of them.
+    if len(text) <= 20 and -(2**63) <= (number := int(text)) < 2**64:  # noqa: PLR2004 - len(2**64)
+        return number
+    return _parse_float(text)
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        msg = "a number is infinite"
+        raise ValueError(msg)
+    return number
+
+
+def _refuse_constant(name: str) -> Never:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+_JAVASCRIPT = json.JSONDecoder(
+    parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant
+)
+
+
+def dumps(value: Any, default: Callable[[Any], Any]) -> bytes:
+    """Return a value as JSON, what `default` makes of each part that JSON does not know.
+
+    Raises:
+        orjson.JSONEncodeError: it cannot; `dumps_javascript` may.
+        ValueError: NaN or infinity is in it.
+    """
+    body = orjson.dumps(value, default=default, option=OPTIONS)
+    if b"null" in body and _has_nan(value):  # as which orjson writes it
+        msg = "JSON has no NaN and no infinity"
+        raise ValueError(msg)
+    return body
+
+
+def dumps_javascript(value: Any, default: Callable[[Any], Any]) -> bytes:
+    """Return a value as JSON in ASCII, lone surrogates as the escapes that JavaScript writes.
+
+    Slow, for what `dumps` refuses: whole numbers beyond 64 bits and keys that are numbers, too.
+
+    Raises:
+        ValueError: NaN, infinity, or too deep.
+        TypeError: JSON has no such value.
+    """
+    try:
+        text = json.dumps(value, default=default, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        msg = "nested too deep"
+        raise ValueError(msg) from None
+    return text.encode("ascii")
+
+
+def _has_nan(value: Any) -> bool:
+    level = [value]
+    for node in level:  # grows while it is walked
+        if isinstance(node, dict):
+            level.extend(node.values())
+        elif isinstance(node, list | tuple):
+            level.extend(node)
+        elif isinstance(node, float) and not math.isfinite(node):
+            return True
+    return False
+
+
+def _check_depth(value: Any) -> None:
+    if _depth(value) > MAX_DEPTH:
         msg = f"nested deeper than {MAX_DEPTH}"
         raise FrameError(msg)
-    return value
 
 
 def _depth(value: Any) -> int:

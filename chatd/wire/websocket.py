@@ -1,4 +1,4 @@
-"""Frames in, text messages out: RFC 6455 by `websockets`' sans-I/O protocol, with our limits.
+"""Frames in, messages out: RFC 6455 by `websockets`' sans-I/O protocol, with our limits.
 
 The library counts bytes; fragments are counted here, because 1.8 million empty ones cost memory
 too. Compression is never negotiated.
@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
 from chatd.errors import CloseCode
-from chatd.wire.frames import close_frame
+from chatd.wire.frames import Binary, close_frame
 
 _quiet = logging.getLogger("chatd.websocket")  # the library logs every close; we log them ourselves
 _quiet.setLevel(logging.CRITICAL)
@@ -42,14 +42,24 @@ class WebSocketReader:
     Args:
         max_size: bytes of one message, all fragments together.
         max_fragments: fragments of one message.
+        takes_binary: whether binary messages are taken, as `Binary`, or end the connection (1003).
     """
 
-    __slots__ = ("_fragments", "_max_fragments", "_protocol", "_replies")
+    __slots__ = (
+        "_fragments",
+        "_is_binary",
+        "_max_fragments",
+        "_protocol",
+        "_replies",
+        "_takes_binary",
+    )
 
-    def __init__(self, *, max_size: int, max_fragments: int) -> None:
+    def __init__(self, *, max_size: int, max_fragments: int, takes_binary: bool = False) -> None:
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_size, logger=_quiet)
         self._max_fragments = max_fragments
         self._fragments: list[bytes | bytearray] | None = None
+        self._is_binary = False  # what the fragments are of
+        self._takes_binary = takes_binary
         self._replies = b""
 
     def allow(self, max_size: int) -> None:
@@ -57,7 +67,7 @@ class WebSocketReader:
         self._protocol.max_message_size = max_size
 
     def feed(self, data: bytes) -> list[bytes | bytearray]:
-        """Take bytes of the peer and return the text messages that they complete.
+        """Take bytes of the peer and return the messages that they complete, in order.
 
         Raises:
             WebSocketEnd: nothing more can be read.
@@ -69,10 +79,12 @@ class WebSocketReader:
             opcode = frame.opcode
             if opcode is Opcode.TEXT and frame.fin:
                 messages.append(cast("bytes", frame.data))
-            elif opcode in {Opcode.TEXT, Opcode.CONT}:
-                self._add_fragment(frame, messages)
-            elif opcode is Opcode.BINARY:
+            elif opcode is Opcode.BINARY and not self._takes_binary:
                 raise _refusal(CloseCode.UNSUPPORTED_DATA, messages)
+            elif opcode is Opcode.BINARY and frame.fin:
+                messages.append(Binary(frame.data))
+            elif opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+                self._add_fragment(frame, messages)
         writes = protocol.data_to_send()
         if writes:
             self._replies = b"".join(writes)
@@ -85,11 +97,13 @@ class WebSocketReader:
     def _add_fragment(self, frame: Frame, messages: list[bytes | bytearray]) -> None:
         if self._fragments is None:
             self._fragments = []
+            self._is_binary = frame.opcode is Opcode.BINARY
         self._fragments.append(cast("bytes", frame.data))
         if len(self._fragments) > self._max_fragments:
             raise _refusal(CloseCode.TOO_BIG, messages)
         if frame.fin:
-            messages.append(b"".join(self._fragments))
+            message = b"".join(self._fragments)
+            messages.append(Binary(message) if self._is_binary else message)
             self._fragments = None
 
     def replies(self) -> bytes:

@@ -21,11 +21,11 @@ from structlog.testing import capture_logs
 from chatd.config import Settings
 from chatd.errors import ValidationFailed
 from chatd.metrics import Metrics
-from chatd.nurseries.http import Exchange, HttpServer, Routes, Upgrade
+from chatd.nurseries.http import Exchange, HttpServer, Routes, Upgrade, UpgradeRoute
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.wire.frames import FrameError, loads
 from tests.hostile.http_attacks import ATTACKS, CLIENT_HELLO, KEPT, handshake, post
-from tests.http_kit import Client, echo, get, hello, peer, wait_until
+from tests.http_kit import Client, echo, get, hello, peer, screen_none, wait_until
 
 SHORT = {"head_timeout": 1, "body_timeout": 1, "write_timeout": 1}  # room for a busy machine
 
@@ -105,7 +105,7 @@ async def open_port(**limits: float) -> AsyncIterator[Port]:
         "/big": big,
         "/late": late,
     }
-    server = HttpServer(Routes(quart_app(), direct, {"/ws": keep}), settings)
+    server = HttpServer(Routes(quart_app(), direct, {"/ws": UpgradeRoute(screen_none, keep)}), settings)
     metrics = Metrics()
     with trio.fail_after(60):
         async with trio.open_nursery() as connections:

@@ -12,10 +12,13 @@ import pytest
 import trio
 
 from chatd.errors import StoreBug
+from chatd.rows import RecoveryRow
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import Migration, SchemaTooNew, migrate, migrations, schema_version
 from chatd.store.pool import open_pool
+from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
+from tests.store.kit import DAY, NOW, gather, say, sign_up
 
 SCHEMA = Path(__file__).parents[2] / "schema.sql"
 
@@ -63,6 +66,31 @@ async def test_migrating_again_does_nothing(empty_url: str) -> None:
             assert await migrate(empty_url) == len(migrations())
             assert await migrate(empty_url) == 0
             assert await schema_version(pool) == migrations()[-1].number
+
+
+async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trio.fail_after(10):
+        with monkeypatch.context() as first_release:
+            first_release.setattr(migrate_module, "migrations", lambda: migrations()[:1])
+            assert await migrate(empty_url) == 1
+        async with open_pool(empty_url, size=2) as pool:
+            store = PostgresStore(pool)
+            assert await schema_version(pool) == 1
+            alice = await sign_up(store, "Alice")
+            tea = await gather(store, alice)
+            said = await say(store, tea, alice, "one", "two")
+            epoch = await store.epoch()
+
+            assert await migrate(empty_url) == len(migrations()) - 1
+            assert await schema_version(pool) == len(migrations())
+            page = await store.history(tea, alice)
+            assert page is not None
+            assert (page.messages, await store.epoch()) == (said, epoch)
+            row = RecoveryRow("a" * 24, alice, b"{}", NOW + DAY)
+            await store.save_recoveries([row], NOW)
+            assert await store.take_recovery(row.pid, NOW) == row
 
 
 async def test_daemons_that_start_at_once_migrate_once(empty_url: str) -> None:

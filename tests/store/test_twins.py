@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatd.contract import Store
 from chatd.errors import StoreBug
-from chatd.rows import NewMessage
+from chatd.rows import NewMessage, RecoveryRow
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -37,6 +37,7 @@ times = st.integers(0, 5).map(lambda n: NOW + n * SECOND)
 seqs = st.integers(-1, 20)
 limits = st.integers(1, 5)
 tokens = st.integers(0, 4).map(lambda n: b"token %d" % n)
+pids = st.integers(0, 3).map(lambda n: f"pid {n}")
 
 
 @st.composite
@@ -155,6 +156,13 @@ steps = st.one_of(
     step("revoke_user", users, times),
     step("revoked_since", times),
     step("set_last_seen", st.lists(users, max_size=3), times),
+    step(
+        "save_recoveries",
+        st.lists(st.builds(RecoveryRow, pids, users, st.binary(max_size=5), times), max_size=4),
+        times,
+    ),
+    step("take_recovery", pids, times),
+    step("memberships", users, st.lists(sessions, max_size=3)),
 )
 
 

@@ -1,0 +1,131 @@
+"""One client of the chat over Socket.IO: what it says, what it is sent, what is kept of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from chatd.errors import CloseCode
+from chatd.model import dumps
+from chatd.nurseries.chat_catchup import Missed
+from chatd.nurseries.chat_recovery import ChatState
+from chatd.nurseries.chat_socket import ChatSocket, FirstState, Live
+from chatd.nurseries.chat_wire import wire_of
+from chatd.nurseries.recovery import Recoveries
+from chatd.nurseries.seat import Run, Seat, Trail
+from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession
+from chatd.wire import socketio
+from chatd.wire.frames import Binary
+
+OWN_CODES = 4000  # close codes from here on are ours and come with words
+
+
+class ChatClient:
+    """One client in the chat. See `chatd.nurseries.socketio.NamespaceSocket`.
+
+    Args:
+        origin: the offset that the client had when it connected.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        session: SocketIoSession,
+        recoveries: Recoveries[ChatState],
+        *,
+        first: FirstState,
+        socket_id: str,
+        origin: str | None,
+    ) -> None:
+        self._trail: Trail = deque(maxlen=live.services.settings.recovery_runs)
+        self.chat = ChatSocket(
+            live,
+            session,
+            socket_id=socket_id,
+            transport="socketio",
+            wire=wire_of(session),
+            trail=self._trail,
+        )
+        self.chat.identity = first.identity
+        self._first: FirstState | None = first
+        self._session = session
+        self._recoveries = recoveries
+        self._epoch = live.services.epoch
+        self._origin = origin
+        self._pid = ""
+
+    def welcome(self, pid: str, missed: Missed | None) -> None:
+        """Send what was missed, CONNECT and the first state, and make the client known.
+
+        Raises:
+            NotAdmitted: it may not be.
+        """
+        chat = self.chat
+        first, self._first = self._first, None
+        assert first is not None  # noqa: S101 - a client is welcomed once
+        # The WebSocket may have taken over since this client was made.
+        chat.wire = wire = wire_of(self._session)
+        words = []
+        if missed is not None:  # ahead of CONNECT: the client keeps them until it is connected
+            for session_id in missed.removed:
+                data = dumps({"sessionId": session_id, "reason": "removed"})
+                words.append(wire.event("session:removed", data))
+            for event in missed.events:
+                words.append(wire.durable(event))
+                self._trail.append(Run(event.session_id, event.seq, event.seq))
+        words.append(wire.connected(chat.id, pid))
+        chat.register(first, before=b"".join(words), is_recovered=missed is not None)
+        self._pid = pid
+        self._recoveries.opened(pid, chat.user_id, self)
+        for place, seq in () if missed is None else missed.settled:
+            place.settle(seq)
+
+    def give_up(self) -> None:
+        """Leave the places that were taken for a recovery that comes to nothing."""
+        for session_id in list(self.chat.places):
+            self.chat.drop_place(session_id)
+
+    async def receive(self, args: list[Any], id_: int | None) -> None:
+        """Run an operation: the event's name and exactly one object, or none."""
+        name, payload = args[0], args[1:]
+        data = payload[0] if len(payload) == 1 else payload or {}
+        await self.chat.request(name, id_, data)
+
+    def acked(self, id_: int, args: list[Any]) -> None:
+        """Take nothing: the chat asks its clients for no acks, so this is one for an unknown id."""
+
+    def switched(self) -> None:
+        """Write frames: a WebSocket has taken over."""
+        self.chat.wire = wire_of(self._session)
+
+    def left(self, reason: str, code: CloseCode) -> None:
+        """Leave everything; who may come back finds their state."""
+        state = self._state() if reason in RECOVERABLE and code.reconnect else None
+        self._recoveries.closed(self._pid, self, state)
+        self.chat.unregister(code)
+
+    def surrender(self) -> ChatState:
+        """Leave to a newer connection. See `chatd.nurseries.recovery.Holder`."""
+        state = self._state()
+        self.chat.unregister(CloseCode.SUPERSEDED)
+        self._session.cut(CloseCode.SUPERSEDED)
+        return state
+
+    def _state(self) -> ChatState:
+        positions = {
+            session_id: place.position
+            for session_id, place in self.chat.places.items()
+            if isinstance(place, Seat) and place.position is not None
+        }
+        return ChatState(self.chat.id, self._epoch, positions, self._trail, self._origin)
+
+    def last_packets(self, code: CloseCode) -> Sequence[bytes]:
+        """Return `connection:closing`, and DISCONNECT when the client is to stay away."""
+        if code.code < OWN_CODES:
+            return ()
+        told = {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
+        words: list[bytes | Binary] = [socketio.encode_event("connection:closing", dumps(told))]
+        if not code.reconnect:
+            words += socketio.encode(socketio.DISCONNECT, "/")
+        return words

@@ -1,0 +1,173 @@
+"""The chat over Socket.IO: namespace `/`, the token at CONNECT, recovery of stock clients.
+
+The operations, their checks and their answers are those of `/ws` and REST.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.errors import ChatError, CloseCode, Forbidden, StoreError, Unauthorized
+from chatd.nurseries.chat_catchup import catch_up
+from chatd.nurseries.chat_client import ChatClient
+from chatd.nurseries.chat_recovery import ChatState, state_from_json
+from chatd.nurseries.chat_socket import FirstState, Live, NotAdmitted, read_first_state
+from chatd.nurseries.recovery import Recoveries, new_pid
+from chatd.nurseries.socketio import ConnectRefused, SocketIoSession
+from chatd.rows import RecoveryRow
+
+SOCKET_ID_BYTES = 15  # 120 random bits; public, unlike sid and pid
+
+log = structlog.get_logger("chatd.socketio")
+
+
+class ChatNamespace:
+    """See `chatd.nurseries.socketio.Namespace`."""
+
+    def __init__(self, live: Live, recoveries: Recoveries[ChatState]) -> None:
+        self._live = live
+        self._services = live.services
+        self._recoveries = recoveries
+        self._started = trio.current_time()
+
+    async def admit(self, session: SocketIoSession, auth: dict[str, Any]) -> ChatClient:
+        """Let in who has a good token, with the state of before if it is theirs.
+
+        Raises:
+            ConnectRefused: the token is no good, or the user may not; `data.code` tells.
+        """
+        services = self._services
+        try:
+            token = auth.get("token")
+            if not isinstance(token, str):
+                raise Unauthorized
+            identity = services.tokens.verify(token, services.now())
+            first = await read_first_state(self._live, identity)
+            return await self._enter(session, auth, first)
+        except ChatError as refusal:
+            raise ConnectRefused(refusal.message, refusal.to_wire(session.id)) from None
+        except NotAdmitted as refused:
+            if refused.code.reconnect:  # a stock client comes back after a close alone
+                session.cut(refused.code)
+                await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
+            raise _refusal(refused.code, session.id) from None
+
+    async def _enter(
+        self, session: SocketIoSession, auth: dict[str, Any], first: FirstState
+    ) -> ChatClient:
+        pid, offset = auth.get("pid"), auth.get("offset")
+        origin = offset if isinstance(offset, str) else None
+        if isinstance(pid, str):
+            state = await self._claim(pid, first.identity.user_id)
+            positions = None if state is None else state.positions_at(origin)
+            if state is not None and positions is not None:
+                try:
+                    client = await self._recover(session, pid, origin, first, state, positions)
+                except BaseException:  # also when the client goes once more: it will come again
+                    self._recoveries.save(pid, first.identity.user_id, state)
+                    raise
+                if client is not None:
+                    return client
+            self._services.metrics.recoveries.labels("false").inc()
+        client = self._client(session, first, secrets.token_urlsafe(SOCKET_ID_BYTES), origin)
+        client.welcome(new_pid(), None)
+        return client
+
+    def _client(
+        self, session: SocketIoSession, first: FirstState, socket_id: str, origin: str | None
+    ) -> ChatClient:
+        return ChatClient(
+            self._live,
+            session,
+            self._recoveries,
+            first=first,
+            socket_id=socket_id,
+            origin=origin,
+        )
+
+    # Recovery
+
+    async def _claim(self, pid: str, user_id: UUID) -> ChatState | None:
+        """Take the state of a `pid`: ours, or what the daemon before us has left."""
+        state = self._recoveries.claim(pid, user_id)
+        is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
+        if state is None and is_young:
+            try:
+                row = await self._take(pid, user_id)
+            except StoreError as trouble:
+                log.warning("no recovery", error=type(trouble).__name__)
+                raise NotAdmitted(CloseCode.INTERNAL) from None
+            state = None if row is None else state_from_json(row.state)
+        return state if state is not None and state.epoch == self._services.epoch else None
+
+    async def _take(self, pid: str, user_id: UUID) -> RecoveryRow | None:
+        store, now = self._services.store, self._services.now()
+        row = await store.take_recovery(pid, now)
+        if row is not None and row.user_id != user_id:
+            await store.save_recoveries([row], now)  # it is not for who asked
+            return None
+        return row
+
+    async def _recover(
+        self,
+        session: SocketIoSession,
+        pid: str,
+        origin: str | None,
+        first: FirstState,
+        state: ChatState,
+        positions: dict[UUID, int],
+    ) -> ChatClient | None:
+        """Give a client its state again; None when it has missed too much."""
+        client = self._client(session, first, state.socket_id, origin)
+        try:
+            missed = await catch_up(self._services, client.chat, positions)
+            if missed is not None:
+                client.welcome(pid, missed)
+                self._services.metrics.recoveries.labels("true").inc()
+                return client
+        except StoreError as trouble:
+            log.warning("no recovery", error=type(trouble).__name__)
+            client.give_up()
+            raise NotAdmitted(CloseCode.INTERNAL) from None
+        except BaseException:
+            client.give_up()
+            raise
+        client.give_up()
+        return None
+
+    # The stop
+
+    async def save(self) -> None:
+        """Write the states of clients that went to the store: they come back after the restart."""
+        now, clock = self._services.now(), trio.current_time()
+        rows = [
+            RecoveryRow(
+                pid,
+                saved.owner,
+                saved.state.to_json(),
+                now + timedelta(seconds=saved.forget_at - clock),
+            )
+            for pid, saved in self._recoveries.saved()
+            if saved.owner is not None
+        ]
+        if not rows:
+            return
+        try:
+            await self._services.store.save_recoveries(rows, now)
+        except StoreError as trouble:
+            log.warning("recoveries not saved", count=len(rows), error=type(trouble).__name__)
+        else:
+            log.info("recoveries saved", count=len(rows))
+
+
+def _refusal(code: CloseCode, request_id: str) -> ConnectRefused:
+    """Return the refusal of a client that is to stay away."""
+    is_crowd = code is CloseCode.TOO_MANY_CONNECTIONS
+    error: ChatError = Forbidden(code.reason) if is_crowd else Unauthorized(code.reason)
+    return ConnectRefused(error.message, error.to_wire(request_id))

@@ -1,0 +1,104 @@
+"""What a chat client's recovery needs: where it stands in each session, and what it was sent.
+
+The offset in each durable event is the session and the `seq`, the same for all who get it. Events
+of many sessions interleave on one connection in an order that only that connection knows: its
+trail. From one returned offset the trail gives the position in every session, and what is above
+comes from the store, so that nothing has to be kept of the events themselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from chatd.nurseries.seat import Run, Trail
+
+
+def offset_of(session_id: UUID | None, seq: int) -> str:
+    """Return the offset of an event; without a session that of a `connection:ready`."""
+    return f"{session_id or 0}:{seq}"
+
+
+def _parse_offset(offset: str) -> tuple[UUID | None, int] | None:
+    session, _, number = offset.partition(":")
+    if not (number.isascii() and number.isdigit() and len(number) < 20):  # noqa: PLR2004 - a bigint
+        return None
+    try:
+        return (None if session == "0" else UUID(session)), int(number)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatState:
+    """A chat connection that went, or is to be replaced.
+
+    `positions` is up to where it was sent each session that it had joined; `trail` the order of
+    that; `origin` the offset that its client had when the connection began.
+    """
+
+    socket_id: str
+    epoch: UUID
+    positions: Mapping[UUID, int]
+    trail: Trail
+    origin: str | None
+
+    def positions_at(self, offset: str | None) -> dict[UUID, int] | None:
+        """Return where a client stands whose last durable event had this offset.
+
+        None when that cannot be told: the offset is not of this connection, or too old.
+        """
+        at = None if offset is None else _parse_offset(offset)
+        positions = dict(self.positions)
+        for run in reversed(self.trail):
+            if at is not None and run.session_id == at[0] and run.first <= at[1] <= run.last:
+                if run.session_id in positions:
+                    positions[run.session_id] = at[1]
+                return positions
+            if run.session_id in positions:
+                positions[run.session_id] = run.first - 1
+        # It got nothing from this connection, if the trail still reaches back to its beginning.
+        is_whole = self.trail.maxlen is None or len(self.trail) < self.trail.maxlen
+        return positions if is_whole and offset == self.origin else None
+
+    def to_json(self) -> bytes:
+        """Return it for the store."""
+        # Sessions that it has left stand in the trail too: its offset may be of one of them.
+        known = dict.fromkeys([*self.positions, *(run.session_id for run in self.trail)])
+        indexes = {session_id: index for index, session_id in enumerate(known)}
+        trail = [[indexes[run.session_id], run.first, run.last] for run in self.trail]
+        is_whole = self.trail.maxlen is None or len(self.trail) < self.trail.maxlen
+        return orjson.dumps(
+            {
+                "socketId": self.socket_id,
+                "epoch": self.epoch,
+                "sessions": list(known),
+                "positions": [
+                    None if session_id is None else self.positions.get(session_id)
+                    for session_id in known
+                ],
+                "trail": trail,
+                "isWhole": is_whole,
+                "origin": self.origin,
+            }
+        )
+
+
+def state_from_json(raw: bytes) -> ChatState:
+    """Return what `ChatState.to_json` wrote."""
+    value: dict[str, Any] = orjson.loads(raw)
+    sessions = [None if session is None else UUID(session) for session in value["sessions"]]
+    runs = [Run(sessions[index], first, last) for index, first, last in value["trail"]]
+    # A trail that had overflowed stays one: exactly full.
+    trail: Trail = deque(runs, None if value["isWhole"] else len(runs))
+    positions = {
+        session_id: seq
+        for session_id, seq in zip(sessions, value["positions"], strict=True)
+        if session_id is not None and seq is not None
+    }
+    return ChatState(value["socketId"], UUID(value["epoch"]), positions, trail, value["origin"])

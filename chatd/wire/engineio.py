@@ -1,0 +1,254 @@
+"""Engine.IO protocol 4: packets on a WebSocket and in polling bodies, and the screen of requests.
+
+A packet is a digit and its data. On a WebSocket one message is one packet, and a binary message is
+a MESSAGE without the digit. A polling body is packets joined by 0x1e, where a binary one is `b` and
+base64. What waits for a poll is kept with 0x1e *ahead* of each packet, so that joined bytes are a
+body behind one separator, and no recipient costs an encoding.
+https://github.com/socketio/engine.io-protocol
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import orjson
+
+from chatd.wire.frames import Binary, binary_frame, text_frame
+
+OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+PROBE = b"probe"  # data of the PING and the PONG on a WebSocket that takes over from polling
+MAX_PACKETS = 1000  # of one body; stock clients join what waits, hundreds are honest
+PROTOCOL = "4"
+TRANSPORTS = frozenset({"polling", "websocket"})
+
+_KINDS = frozenset({OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP})
+_BASE64 = b"b"
+_SEPARATOR = b"\x1e"
+
+
+class ParseError(Exception):
+    """The peer broke Engine.IO or Socket.IO: its connection closes with "parse error"."""
+
+
+class Packet(NamedTuple):
+    """One packet; `data` is without the digit, and `Binary` only in a MESSAGE."""
+
+    kind: bytes
+    data: bytes | Binary
+
+
+def decode_message(message: bytes | bytearray) -> Packet:
+    """Return the packet that one WebSocket message carries.
+
+    A text that starts with `b` is a binary message of a client that cannot send one (`b64=1`).
+
+    Raises:
+        ParseError: it carries none, or its text is not UTF-8.
+    """
+    if isinstance(message, Binary):
+        return Packet(MESSAGE, message)
+    text = bytes(message)
+    _check_utf8(text)
+    return _decode(text)
+
+
+def decode_payload(body: bytes) -> list[Packet]:
+    """Return the packets of one polling body, at least one and at most `MAX_PACKETS`.
+
+    Raises:
+        ParseError: any of it is no packet; then none of it counts.
+    """
+    _check_utf8(body)
+    if body.count(_SEPARATOR) >= MAX_PACKETS:  # ahead of splitting: a megabyte may hold a million
+        raise ParseError(f"more than {MAX_PACKETS} packets")
+    return [_decode(packet) for packet in body.split(_SEPARATOR)]
+
+
+def _check_utf8(text: bytes) -> None:
+    if text.isascii():
+        return
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise ParseError("the text is not UTF-8") from None
+
+
+def _decode(text: bytes) -> Packet:
+    kind = text[:1]
+    if kind in _KINDS:
+        return Packet(kind, text[1:])
+    if kind != _BASE64:
+        msg = "an unknown kind of packet" if kind else "an empty packet"
+        raise ParseError(msg)
+    try:
+        data = Binary(binascii.a2b_base64(text[1:], strict_mode=True))
+    except binascii.Error:
+        raise ParseError("a binary message is not base64") from None
+    if len(text) - 1 != (len(data) + 2) // 3 * 4:  # strict as it is, it takes `=` behind a whole
+        raise ParseError("a binary message with too much padding")
+    return Packet(MESSAGE, data)
+
+
+def framed(packet: bytes) -> bytes:
+    """Return a text packet, such as `4hello`, as the frame of a WebSocket."""
+    return text_frame(packet)
+
+
+def framed_binary(data: bytes) -> bytes:
+    """Return a binary message as the frame of a WebSocket: no digit."""
+    return binary_frame(data)
+
+
+def queued(packet: bytes) -> bytes:
+    """Return a text packet as it waits for a poll."""
+    return _SEPARATOR + packet
+
+
+def queued_binary(data: bytes) -> bytes:
+    """Return a binary message as it waits for a poll: base64 without a digit."""
+    return b"\x1eb" + binascii.b2a_base64(data, newline=False)
+
+
+def payload(queue: Sequence[bytes | memoryview]) -> bytes:
+    """Return what waited for a poll as its body; of nothing it is empty, which no client takes."""
+    return b"".join(queue)[1:]
+
+
+def to_frames(queue_bytes: bytes, *, b64: bool) -> tuple[bytes, int]:
+    """Return what waited for a poll as frames of the WebSocket that took over, and their number.
+
+    Args:
+        queue_bytes: whole packets in the form of `queued` and `queued_binary`, joined.
+        b64: the client cannot take binary frames; they stay base64 in text frames.
+    """
+    packets = queue_bytes.split(_SEPARATOR)[1:]
+    frames = [
+        binary_frame(binascii.a2b_base64(packet[1:]))
+        if packet.startswith(_BASE64) and not b64
+        else text_frame(packet)
+        for packet in packets
+    ]
+    return b"".join(frames), len(frames)
+
+
+def handshake(
+    sid: str,
+    upgrades: Sequence[str],
+    ping_interval: float,
+    ping_timeout: float,
+    max_payload: int,
+) -> bytes:
+    """Return the OPEN packet: seconds come in, the wire has milliseconds; keys in Node's order."""
+    return OPEN + orjson.dumps(
+        {
+            "sid": sid,
+            "upgrades": list(upgrades),
+            "pingInterval": round(ping_interval * 1000),
+            "pingTimeout": round(ping_timeout * 1000),
+            "maxPayload": max_payload,
+        }
+    )
+
+
+class Refusal(Enum):
+    """Why a request is refused: the code and the words of Node's server, which clients show."""
+
+    TRANSPORT_UNKNOWN = 0, 400, "Transport unknown"
+    SESSION_UNKNOWN = 1, 400, "Session ID unknown"
+    BAD_HANDSHAKE_METHOD = 2, 400, "Bad handshake method"
+    BAD_REQUEST = 3, 400, "Bad request"
+    FORBIDDEN = 4, 403, "Forbidden"
+    UNSUPPORTED_VERSION = 5, 400, "Unsupported protocol version"
+
+    def __init__(self, code: int, status: int, message: str) -> None:
+        self.code = code
+        self.status = status
+        self.message = message
+
+
+class EngineRefusal(Exception):
+    """A request that gets no session, or not this one.
+
+    Args:
+        refusal: which of Node's refusals; its code and HTTP status.
+        message: other words than Node's, as a hook that forbids may choose.
+    """
+
+    def __init__(self, refusal: Refusal, message: str | None = None) -> None:
+        self.refusal = refusal
+        self.code = refusal.code
+        self.status = refusal.status
+        self.message = message or refusal.message
+        super().__init__(self.message)
+
+    def body(self) -> bytes:
+        """Return the JSON that answers over HTTP; a refused WebSocket gets the bare message."""
+        return orjson.dumps({"code": self.code, "message": self.message})
+
+
+class Handshake(NamedTuple):
+    """A request that wants a new session."""
+
+    transport: str
+    b64: bool
+
+
+class Existing(NamedTuple):
+    """A request that names a session. Look up `sid` first, then `check`: the order of Node."""
+
+    transport: str
+    b64: bool
+    sid: str
+    method: str
+    version: str | None
+    is_upgrade: bool
+
+    def check(self, current: str) -> None:
+        """Hold the request against the transport that its session has now.
+
+        An upgrade passes also when the session is on a WebSocket already: that one is the
+        engine's to accept and close.
+
+        Raises:
+            EngineRefusal: it is not one that this session takes.
+        """
+        if self.version != PROTOCOL:
+            raise EngineRefusal(Refusal.BAD_REQUEST)
+        if self.is_upgrade:
+            is_fit = self.transport == "websocket" and self.method == "GET"
+        else:
+            is_fit = self.transport == current == "polling" and self.method in {"GET", "POST"}
+        if not is_fit:
+            raise EngineRefusal(Refusal.BAD_REQUEST)
+
+
+def screen(method: str, query: Mapping[str, str], *, is_upgrade: bool) -> Handshake | Existing:
+    """Return what a request wants, after Node's checks that need no session, in Node's order.
+
+    A WebSocket without `EIO` is refused here, ahead of the 101; Node says so behind it.
+
+    Args:
+        method: in capitals.
+        query: its parameters; of a repeated one whichever the caller takes.
+        is_upgrade: the request asks for a WebSocket.
+
+    Raises:
+        EngineRefusal: it wants nothing that there is.
+    """
+    transport = query.get("transport", "")
+    if transport not in TRANSPORTS:
+        raise EngineRefusal(Refusal.TRANSPORT_UNKNOWN)
+    b64 = bool(query.get("b64"))
+    sid = query.get("sid")
+    if sid:
+        return Existing(transport, b64, sid, method, query.get("EIO"), is_upgrade)
+    if method != "GET":
+        raise EngineRefusal(Refusal.BAD_HANDSHAKE_METHOD)
+    if (transport == "websocket") != is_upgrade:
+        raise EngineRefusal(Refusal.BAD_REQUEST)
+    if query.get("EIO") != PROTOCOL:
+        raise EngineRefusal(Refusal.UNSUPPORTED_VERSION)
+    return Handshake(transport, b64)
