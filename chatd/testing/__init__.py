@@ -1,0 +1,1 @@
+"""What developers test with: the two layers under the chat, without the chat."""
