@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of a process alone, and of all its descendants together."""
+    """CPU seconds of a process alone, and of all its descendants, also ended ones, together."""
 
     own: float
     children: float
@@ -26,7 +26,8 @@ class Cost:
 
 def cost(pid: int) -> Cost:
     """Return what a process and its descendants have cost so far."""
-    return Cost(cpu_seconds(pid), sum(_family_seconds(child) for child in descendants(pid)))
+    below = sum(_family_seconds(child) for child in descendants(pid))
+    return Cost(cpu_seconds(pid), below + _buried_seconds(pid))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -50,9 +51,13 @@ def stat_seconds(pid: int) -> float:
 def _family_seconds(pid: int) -> float:
     """Return what a descendant has cost, with the children that it has buried."""
     with suppress(FileNotFoundError, ProcessLookupError):  # it ended since it was listed
-        buried = sum(int(field) for field in _stat(pid)[13:15]) / TICKS
-        return cpu_seconds(pid) + buried
+        return cpu_seconds(pid) + _buried_seconds(pid)
     return 0.0
+
+
+def _buried_seconds(pid: int) -> float:
+    """Return cutime + cstime: a backend that ended is not forgotten."""
+    return sum(int(field) for field in _stat(pid)[13:15]) / TICKS
 
 
 def _stat(pid: int) -> list[str]:

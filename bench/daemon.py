@@ -1,4 +1,4 @@
-"""Starts and stops the daemon that is measured, with a data folder of its own."""
+"""Starts and stops what is measured; the daemon has a data folder of its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
+ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 60.0  # seconds to /readyz: the first start makes a PostgreSQL cluster
 STOP_TIMEOUT = 30.0  # seconds to the exit after SIGTERM
+LOG_TAIL = 3000  # bytes of its log, shown after an error
 SETTINGS = {
     "CHATD_BCRYPT_ROUNDS": "4",
     "CHATD_RATE_LIMITS": "off",
@@ -49,32 +52,50 @@ def running(url: str, pid: int) -> Server:
 
 
 @contextmanager
-def started() -> Iterator[Server]:
-    """Run `chatd serve` for the length of the block.
+def started(extra: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run `chatd serve` for the length of the block, with more settings if there are any.
 
     Raises:
-        RuntimeError: it ended, or was not ready in time; with the end of its log.
+        RuntimeError: it ended, or was not ready in time.
     """
-    raise_file_limit()  # inherited by the daemon
     with tempfile.TemporaryDirectory(prefix="chatd-bench-") as folder:
         base = Path(folder)
         base.chmod(0o711)  # PostgreSQL runs as another user when we are root, and must get in
         port = free_port()
-        environment = os.environ | SETTINGS
-        environment |= {"CHATD_PORT": str(port), "CHATD_DATA_DIR": str(base / "data")}
-        with (base / "log").open("w+b") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "chatd", "serve"],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                server = Server("127.0.0.1", port, process.pid)
-                _wait_ready(server, process, base / "log")
-                yield server
-            finally:
-                _stop(process)
+        settings = SETTINGS | {"CHATD_PORT": str(port), "CHATD_DATA_DIR": str(base / "data")}
+        command = [sys.executable, "-m", "chatd", "serve"]
+        with launched(command, settings | dict(extra or {}), port) as server:
+            yield server
+
+
+@contextmanager
+def launched(command: Sequence[str], settings: Mapping[str, str], port: int) -> Iterator[Server]:
+    """Run a server that answers `/readyz` for the length of the block.
+
+    After an error in the block, or before it, the end of the server's log stands on stderr.
+
+    Args:
+        command: what to run, in the folder of the repository.
+        settings: put over our environment.
+        port: where it will listen on 127.0.0.1.
+
+    Raises:
+        RuntimeError: it ended, or was not ready in time.
+    """
+    raise_file_limit()  # inherited by the server
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            server = Server("127.0.0.1", port, process.pid)
+            _wait_ready(server, process)
+            yield server
+        except Exception:
+            print(_tail(log), file=sys.stderr)
+            raise
+        finally:
+            _stop(process)
 
 
 def raise_file_limit() -> None:
@@ -90,13 +111,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not _is_ready(server):
         if process.poll() is not None or time.monotonic() > deadline:
-            tail = log.read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"the daemon is not ready (exit {process.poll()}):\n{tail}")
+            raise RuntimeError(f"the server is not ready (exit {process.poll()})")
         time.sleep(0.1)
+
+
+def _tail(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - LOG_TAIL))
+    return log.read().decode(errors="replace")
 
 
 def _is_ready(server: Server) -> bool:
@@ -115,6 +141,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        print("the daemon did not stop; killing it", file=sys.stderr)
+        print("the server did not stop; killing it", file=sys.stderr)
         process.kill()
         process.wait()

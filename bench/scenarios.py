@@ -7,8 +7,6 @@ median is the figure and the spread tells how much to trust it.
 from __future__ import annotations
 
 import http.client
-import itertools
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,25 +14,9 @@ from bench import floor
 from bench.accounting import Cost, cost, cpu_seconds, resident_kib
 from bench.people import Rest
 from bench.plan import Bench, Figure
-from bench.swarm import Peer, Swarm
+from bench.senders import CONTENT, LoadMeter, Senders, fan_out, quantile_ms
 
-CONTENT = "The quick brown fox jumps over the lazy dog, twice a day and once at night. " * 2
 MICRO = 1e6
-
-
-class LoadMeter:
-    """How busy this process is: near 100 % it, and not the server, sets the rates and latencies."""
-
-    def __init__(self) -> None:
-        self._started_at, self._cpu = time.perf_counter(), time.process_time()
-
-    def seconds(self) -> float:
-        """Return the wall time since the start."""
-        return time.perf_counter() - self._started_at
-
-    def busy(self) -> float:
-        """Return this process's CPU time in percent of the wall time."""
-        return (time.process_time() - self._cpu) / self.seconds() * 100
 
 
 def delivery(bench: Bench) -> Iterator[Figure]:
@@ -51,11 +33,11 @@ def delivery(bench: Bench) -> Iterator[Figure]:
         swarm.settle()
         for window in (1, 32):
             per_delivery, rate, busy = [], [], []
-            _fan_out(swarm, peers[0], session_id, window, min(scale.seconds, 1.0))  # warm
+            fan_out(swarm, peers[0], session_id, window, min(scale.seconds, 1.0))  # warm
             for _ in range(scale.rounds):
                 swarm.settle(0.05)
                 before, load = cpu_seconds(bench.daemon.pid), LoadMeter()
-                count = _fan_out(swarm, peers[0], session_id, window, scale.seconds)
+                count = fan_out(swarm, peers[0], session_id, window, scale.seconds)
                 rate.append(count / load.seconds())
                 busy.append(load.busy())
                 used = cpu_seconds(bench.daemon.pid) - before
@@ -65,25 +47,6 @@ def delivery(bench: Bench) -> Iterator[Figure]:
             yield Figure(f"  load generator busy, window {window}", "%", busy)
         counter = peers[0].counter
         bench.frame_bytes = round(counter.delivered_bytes / counter.deliveries)
-
-
-def _fan_out(swarm: Swarm, sender: Peer, session_id: str, window: int, seconds: float) -> int:
-    """Send for some seconds, never more than `window` ahead of all readers; return deliveries."""
-    start, readers, sent = swarm.deliveries, len(swarm.peers), 0
-    deadline = time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
-        arrived = (swarm.deliveries - start) // readers
-        while sent - arrived < window:
-            sender.send(swarm.wire.send(sent, session_id, CONTENT))
-            sent += 1
-        _poll_something(swarm)
-    swarm.pump(lambda: swarm.deliveries - start >= sent * readers)
-    return swarm.deliveries - start
-
-
-def _poll_something(swarm: Swarm) -> None:
-    before = swarm.deliveries
-    swarm.pump(lambda: swarm.deliveries > before)
 
 
 def write_floor(bench: Bench) -> Iterator[Figure]:
@@ -110,49 +73,6 @@ def _floor_round(bench: Bench, window: int, joined: int) -> float:
         writes=scale.floor_writes // joined,
     )
     return write / joined
-
-
-class Senders:
-    """One sender a session, each with the same number of messages out, in a closed loop."""
-
-    def __init__(self, swarm: Swarm, places: list[tuple[Peer, str]]) -> None:
-        self._swarm = swarm
-        self._places = places
-        self._sent_at: dict[int, tuple[Peer, str, float]] = {}
-        self._ids = itertools.count()
-        self._is_open = False
-        self.latencies: list[float] = []
-        for peer, _ in places:
-            peer.answered = self._answered
-
-    def run(self, window: int, seconds: float) -> int:
-        """Send for some seconds, wait for the last answer and return how many were stored."""
-        self.latencies.clear()
-        self._is_open = True
-        deadline = time.perf_counter() + seconds
-        first = self._swarm.deliveries
-        for peer, session_id in self._places * window:
-            self._send(peer, session_id)
-        self._swarm.pump(lambda: time.perf_counter() >= deadline)
-        self._is_open = False
-        wanted = len(self._swarm.peers) // len(self._places)
-        self._swarm.pump(
-            lambda: (
-                not self._sent_at and self._swarm.deliveries - first >= len(self.latencies) * wanted
-            )
-        )
-        return len(self.latencies)
-
-    def _send(self, peer: Peer, session_id: str) -> None:
-        request_id = next(self._ids)
-        self._sent_at[request_id] = (peer, session_id, time.perf_counter())
-        peer.send(self._swarm.wire.send(request_id, session_id, CONTENT))
-
-    def _answered(self, request_id: int, at: float) -> None:
-        peer, session_id, sent_at = self._sent_at.pop(request_id)
-        self.latencies.append(at - sent_at)
-        if self._is_open:
-            self._send(peer, session_id)
 
 
 def stored(bench: Bench) -> Iterator[Figure]:
@@ -190,8 +110,7 @@ class StoredRound:
 
     def latency_ms(self, part: float) -> float:
         """Return a quantile of the acks in milliseconds."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000
+        return quantile_ms(self.latencies, part)
 
 
 STORED_FIGURES: tuple[tuple[str, str, Callable[[StoredRound], float]], ...] = (

@@ -59,9 +59,6 @@ class Peer:
         if b" 101 " not in head.split(b"\r\n", 1)[0]:
             raise ConnectionError(f"no upgrade: {self._head[:300]!r}")
         self._head = None
-        hello = self.swarm.wire.hello(self.swarm.token_of(self))
-        if hello:
-            self.send(hello)
         return rest
 
     def _other(self, opcode: int, payload: bytes) -> None:
@@ -71,14 +68,21 @@ class Peer:
             self.send(reply)
         if opcode != TEXT:
             return
-        if not self.is_ready and wire.is_ready(payload):
-            self.is_ready = True
-            self.swarm.ready += 1
+        if not self.is_ready:
+            self._get_ready(payload)
         elif self.answered is not None and (answer := wire.answer(payload)) is not None:
             request_id, error = answer
             if error is not None:
                 raise ConnectionError(f"request {request_id} was refused: {error}")
             self.answered(request_id, time.perf_counter())
+
+    def _get_ready(self, payload: bytes) -> None:
+        wire = self.swarm.wire
+        if wire.is_ready(payload):
+            self.is_ready = True
+            self.swarm.ready += 1
+        elif greeting := wire.greeting(payload, self.swarm.token_of(self)):
+            self.send(greeting)
 
 
 class Swarm:

@@ -24,8 +24,8 @@ class Wire(Protocol):
         """Return the request head that opens a connection."""
         ...
 
-    def hello(self, token: str) -> bytes:
-        """Return what a client says first after the 101, nothing when the head says it all."""
+    def greeting(self, payload: bytes, token: str) -> bytes:
+        """Return what a client that is not ready says to a payload, or nothing."""
         ...
 
     def join(self, request_id: int, session_id: str) -> bytes:
@@ -59,9 +59,9 @@ class PlainWire:
         """Return a head with the token in it: no first frame is needed."""
         return upgrade_head("/ws", host, token)
 
-    def hello(self, token: str) -> bytes:
+    def greeting(self, payload: bytes, token: str) -> bytes:
         """Return nothing: the head said it all."""
-        del token
+        del payload, token
         return b""
 
     def join(self, request_id: int, session_id: str) -> bytes:
@@ -70,12 +70,7 @@ class PlainWire:
 
     def send(self, request_id: int, session_id: str, content: str) -> bytes:
         """Return `message:send`, with a clientMsgId as real clients have."""
-        data = {
-            "sessionId": session_id,
-            "content": content,
-            "clientMsgId": base64.urlsafe_b64encode(os.urandom(15)).decode(),
-        }
-        return _request("message:send", request_id, data)
+        return _request("message:send", request_id, _message(session_id, content))
 
     def is_ready(self, payload: bytes) -> bool:
         """Tell `connection:ready` from everything else."""
@@ -95,8 +90,64 @@ class PlainWire:
         return masked(payload, PONG) if opcode == PING else b""
 
 
-def upgrade_head(path: str, host: str, token: str) -> bytes:
-    """Return the head of a WebSocket upgrade that carries a bearer token."""
+class SocketIoWire:
+    """Socket.IO 5 over Engine.IO 4, WebSocket only: the same for chatd and for its peers.
+
+    https://socket.io/docs/v4/socket-io-protocol/, https://socket.io/docs/v4/engine-io-protocol/
+    """
+
+    name = "/socket.io/"
+    mark = b'42["message:new"'
+
+    def upgrade(self, host: str, token: str) -> bytes:
+        """Return a head without the token: it comes with CONNECT."""
+        del token
+        return upgrade_head("/socket.io/?EIO=4&transport=websocket", host)
+
+    def greeting(self, payload: bytes, token: str) -> bytes:
+        """Answer Engine.IO's open packet with CONNECT to the default namespace.
+
+        Raises:
+            ConnectionError: CONNECT was refused.
+        """
+        if payload.startswith(b"44"):
+            raise ConnectionError(f"refused: {payload!r}")
+        return masked(b"40" + _compact({"token": token})) if payload.startswith(b"0") else b""
+
+    def join(self, request_id: int, session_id: str) -> bytes:
+        """Return `session:join`."""
+        return _event("session:join", request_id, {"sessionId": session_id})
+
+    def send(self, request_id: int, session_id: str, content: str) -> bytes:
+        """Return `message:send`, with a clientMsgId as real clients have."""
+        return _event("message:send", request_id, _message(session_id, content))
+
+    def is_ready(self, payload: bytes) -> bool:
+        """Tell the answer to CONNECT from everything else."""
+        return payload.startswith(b'40{"sid"')
+
+    def answer(self, payload: bytes) -> tuple[int, str | None] | None:
+        """Read `43<id>[{"ok", "data" | "error"}]`; what went well is not parsed."""
+        if not payload.startswith(b"43"):
+            return None
+        start = payload.index(b"[")
+        request_id = int(payload[2:start])
+        if payload.startswith(b'[{"ok":true', start):
+            return request_id, None
+        (answer,) = json.loads(payload[start:])
+        return request_id, None if answer["ok"] else answer["error"]["code"]
+
+    def reply(self, opcode: int, payload: bytes) -> bytes:
+        """Answer a ping of the WebSocket or of Engine.IO."""
+        if opcode == CLOSE or payload.startswith(b"41"):
+            raise ConnectionError(f"closed by the server: {payload!r}")
+        if opcode == PING:
+            return masked(payload, PONG)
+        return masked(b"3") if payload == b"2" else b""
+
+
+def upgrade_head(path: str, host: str, token: str = "") -> bytes:
+    """Return the head of a WebSocket upgrade that carries a bearer token, if there is one."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = (
         f"GET {path} HTTP/1.1",
@@ -105,14 +156,26 @@ def upgrade_head(path: str, host: str, token: str) -> bytes:
         "Connection: Upgrade",
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
-        f"Authorization: Bearer {token}",
+        *((f"Authorization: Bearer {token}",) if token else ()),
     )
     return "\r\n".join((*lines, "", "")).encode()
 
 
+def _message(session_id: str, content: str) -> dict[str, Any]:
+    client_msg_id = base64.urlsafe_b64encode(os.urandom(15)).decode()
+    return {"sessionId": session_id, "content": content, "clientMsgId": client_msg_id}
+
+
 def _request(event: str, request_id: int, data: dict[str, Any]) -> bytes:
-    frame = {"event": event, "id": request_id, "data": data}
-    return masked(json.dumps(frame, separators=(",", ":")).encode())
+    return masked(_compact({"event": event, "id": request_id, "data": data}))
 
 
-WIRES: dict[str, type[Wire]] = {"plain": PlainWire}
+def _event(event: str, ack_id: int, data: dict[str, Any]) -> bytes:
+    return masked(b"42%d%b" % (ack_id, _compact([event, data])))
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+WIRES: dict[str, type[Wire]] = {"plain": PlainWire, "socketio": SocketIoWire}
