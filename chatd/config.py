@@ -131,9 +131,6 @@ class Settings(BaseSettings):
     recovery_seconds: Seconds = Field(
         120, description="a Socket.IO client back within this gets its state and what it missed"
     )
-    recovery_runs: Count = Field(
-        512, description="sent pieces that a connection remembers the order of, 8 bytes each"
-    )
     position_interval: Seconds = Field(5, description="quiet rooms are compared with the store")
 
     # Presence

@@ -150,12 +150,12 @@ class Store(Protocol):
         A row's position is (created_at of the last message or else of the session, session id).
         """
 
-    async def first_state(
-        self, user_id: UUID, limit: int
-    ) -> tuple[UserRow, list[PositionRow]] | None:
-        """Return an account and where it stands in each session, latest activity first.
+    async def first_states(
+        self, user_ids: Sequence[UUID], limit: int
+    ) -> dict[UUID, tuple[UserRow, list[PositionRow]]]:
+        """Return accounts and where each stands in its sessions, latest activity first.
 
-        One statement: it is what every connect costs. None when there is no such account.
+        One statement for all who connect at once. Who has no account is left out.
         """
 
     async def members(self, session_id: UUID, *, after: UUID | None, limit: int) -> list[MemberRow]:

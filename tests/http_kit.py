@@ -190,6 +190,7 @@ async def open_wires(
     """Run a server with /hello, /echo, /peer, /ws and an application for the rest."""
 
     async def keep(upgrade: Upgrade) -> None:
+        await upgrade.stream.send_all(upgrade.answer)
         wires.upgrades.append(upgrade)
         await trio.sleep_forever()
 

@@ -193,7 +193,7 @@ async def test_a_store_that_is_away_at_the_connect_lets_the_client_come_back(
     store = MemoryStore()
     async with open_world(tmp_path, store) as world:
         anna = await world.person("anna")
-        store.fail_next("first_state", StoreUnavailable("away"))
+        store.fail_next("first_states", StoreUnavailable("away"))
         async with world.socket(world.token(anna)) as client:
             assert await client.closed() == CloseCode.INTERNAL.code
         async with world.connect(anna) as client:

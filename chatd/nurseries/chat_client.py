@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +27,17 @@ class ChatClient:
         origin: the offset that the client had when it connected.
     """
 
+    __slots__ = (
+        "_epoch",
+        "_first",
+        "_origin",
+        "_pid",
+        "_recoveries",
+        "_session",
+        "_trail",
+        "chat",
+    )
+
     def __init__(
         self,
         live: Live,
@@ -38,7 +48,7 @@ class ChatClient:
         socket_id: str,
         origin: str | None,
     ) -> None:
-        self._trail: Trail = deque(maxlen=live.services.settings.recovery_runs)
+        self._trail = Trail()
         self.chat = ChatSocket(
             live,
             session,

@@ -5,7 +5,6 @@ The operations, their checks and their answers are those of `/ws` and REST.
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ import structlog
 import trio
 
 from chatd.errors import ChatError, CloseCode, Forbidden, StoreError, Unauthorized
+from chatd.ids import random_text
 from chatd.nurseries.chat_catchup import catch_up
 from chatd.nurseries.chat_client import ChatClient
 from chatd.nurseries.chat_recovery import ChatState, state_from_json
@@ -75,7 +75,7 @@ class ChatNamespace:
                 if client is not None:
                     return client
             self._services.metrics.recoveries.labels("false").inc()
-        client = self._client(session, first, secrets.token_urlsafe(SOCKET_ID_BYTES), origin)
+        client = self._client(session, first, random_text(SOCKET_ID_BYTES), origin)
         client.welcome(new_pid(), None)
         return client
 

@@ -8,7 +8,6 @@ comes from the store, so that nothing has to be kept of the events themselves.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +62,7 @@ class ChatState:
             if run.session_id in positions:
                 positions[run.session_id] = run.first - 1
         # It got nothing from this connection, if the trail still reaches back to its beginning.
-        is_whole = self.trail.maxlen is None or len(self.trail) < self.trail.maxlen
-        return positions if is_whole and offset == self.origin else None
+        return positions if self.trail.is_whole and offset == self.origin else None
 
     def to_json(self) -> bytes:
         """Return it for the store."""
@@ -72,7 +70,6 @@ class ChatState:
         known = dict.fromkeys([*self.positions, *(run.session_id for run in self.trail)])
         indexes = {session_id: index for index, session_id in enumerate(known)}
         trail = [[indexes[run.session_id], run.first, run.last] for run in self.trail]
-        is_whole = self.trail.maxlen is None or len(self.trail) < self.trail.maxlen
         return orjson.dumps(
             {
                 "socketId": self.socket_id,
@@ -83,7 +80,7 @@ class ChatState:
                     for session_id in known
                 ],
                 "trail": trail,
-                "isWhole": is_whole,
+                "isWhole": self.trail.is_whole,
                 "origin": self.origin,
             }
         )
@@ -94,8 +91,7 @@ def state_from_json(raw: bytes) -> ChatState:
     value: dict[str, Any] = orjson.loads(raw)
     sessions = [None if session is None else UUID(session) for session in value["sessions"]]
     runs = [Run(sessions[index], first, last) for index, first, last in value["trail"]]
-    # A trail that had overflowed stays one: exactly full.
-    trail: Trail = deque(runs, None if value["isWhole"] else len(runs))
+    trail = Trail(runs, is_whole=value["isWhole"])
     positions = {
         session_id: seq
         for session_id, seq in zip(sessions, value["positions"], strict=True)

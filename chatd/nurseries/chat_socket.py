@@ -24,6 +24,7 @@ from chatd.limits import Rate
 from chatd.model import dumps, iso, position_dict
 from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
+from chatd.nurseries.first_states import FirstStates
 from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.seat import Run, Trail
@@ -32,7 +33,6 @@ from chatd.nurseries.typing import Typing
 from chatd.rows import PositionRow, UserRow
 from chatd.tokens import Identity
 
-MAX_POSITIONS = 500  # sessions told in connection:ready; the rest by GET /chat/sessions
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
 TYPING_RESEND_MS = 3000  # below half of the expiry: one lost start does not end a typing
 
@@ -68,6 +68,7 @@ class Live:
     sockets: Sockets
     presence: Presence
     typing: Typing
+    first_states: FirstStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class NotAdmitted(Exception):
 
 
 async def read_first_state(live: Live, identity: Identity) -> FirstState:
-    """Return what a connect has to know of the store, in one read.
+    """Return what a connect has to know of the store, from a read that it may share.
 
     Raises:
         NotAdmitted: the login is revoked, the account is gone, or the store is away.
@@ -96,7 +97,7 @@ async def read_first_state(live: Live, identity: Identity) -> FirstState:
     if live.sockets.is_revoked(identity.family_id):
         raise NotAdmitted(CloseCode.REVOKED)
     try:
-        first = await live.services.store.first_state(identity.user_id, MAX_POSITIONS)
+        first = await live.first_states.read(identity.user_id)
     except StoreError as trouble:
         log.warning("no first state", error=str(trouble))
         raise NotAdmitted(CloseCode.INTERNAL) from None

@@ -33,6 +33,23 @@ class Connection(ABC):
         is_steady: ping at every interval, whatever is heard (see `Heartbeat`).
     """
 
+    # Slots here and below: the attributes of a Socket.IO session in a dict are 1.5 KiB.
+    __slots__ = (
+        "_heard",
+        "_is_mute",
+        "_is_reading",
+        "_nursery",
+        "_scope",
+        "_socket",
+        "_stream",
+        "code",
+        "heartbeat",
+        "id",
+        "outbox",
+        "peer",
+        "settings",
+    )
+
     def __init__(
         self, *, connection_id: str, peer: str, settings: Settings, is_steady: bool = False
     ) -> None:

@@ -8,7 +8,6 @@ https://github.com/socketio/engine.io-protocol
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -17,6 +16,7 @@ import trio
 
 from chatd.config import Settings
 from chatd.errors import ChatError, CloseCode, Draining, Overloaded
+from chatd.ids import random_text
 from chatd.metrics import Metrics
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.exchange import Exchange
@@ -124,9 +124,7 @@ class Engine:
         """Serve a WebSocket to its end: a session of its own, or the next transport of one."""
         wanted = screen("GET", upgrade.head.query, is_upgrade=True)
         if isinstance(wanted, Existing):
-            session = self._sessions.get(wanted.sid)
-            if session is not None:
-                await session.upgrade(upgrade)
+            await self._sessions[wanted.sid].upgrade(upgrade)  # screened in the same step
             return
         session = self._open(wanted, upgrade.peer)
         session.take_over(upgrade)
@@ -137,7 +135,7 @@ class Engine:
 
     def _open(self, wanted: Handshake, peer: str) -> EngineSession:
         self._check_room()
-        sid = secrets.token_urlsafe(SID_BYTES)
+        sid = random_text(SID_BYTES)
         session = self._make_session(
             Opening(sid, wanted.transport, wanted.b64, peer, self._settings)
         )

@@ -52,6 +52,21 @@ class Opening(NamedTuple):
 class EngineSession(Connection):
     """One client. `run` is its nursery."""
 
+    __slots__ = (
+        "_answer",
+        "_b64",
+        "_early",
+        "_goodbye",
+        "_has_ended",
+        "_leftover",
+        "_reader",
+        "_upgrading",
+        "limit",
+        "max_payload",
+        "polling",
+        "sid",
+    )
+
     def __init__(self, opening: Opening) -> None:
         super().__init__(
             # The sid is a secret, so that the log has another name for the session.
@@ -65,10 +80,11 @@ class EngineSession(Connection):
         self.limit = self.max_payload  # as it is now
         self._b64 = opening.b64
         self.polling = Polling(self) if opening.transport == "polling" else None
-        self.has_ended = trio.Event()
+        self._has_ended: trio.Event | None = None  # somebody waits for it
         self._reader: WebSocketReader | None = None
-        self._early: list[Packet] = []  # came with the packet that completed the upgrade
+        self._early: Sequence[Packet] = ()  # came with the packet that completed the upgrade
         self._leftover = b""  # came behind the head of the handshake
+        self._answer = b""  # the 101, to be sent with the handshake of the engine
         self._goodbye: bytes | None = None  # the close frame that answers the peer's end
         self._upgrading: trio.CancelScope | None = None
 
@@ -137,21 +153,24 @@ class EngineSession(Connection):
         finally:
             if self.polling is not None:
                 self.polling.close(None)
-            self.has_ended.set()
+            if self._has_ended is not None:
+                self._has_ended.set()
 
     async def _converse(self) -> None:
         settings = self.settings
         self.start_soon(self.heartbeat.run)
         upgrades = () if self.polling is None else ("websocket",)
         interval, timeout = settings.ping_interval, settings.ping_timeout
-        self.send([engineio.handshake(self.sid, upgrades, interval, timeout, self.max_payload)])
+        hello = engineio.handshake(self.sid, upgrades, interval, timeout, self.max_payload)
+        self.outbox.push(self._answer + self.encode([hello]))
+        self._answer = b""
         self._opened()
         while True:
             for packet in await self._packets():
                 await self._has_less()
                 await self._handle(packet)
 
-    async def _packets(self) -> list[Packet]:
+    async def _packets(self) -> Sequence[Packet]:
         """Wait for packets, by whichever transport they come."""
         if self._reader is None:
             assert self.polling is not None  # noqa: S101 - a session has one of them
@@ -160,7 +179,7 @@ class EngineSession(Connection):
             self._is_reading = False
             return packets
         if self._early:
-            early, self._early = self._early, []
+            early, self._early = self._early, ()
             return early
         data, self._leftover = self._leftover, b""
         return self._decode(self._feed(data or await self._receive()))
@@ -230,7 +249,7 @@ class EngineSession(Connection):
         """Speak over a WebSocket from the start."""
         self._reader = self._new_reader()
         self._attach(upgrade.stream)
-        self._leftover = upgrade.leftover
+        self._answer, self._leftover = upgrade.answer, upgrade.leftover
 
     def _new_reader(self) -> WebSocketReader:
         return WebSocketReader(
@@ -284,17 +303,16 @@ class EngineSession(Connection):
                 return
             assert self.polling is not None  # noqa: S101 - it was not upgraded
             self.polling.probe(is_on=False)
-        with trio.move_on_after(self.settings.goodbye_timeout):
-            try:
-                await upgrade.stream.send_all(close_frame(1000, ""))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # it has gone by itself
+            await _close(upgrade, b"", self.settings.goodbye_timeout)
+        else:
+            await _close(upgrade, upgrade.answer, self.settings.goodbye_timeout)
 
     async def _probe(self, upgrade: Upgrade, reader: WebSocketReader) -> list[Packet] | None:
         """Answer probes until the client switches; return what followed, None if it does not."""
         assert self.polling is not None  # noqa: S101 - not upgraded yet
         data = upgrade.leftover
         try:
+            await upgrade.stream.send_all(upgrade.answer)
             while True:
                 packets = [decode_message(message) for message in reader.feed(data)]
                 while packets:
@@ -320,8 +338,9 @@ class EngineSession(Connection):
         self._attach(upgrade.stream, partial(_to_frames, b64=self._b64))
         self._switched()
         self.polling.close(NOOP if self.polling.is_getting else None)
+        self._has_ended = trio.Event()
         try:
-            await self.has_ended.wait()
+            await self._has_ended.wait()
         finally:
             # The stream is closed behind this: nobody may write to its descriptor any more.
             self.outbox.close()
@@ -329,6 +348,15 @@ class EngineSession(Connection):
 
     def _switched(self) -> None:
         """Take note: from now on packets leave as frames."""
+
+
+async def _close(upgrade: Upgrade, answer: bytes, timeout: float) -> None:  # noqa: ASYNC109 - for one write
+    """Close a WebSocket that gets no session, behind its 101 if that is not sent yet."""
+    with trio.move_on_after(timeout):
+        try:
+            await upgrade.stream.send_all(answer + close_frame(1000, ""))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # it has gone by itself
 
 
 def _to_frames(held: bytes, *, b64: bool) -> tuple[bytes, int]:

@@ -8,7 +8,6 @@ session's reader, so that a handler may wait for one.
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +17,14 @@ import structlog
 import trio
 
 from chatd.errors import CloseCode, InternalError
+from chatd.ids import random_text
 from chatd.nurseries.recovery import Recoveries, new_pid
 from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession, reason_of
 from chatd.wire import socketio
 
 SOCKET_ID_BYTES = 15  # 120 random bits; public, unlike sid and pid
 INBOX = 32  # events of one socket that wait for its handlers; then its session is not read
+CALLING_INBOX = 512  # the same while a handler awaits an answer, which stands behind them
 LOG = 512  # events of one socket that are kept for its return
 FAREWELL_TIMEOUT = 10.0  # seconds for the hook of a disconnect
 
@@ -36,13 +37,22 @@ class AckError(Exception):
 
 @dataclass(slots=True)
 class EventState:
-    """What a client that comes back finds again."""
+    """What a client that comes back finds again; its socket adds to it, also while it is away."""
 
     socket_id: str
     data: dict[str, Any]
-    sent: deque[tuple[str, list[bytes]]]  # offset and packets, oldest first
-    count: int
     origin: object  # the offset that the client had when it connected
+    sent: deque[tuple[str, list[bytes]]] = field(default_factory=lambda: deque(maxlen=LOG))
+    count: int = 0
+    holder: EventSocket | None = None  # the one socket that adds: a later one takes its place
+
+    def note(self, namespace: str, data: list[Any]) -> list[bytes]:
+        """Keep an event and return its packets, the offset behind its arguments."""
+        offset = f"{self.socket_id}:{self.count + 1}"
+        packets: list[bytes] = list(socketio.encode(socketio.EVENT, namespace, [*data, offset]))
+        self.count += 1
+        self.sent.append((offset, packets))
+        return packets
 
     def missed(self, offset: object) -> list[list[bytes]] | None:
         """Return the packets behind an offset; None when that cannot be told any more."""
@@ -124,7 +134,7 @@ class EventSocket:
         auth: dict[str, Any],
         origin: object,
     ) -> None:
-        self.id = secrets.token_urlsafe(SOCKET_ID_BYTES)
+        self.id = random_text(SOCKET_ID_BYTES)
         self.auth = {key: auth[key] for key in auth if key not in {"pid", "offset"}}
         self.data: dict[str, Any] = {}
         self.pid: str | None = None
@@ -132,12 +142,12 @@ class EventSocket:
         self.is_recovered = False
         self._namespace = namespace
         self._session = session
-        self._origin = origin
-        self._sent: deque[tuple[str, list[bytes]]] = deque(maxlen=LOG)
-        self._count = 0
+        self._state = EventState(self.id, self.data, origin, holder=self)
         self._ids = itertools.count()
         self._acks: dict[int, trio.MemorySendChannel[list[Any]]] = {}
-        self._inbox, self._events = trio.open_memory_channel[tuple[list[Any], int | None]](INBOX)
+        self._inbox: deque[tuple[list[Any], int | None]] = deque()
+        self._arrived = trio.Event()  # something to handle, or nothing will come any more
+        self._has_room = trio.Event()  # the inbox may have: look again
         self._reason: str | None = None
 
     # Out
@@ -148,14 +158,12 @@ class EventSocket:
         Raises:
             ValueError: the arguments cannot be written: NaN, more than 10 attachments.
         """
-        data = [event, *args]
+        name, data = self._namespace.name, [event, *args]
+        packets: Sequence[bytes]
         if self.pid is None:
-            packets = socketio.encode(socketio.EVENT, self._namespace.name, data)
-        else:
-            self._count += 1
-            offset = f"{self.id}:{self._count}"
-            packets = socketio.encode(socketio.EVENT, self._namespace.name, [*data, offset])
-            self._sent.append((offset, list(packets)))
+            packets = socketio.encode(socketio.EVENT, name, data)
+        elif self._state.holder is self:
+            packets = self._state.note(name, data)
         if self.is_connected:
             self._session.send(packets)
         return self.is_connected
@@ -171,6 +179,7 @@ class EventSocket:
         id_ = next(self._ids)
         give, take = trio.open_memory_channel[list[Any]](1)
         self._acks[id_] = give
+        self._has_room.set()
         try:
             self._session.emit(socketio.EVENT, self._namespace.name, [event, *args], id_)
             return await take.receive()
@@ -187,10 +196,15 @@ class EventSocket:
 
     async def receive(self, args: list[Any], id_: int | None) -> None:
         """Queue an event; with many waiting the session's next packet waits too."""
-        try:
-            await self._inbox.send((args, id_))
-        except trio.ClosedResourceError:
-            return  # a handler has sent the client away meanwhile
+        while self.is_connected and len(self._inbox) >= (CALLING_INBOX if self._acks else INBOX):
+            if self._acks:  # neither the answer nor room for it will come
+                self._session.cut(CloseCode.RATE_LIMITED)
+                await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
+            self._has_room = trio.Event()
+            await self._has_room.wait()
+        if self.is_connected:  # else a handler has sent the client away meanwhile
+            self._inbox.append((args, id_))
+            self._arrived.set()
 
     def acked(self, id_: int, args: list[Any]) -> None:
         """Give an answer to who waits for it; an unknown id is ignored, as on Node."""
@@ -201,12 +215,20 @@ class EventSocket:
     async def _serve(self) -> None:
         try:
             await self._guarded(self._namespace.connected, self)
-            async for args, id_ in self._events:
+            while self.is_connected or self._inbox:
+                if not self._inbox:
+                    self._arrived = trio.Event()
+                    await self._arrived.wait()
+                    continue
+                args, id_ = self._inbox.popleft()
+                self._has_room.set()
                 handler = self._namespace.handlers.get(args[0])
                 if handler is not None:
                     await self._answer(handler, args[1:], id_)
         finally:
-            reason = self._reason or reason_of(self._session.code or CloseCode.NORMAL)
+            code = self._session.code or CloseCode.NORMAL
+            reason = self._reason or reason_of(code)
+            self.left(reason, code)  # the session says so only when all its tasks have ended
             with trio.move_on_after(FAREWELL_TIMEOUT, shield=True):
                 await self._guarded(self._namespace.disconnected, self, reason)
 
@@ -214,19 +236,26 @@ class EventSocket:
         is_done, result = await self._guarded(handler, self, *args)
         if id_ is None or not self.is_connected:
             return
-        if not is_done:
-            error = InternalError().to_wire(f"{self._session.id}-{id_}")
-            values: list[Any] = [{"ok": False, "error": error}]
-        elif isinstance(result, tuple):
-            values = list(result)
-        else:
-            values = [] if result is None else [result]
-        self._session.emit(socketio.ACK, self._namespace.name, values, id_)
+        values = list(result) if isinstance(result, tuple) else [result]
+        if is_done:
+            try:
+                answer = [] if result is None else values
+                self._session.emit(socketio.ACK, self._namespace.name, answer, id_)
+            except (ValueError, TypeError):
+                log.exception("ack_failed", connection=self._session.id, handler=str(handler))
+            else:
+                return
+        error = InternalError().to_wire(f"{self._session.id}-{id_}")
+        refusal = [{"ok": False, "error": error}]
+        self._session.emit(socketio.ACK, self._namespace.name, refusal, id_)
 
     async def _guarded(self, handler: Handler, *args: Any) -> tuple[bool, Any]:
         """Call code that is not ours; whatever it raises ends that call and nothing else."""
         try:
             return True, await handler(*args)
+        except AckError as event:
+            log.info("client_gone", connection=self._session.id, asked=str(event))
+            return False, None
         except Exception:
             log.exception("handler_failed", connection=self._session.id, handler=str(handler))
             return False, None
@@ -236,7 +265,7 @@ class EventSocket:
     def resume(self, state: EventState, pid: str, missed: list[list[bytes]]) -> None:
         """Be the socket that went, and send what it missed ahead of CONNECT."""
         self.id, self.pid, self.data = state.socket_id, pid, state.data
-        self._sent, self._count = state.sent, state.count
+        self._state, state.holder = state, self
         self.is_recovered = True
         for packets in missed:
             self._session.send(packets)
@@ -262,21 +291,21 @@ class EventSocket:
         self.is_connected = False
         self._reason = reason
         if self.pid is not None:
-            state = self._state() if reason in RECOVERABLE else None
+            self._state.data = self.data
+            state = self._state if reason in RECOVERABLE else None
             self._namespace.recoveries.closed(self.pid, self, state)
-        self._inbox.close()
+        self._arrived.set()
+        self._has_room.set()
         for give in self._acks.values():
             give.close()
 
     def surrender(self) -> EventState:
         """Leave to a newer connection. See `chatd.nurseries.recovery.Holder`."""
-        state = self._state()
+        self._state.data = self.data
+        self.pid = None  # it is given, not kept
         self.left("transport close", CloseCode.SUPERSEDED)
         self._session.cut(CloseCode.SUPERSEDED)
-        return state
-
-    def _state(self) -> EventState:
-        return EventState(self.id, self.data, self._sent, self._count, self._origin)
+        return self._state
 
     def last_packets(self, code: CloseCode) -> Sequence[bytes]:
         """Return nothing: a close says it all."""

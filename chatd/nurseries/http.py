@@ -7,7 +7,6 @@ beside the one that serves it; what waits for a client's end waits in the route'
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import trio
 
 from chatd.config import Settings
 from chatd.errors import ChatError, Draining, InternalError, NotFound
+from chatd.ids import random_hex
 from chatd.nurseries.asgi import ASGIApp, AsgiCycle
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
@@ -41,12 +41,14 @@ _log = structlog.get_logger("chatd.http")
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A connection that speaks WebSocket from here on: the 101 has been sent.
+    """A connection that speaks WebSocket from here on, as soon as `answer` is sent.
 
-    `leftover` came behind the head and belongs to the first frame.
+    The 101 is left to who has something to send behind it, in one write. `leftover` came behind the
+    head and belongs to the first frame.
     """
 
     stream: trio.abc.Stream
+    answer: bytes
     leftover: bytes
     head: RequestHead
     connection_id: str
@@ -147,7 +149,7 @@ class HttpServer:
 
     async def _requests(self, connection: HttpStream) -> Upgrade | None:
         while True:
-            request_id = secrets.token_hex(8)
+            request_id = random_hex(8)
             try:
                 head = await connection.read_head()
             except ChatError as refusal:
@@ -213,9 +215,14 @@ class HttpServer:
                 await self._refuse(exchange, refusal)
             await exchange.finish()
             return None
-        await connection.write(answer)
-        leftover = bytes(connection.buffer)
-        return Upgrade(connection.stream, leftover, head, connection.connection_id, connection.peer)
+        return Upgrade(
+            connection.stream,
+            answer,
+            bytes(connection.buffer),
+            head,
+            connection.connection_id,
+            connection.peer,
+        )
 
     async def _refuse(self, exchange: Exchange, refusal: ChatError) -> None:
         if exchange.is_started:

@@ -63,10 +63,13 @@ async def serve_plain(upgrade: Upgrade, live: Live) -> None:
 class PlainConnection(Connection):
     """One client of `/ws`."""
 
+    __slots__ = ("_answer", "_bearer", "_chat", "_goodbye", "_leftover", "_live", "_reader")
+
     def __init__(self, upgrade: Upgrade, live: Live, bearer: str) -> None:
         settings = live.services.settings
         super().__init__(connection_id=upgrade.connection_id, peer=upgrade.peer, settings=settings)
         self._attach(upgrade.stream)
+        self._answer = upgrade.answer
         self._live = live
         self._chat = ChatSocket(
             live, self, socket_id=upgrade.connection_id, transport="ws", wire=WIRE
@@ -80,6 +83,8 @@ class PlainConnection(Connection):
         self._goodbye: bytes | None = None  # the close frame that answers the peer's end
 
     async def _converse(self) -> None:
+        self.outbox.push(self._answer)
+        self._answer = b""
         messages = self._feed(self._leftover) if self._leftover else []
         if not await self._log_in(messages):
             return

@@ -7,13 +7,14 @@ that return with the same `pid` one gets it. At the stop it is written to the st
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import trio
+
+from chatd.ids import random_text
 
 PID_BYTES = 18  # 144 random bits
 MAX_SAVED = 10_000  # of clients that went; one is some KiB, the oldest is forgotten first
@@ -32,7 +33,7 @@ class Holder(Protocol[S_co]):
 
 def new_pid() -> str:
     """Return a private id: whoever shows it, and may log in as the same user, gets the state."""
-    return secrets.token_urlsafe(PID_BYTES)
+    return random_text(PID_BYTES)
 
 
 class _Live(NamedTuple, Generic[S]):

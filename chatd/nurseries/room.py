@@ -21,7 +21,7 @@ from chatd.context import RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps
-from chatd.nurseries.seat import Receiver, Run, Seat, Wire
+from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
@@ -240,6 +240,8 @@ class Room:
                 trail = member.trail
                 if trail is not None:
                     trail.append(run)
+                    if len(trail) > TRAIL:
+                        trail.trim()
                 member.outbox.push(data, count)
         self._late = None
         self._metrics.deliveries.inc(len(members) * count)
@@ -286,4 +288,6 @@ def _push(receiver: Receiver, event: RoomEvent) -> None:
     """Send one event to one receiver, beside the stream of the others."""
     if receiver.trail is not None:
         receiver.trail.append(Run(event.session_id, event.seq, event.seq))
+        if len(receiver.trail) > TRAIL:
+            receiver.trail.trim()
     receiver.outbox.push(receiver.wire.durable(event))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
@@ -22,6 +22,9 @@ class Wire(Protocol):
         """Return a committed event of a session."""
 
 
+TRAIL = 1024  # pieces of which a connection remembers the order: 8 KiB, of events sent one by one
+
+
 class Run(NamedTuple):
     """Events of one session that were sent in one piece, `first` to `last` by `seq`."""
 
@@ -30,8 +33,23 @@ class Run(NamedTuple):
     last: int
 
 
-Trail = deque[Run]
-"""What one connection was sent, in its order: one returned offset tells its place everywhere."""
+class Trail(list[Run]):
+    """What one connection was sent, in its order: one returned offset tells its place everywhere.
+
+    A list, because an empty deque has 760 bytes. Who appends calls `trim` when it is longer than
+    `TRAIL`.
+    """
+
+    __slots__ = ("is_whole",)
+
+    def __init__(self, runs: Iterable[Run] = (), *, is_whole: bool = True) -> None:
+        super().__init__(runs)
+        self.is_whole = is_whole  # it reaches back to the beginning of the connection
+
+    def trim(self) -> None:
+        """Forget the older half."""
+        del self[: TRAIL // 2]
+        self.is_whole = False
 
 
 class Sink(Protocol):

@@ -108,6 +108,8 @@ class SocketIoSession(EngineSession):
         first_bytes: size of a payload before that; the usual one when None.
     """
 
+    __slots__ = ("_connect_timeout", "_decoder", "_namespaces", "_refused", "_sockets", "_words")
+
     def __init__(
         self,
         opening: Opening,
@@ -122,7 +124,7 @@ class SocketIoSession(EngineSession):
         self._namespaces = namespaces
         self._sockets: dict[str, NamespaceSocket] = {}
         self._refused = 0
-        self._words: list[bytes] = []  # what tells the client why the session ends
+        self._words: Sequence[bytes] = ()  # what tells the client why the session ends
         self._decoder = socketio.Decoder(self.max_payload)
         self._connect_timeout = connect_timeout
 
@@ -199,7 +201,7 @@ class SocketIoSession(EngineSession):
         log.debug("session ended", connection=self.id, reason=reason)
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
-            self._words += socket.last_packets(code)
+            self._words = [*self._words, *socket.last_packets(code)]
             socket.left(reason, code)
 
     def _last_packets(self) -> Sequence[bytes]:

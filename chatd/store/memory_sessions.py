@@ -88,13 +88,18 @@ class MemorySessions(Tables):
         ][:limit]
 
     @statement
-    def first_state(self, user_id: UUID, limit: int) -> tuple[UserRow, list[PositionRow]] | None:
-        """Return an account and where it stands in each session."""
-        user = self._users.get(user_id)
-        if user is None:
-            return None
-        latest = self._latest(user_id)[:limit]
-        return user, [_position(session, member) for session, member in latest]
+    def first_states(
+        self, user_ids: Sequence[UUID], limit: int
+    ) -> dict[UUID, tuple[UserRow, list[PositionRow]]]:
+        """Return accounts and where each stands in its sessions."""
+        return {
+            user_id: (
+                self._users[user_id],
+                [_position(*latest) for latest in self._latest(user_id)[:limit]],
+            )
+            for user_id in user_ids
+            if user_id in self._users
+        }
 
     @statement
     def members(self, session_id: UUID, *, after: UUID | None, limit: int) -> list[MemberRow]:

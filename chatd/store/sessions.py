@@ -88,20 +88,25 @@ _LIST_SESSIONS = """
     ORDER BY s.active_at DESC, s.id DESC
 """
 
-_FIRST_STATE = """
-    WITH position AS (
-        SELECT s.id, s.seq, s.message_count - m.last_read_ordinal AS unread_count,
-               m.mention_count, m.last_read_seq, s.active_at
-        FROM session_users m
-        JOIN sessions s ON s.id = m.session_id
-        WHERE m.user_id = %(user_id)s AND m.left_at IS NULL
-        ORDER BY s.active_at DESC, s.id DESC
-        LIMIT %(limit)s
-    ), account AS (
+# A row an account and a row a position, because an account may have hundreds of positions.
+_FIRST_STATES = """
+    WITH account AS (
         SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
                status_text, status_until
         FROM users
-        WHERE id = %(user_id)s
+        WHERE id = ANY (%(user_ids)s)
+    ), position AS (
+        SELECT account.id AS user_id, latest.*
+        FROM account
+        CROSS JOIN LATERAL (
+            SELECT s.id, s.seq, s.message_count - m.last_read_ordinal AS unread_count,
+                   m.mention_count, m.last_read_seq, s.active_at
+            FROM session_users m
+            JOIN sessions s ON s.id = m.session_id
+            WHERE m.user_id = account.id AND m.left_at IS NULL
+            ORDER BY s.active_at DESC, s.id DESC
+            LIMIT %(limit)s
+        ) latest
     )
     SELECT account.*, position.*
     FROM account
@@ -181,15 +186,18 @@ class Sessions:
         }
         return [_line(*row) for row in await self._pool.fetch(_LIST_SESSIONS, params)]
 
-    async def first_state(
-        self, user_id: UUID, limit: int
-    ) -> tuple[UserRow, list[PositionRow]] | None:
-        """Return an account and where it stands in each session."""
-        rows = await self._pool.fetch(_FIRST_STATE, {"user_id": user_id, "limit": limit})
-        if not rows:
-            return None
-        account, *positions = rows  # the account is the only row with its columns: NULLs sort last
-        return UserRow(*account[:10]), [PositionRow(*row[10:15]) for row in positions]
+    async def first_states(
+        self, user_ids: Sequence[UUID], limit: int
+    ) -> dict[UUID, tuple[UserRow, list[PositionRow]]]:
+        """Return accounts and where each stands in its sessions."""
+        params = {"user_ids": Uuids(user_ids), "limit": limit}
+        states: dict[UUID, tuple[UserRow, list[PositionRow]]] = {}
+        for row in await self._pool.fetch(_FIRST_STATES, params):
+            if row[0] is not None:  # accounts come first: NULLs sort last
+                states[row[0]] = UserRow(*row[:10]), []
+            else:
+                states[row[10]][1].append(PositionRow(*row[11:16]))
+        return states
 
     async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
         """Rename a session and take a `seq`."""

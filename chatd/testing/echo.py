@@ -9,8 +9,10 @@ namespace `/custom` that emits `auth` too.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -141,20 +143,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{options.kind} echo on http://{options.host}:{port}\n")
         sys.stdout.flush()
 
-    async def serve() -> None:
-        await run_echo(
-            options.kind,
-            settings,
-            connect_timeout=options.connect_timeout / 1000,
-            recovery_seconds=RECOVERY_SECONDS if options.recovery == "on" else 0,
-            announce=announce,
-        )
-
-    try:
-        trio.run(serve)
-    except KeyboardInterrupt:
-        return 130
+    serve = partial(
+        run_echo,
+        options.kind,
+        settings,
+        connect_timeout=options.connect_timeout / 1000,
+        recovery_seconds=RECOVERY_SECONDS if options.recovery == "on" else 0,
+        announce=announce,
+    )
+    trio.run(_until_asked_to_stop, serve)
     return 0
+
+
+async def _until_asked_to_stop(serve: Callable[[], Awaitable[None]]) -> None:
+    # Not by KeyboardInterrupt: it would come out of the nurseries in a group, with a traceback.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            await anext(signals)
+            nursery.cancel_scope.cancel(reason="asked to stop")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ async def late(exchange: Exchange) -> None:
 
 
 async def keep(upgrade: Upgrade) -> None:
+    await upgrade.stream.send_all(upgrade.answer)
     while await upgrade.stream.receive_some():
         pass
 
@@ -105,7 +106,9 @@ async def open_port(**limits: float) -> AsyncIterator[Port]:
         "/big": big,
         "/late": late,
     }
-    server = HttpServer(Routes(quart_app(), direct, {"/ws": UpgradeRoute(screen_none, keep)}), settings)
+    server = HttpServer(
+        Routes(quart_app(), direct, {"/ws": UpgradeRoute(screen_none, keep)}), settings
+    )
     metrics = Metrics()
     with trio.fail_after(60):
         async with trio.open_nursery() as connections:

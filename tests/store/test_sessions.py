@@ -123,23 +123,23 @@ async def test_the_first_state_is_the_account_and_where_it_stands(
     tea = await gather(store, people.alice, people.bob)
     cake = await gather(store, people.alice, people.bob, at=NOW + DAY)
     await say(store, tea, people.bob, "one", "two")
-    state = await store.first_state(people.alice, 10)
-    assert state is not None
-    user, positions = state
+    user, positions = (await store.first_states([people.alice], 10))[people.alice]
     assert user.name == "Alice"
     assert [(p.session_id, p.seq, p.unread_count, p.last_read_seq) for p in positions] == [
         (cake, 0, 0, 0),
         (tea, 2, 2, 0),
     ]
-    assert (await store.first_state(people.alice, 1)) == (user, positions[:1])
+    both = await store.first_states([people.alice, people.bob], 1)
+    assert both[people.alice] == (user, positions[:1])
+    assert both[people.bob][0].name == "Bob"
+    assert [p.session_id for p in both[people.bob][1]] == [cake]
 
 
-async def test_the_first_state_of_nobody_is_none(store: Store) -> None:
+async def test_the_first_state_of_nobody_is_left_out(store: Store) -> None:
     dave = await sign_up(store, "Dave")
-    state = await store.first_state(dave, 10)
-    assert state is not None
-    assert state[1] == []
-    assert await store.first_state(NOBODY, 10) is None
+    states = await store.first_states([dave, NOBODY], 10)
+    assert list(states) == [dave]
+    assert states[dave][1] == []
 
 
 async def test_members_come_by_id_in_pages(store: Store, people: People) -> None:

@@ -98,7 +98,7 @@ steps = st.one_of(
         before=st.none() | st.tuples(times, sessions),
         limit=limits,
     ),
-    step("first_state", users, limits),
+    step("first_states", st.lists(users, max_size=3, unique=True), limits),
     step("members", sessions, after=st.none() | users, limit=limits),
     step("heads", st.lists(sessions, max_size=3)),
     step(

@@ -69,9 +69,9 @@ def test_any_packet_can_be_written(arguments: tuple[Any, ...], packet: bytes) ->
 def test_bytes_of_every_kind_become_attachments_in_their_order() -> None:
     data = ["a", b"0", {"in": (bytearray(b"1"), [memoryview(b"2")]), "too": Binary(b"3")}]
     packets = encode(EVENT, "/n", data, 9)
-    place = '{"_placeholder":true,"num":%d}'
-    text = '454-/n,9["a",%s,{"in":[%s,[%s]],"too":%s}]' % tuple(place % num for num in range(4))
-    assert packets == [text.encode(), b"0", b"1", b"2", b"3"]
+    places = tuple(b'{"_placeholder":true,"num":%d}' % num for num in range(4))
+    text = b'454-/n,9["a",%b,{"in":[%b,[%b]],"too":%b}]' % places
+    assert packets == [text, b"0", b"1", b"2", b"3"]
     assert [type(packet) for packet in packets] == [bytes, *[Binary] * 4]
     assert encode(ACK, "/", [b"x"], 1) == [b'461-1[{"_placeholder":true,"num":0}]', b"x"]
 

@@ -1,4 +1,4 @@
-"""The reader of one WebSocket: bytes in, text messages out, and the end of it."""
+"""The reader of one WebSocket: bytes in, messages out, and the end of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatd.errors import CloseCode
-from chatd.wire.frames import close_frame
+from chatd.wire.frames import Binary, close_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
@@ -161,3 +161,37 @@ def test_a_ping_ahead_of_the_close_is_still_answered() -> None:
 def test_what_was_said_ahead_of_the_end_is_not_lost_with_it(last: bytes) -> None:
     end = end_of(frame(TEXT, b"last words") + last)
     assert end.messages == [b"last words"]
+
+
+def binary_reader() -> WebSocketReader:
+    return WebSocketReader(max_size=1000, max_fragments=64, takes_binary=True)
+
+
+def test_binary_messages_are_taken_where_they_are_wanted_and_keep_their_order() -> None:
+    messages = binary_reader().feed(
+        frame(TEXT, b"one")
+        + frame(BINARY, b"\xff", fin=False)
+        + frame(PING)
+        + frame(CONT, b"\x00")
+        + frame(TEXT, b"thr", fin=False)
+        + frame(CONT, b"ee")
+        + frame(BINARY)
+    )
+    assert messages == [b"one", b"\xff\x00", b"three", b""]
+    assert [isinstance(message, Binary) for message in messages] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(BINARY, b"x" * 1001),
+        frame(BINARY, b"x" * 600, fin=False) + frame(CONT, b"x" * 600),
+        frame(BINARY, b"", fin=False) + frame(CONT, b"", fin=False) * 64,
+    ],
+)
+def test_the_limits_hold_for_binary_messages_too(data: bytes) -> None:
+    assert end_of(data, binary_reader()).code is CloseCode.TOO_BIG
+
+
+def test_a_binary_message_in_fragments_is_1003_where_it_is_not_wanted() -> None:
+    assert end_of(frame(BINARY, b"x", fin=False)).code is CloseCode.UNSUPPORTED_DATA
