@@ -159,6 +159,10 @@ async def _command_data(
 ) -> dict[str, Any]:
     """Return what the client sent as one object; what the path says counts over the rest."""
     if request.method in {"GET", "DELETE"}:
+        if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+            # Not ignored: a removal that loses its `userId` removes the caller.
+            msg = f"the parameters of a {request.method} stand in the query"
+            raise ValidationFailed(msg)
         data: Any = request.args.to_dict()
     else:
         raw = cast("bytes", await request.get_data(cache=False))

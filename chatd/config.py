@@ -120,6 +120,9 @@ class Settings(BaseSettings):
         10_000, description="changes that wait for a commit: half a second of work; then overloaded"
     )
     journal_batch: Count = Field(500, description="changes in one transaction")
+    journal_lanes: Count = Field(
+        4, description="transactions of the journal at once, of different sessions"
+    )
     commit_timeout: Seconds = Field(5, description="one transaction of the journal")
     resolve_timeout: Seconds = Field(5, description="to find out whether a lost COMMIT happened")
     query_timeout: Seconds = Field(5, description="one statement outside the journal")

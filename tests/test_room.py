@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -69,7 +68,7 @@ class Member:
         self.user_id = user_id or uuid4()
         self.outbox: Notebook = Notebook()
         self.wire = WIRE
-        self.trail: Trail | None = deque()
+        self.trail: Trail | None = Trail()
         self.seat: Seat | None = None
         self.dropped: list[UUID] = []
 

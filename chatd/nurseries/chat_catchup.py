@@ -21,12 +21,12 @@ class Missed(NamedTuple):
 
 
 async def catch_up(
-    services: Services, chat: ChatSocket, positions: dict[UUID, int]
+    services: Services, chat: ChatSocket, positions: dict[UUID, int], gone: set[UUID]
 ) -> Missed | None:
     """Take a place in each session, and read what is above its position.
 
-    Membership is what it is now: a session that the user has left is told as removed. None when
-    more was missed than is given at once.
+    Membership is what it is now: a session that the user has left is told as removed, also one of
+    `gone`, of which the client may not have heard. None when more was missed than is given at once.
 
     Raises:
         StoreError: the store is away.
@@ -34,7 +34,8 @@ async def catch_up(
     missed = Missed([], [], [])
     for session_id in positions:
         chat.places[session_id] = services.rooms.enter(session_id, chat)
-    heads = await services.store.memberships(chat.user_id, list(positions))
+    heads = await services.store.memberships(chat.user_id, [*positions, *gone])
+    missed.removed.extend(session_id for session_id in gone if session_id not in heads)
     size = 0
     for session_id, seq in positions.items():
         place, head = chat.places[session_id], heads.get(session_id)

@@ -8,7 +8,7 @@ from typing import Any
 from chatd.errors import CloseCode
 from chatd.model import dumps
 from chatd.nurseries.chat_catchup import Missed
-from chatd.nurseries.chat_recovery import ChatState
+from chatd.nurseries.chat_recovery import ChatState, is_in
 from chatd.nurseries.chat_socket import ChatSocket, FirstState, Live
 from chatd.nurseries.chat_wire import wire_of
 from chatd.nurseries.recovery import Recoveries
@@ -96,10 +96,15 @@ class ChatClient:
         for session_id in list(self.chat.places):
             self.chat.drop_place(session_id)
 
-    async def receive(self, args: list[Any], id_: int | None) -> None:
-        """Run an operation: the event's name and exactly one object, or none."""
+    async def receive(self, args: list[Any], id_: int | None, *, is_binary: bool) -> None:
+        """Run an operation: the event's name and exactly one object, or none.
+
+        Attachments are no object of any operation: bytes must not pass for text.
+        """
         name, payload = args[0], args[1:]
-        data = payload[0] if len(payload) == 1 else payload or {}
+        data: Any = payload[0] if len(payload) == 1 else payload or {}
+        if is_binary:
+            data = payload
         await self.chat.request(name, id_, data)
 
     def acked(self, id_: int, args: list[Any]) -> None:
@@ -114,6 +119,10 @@ class ChatClient:
         state = self._state() if reason in RECOVERABLE and code.reconnect else None
         self._recoveries.closed(self._pid, self, state)
         self.chat.unregister(code)
+
+    def has_told(self, offset: object) -> bool:
+        """Return whether this very connection sent an offset. See `Holder`."""
+        return is_in(self._trail, offset)
 
     def surrender(self) -> ChatState:
         """Leave to a newer connection. See `chatd.nurseries.recovery.Holder`."""

@@ -64,7 +64,7 @@ class ChatNamespace:
         pid, offset = auth.get("pid"), auth.get("offset")
         origin = offset if isinstance(offset, str) else None
         if isinstance(pid, str):
-            state = await self._claim(pid, first.identity.user_id)
+            state = await self._claim(pid, first.identity.user_id, origin)
             positions = None if state is None else state.positions_at(origin)
             if state is not None and positions is not None:
                 try:
@@ -93,9 +93,9 @@ class ChatNamespace:
 
     # Recovery
 
-    async def _claim(self, pid: str, user_id: UUID) -> ChatState | None:
+    async def _claim(self, pid: str, user_id: UUID, offset: str | None) -> ChatState | None:
         """Take the state of a `pid`: ours, or what the daemon before us has left."""
-        state = self._recoveries.claim(pid, user_id)
+        state = self._recoveries.claim(pid, user_id, offset)
         is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
         if state is None and is_young:
             try:
@@ -126,7 +126,7 @@ class ChatNamespace:
         """Give a client its state again; None when it has missed too much."""
         client = self._client(session, first, state.socket_id, origin)
         try:
-            missed = await catch_up(self._services, client.chat, positions)
+            missed = await catch_up(self._services, client.chat, positions, state.gone_at(origin))
             if missed is not None:
                 client.welcome(pid, missed)
                 self._services.metrics.recoveries.labels("true").inc()

@@ -23,7 +23,19 @@ def offset_of(session_id: UUID | None, seq: int) -> str:
     return f"{session_id or 0}:{seq}"
 
 
-def _parse_offset(offset: str) -> tuple[UUID | None, int] | None:
+def is_in(trail: Trail, offset: object) -> bool:
+    """Return whether an event with this offset was sent here."""
+    at = _parse_offset(offset)
+    return at is not None and any(_holds(run, at) for run in trail)
+
+
+def _holds(run: Run, at: tuple[UUID | None, int]) -> bool:
+    return run.session_id == at[0] and run.first <= at[1] <= run.last
+
+
+def _parse_offset(offset: object) -> tuple[UUID | None, int] | None:
+    if not isinstance(offset, str):
+        return None
     session, _, number = offset.partition(":")
     if not (number.isascii() and number.isdigit() and len(number) < 20):  # noqa: PLR2004 - a bigint
         return None
@@ -52,10 +64,10 @@ class ChatState:
 
         None when that cannot be told: the offset is not of this connection, or too old.
         """
-        at = None if offset is None else _parse_offset(offset)
+        at = _parse_offset(offset)
         positions = dict(self.positions)
         for run in reversed(self.trail):
-            if at is not None and run.session_id == at[0] and run.first <= at[1] <= run.last:
+            if at is not None and _holds(run, at):
                 if run.session_id in positions:
                     positions[run.session_id] = at[1]
                 return positions
@@ -63,6 +75,17 @@ class ChatState:
                 positions[run.session_id] = run.first - 1
         # It got nothing from this connection, if the trail still reaches back to its beginning.
         return positions if self.trail.is_whole and offset == self.origin else None
+
+    def gone_at(self, offset: str | None) -> set[UUID]:
+        """Return the sessions that this client may believe to be in, though its place is gone."""
+        at = _parse_offset(offset)
+        gone: set[UUID] = set()
+        for run in reversed(self.trail):
+            if run.session_id is not None and run.session_id not in self.positions:
+                gone.add(run.session_id)
+            if at is not None and _holds(run, at):
+                break
+        return gone
 
     def to_json(self) -> bytes:
         """Return it for the store."""

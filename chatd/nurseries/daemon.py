@@ -83,14 +83,21 @@ class Daemon:
     def begin_drain(self) -> None:
         """Refuse new work from now on; `/readyz` says so to the load balancer."""
         self.drain_state.is_draining = True
-        self.http.drain()
+        self.http.is_draining = True  # no new sockets; what is idle may still ask
         self.engine.drain()
+
+    async def let_polling_go(self) -> None:
+        """Wait until those who poll have fetched their goodbye, while requests are still taken."""
+        with trio.move_on_after(self.settings.goodbye_timeout):
+            while self.engine.polling:  # noqa: ASYNC110 - the engine counts, nobody waits but this
+                await trio.sleep(DRAIN_POLL)
 
     async def drain(self) -> None:
         """Tell every socket, and end them in random order evenly over `drain_seconds`.
 
         The last ones keep the time for their goodbye, so that the stop stays inside the drain.
         """
+        self.http.drain()
         seconds = self.settings.drain_seconds
         deadline = self.services.now() + timedelta(seconds=seconds)
         notice = dumps({"deadline": iso(deadline)})
@@ -293,6 +300,7 @@ async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Eve
         await stop.wait()
         with trio.move_on_after(settings.drain_seconds):
             daemon.begin_drain()
+            await daemon.let_polling_go()
             accepting.cancel(reason="draining")
             await daemon.drain()
             while guard.open or daemon.engine:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this

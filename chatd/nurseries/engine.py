@@ -55,12 +55,16 @@ class Engine:
         """Return how many sessions are open."""
         return len(self._sessions)
 
+    @property
+    def polling(self) -> list[EngineSession]:
+        """The sessions that poll now."""
+        return [each for each in self._sessions.values() if each.transport == "polling"]
+
     def drain(self) -> None:
         """Take no new sessions, and end those that poll: nobody accepts their next connection."""
         self.is_draining = True
-        for session in list(self._sessions.values()):
-            if session.transport == "polling":
-                session.cut(CloseCode.DRAINING)
+        for session in self.polling:
+            session.cut(CloseCode.DRAINING)
 
     def cut_all(self) -> None:
         """End every session now."""

@@ -174,7 +174,7 @@ class EngineSession(Connection):
         """Wait for packets, by whichever transport they come."""
         if self._reader is None:
             assert self.polling is not None  # noqa: S101 - a session has one of them
-            self._is_reading = True
+            self._is_reading, self._heard = True, trio.current_time()  # its answers wait behind us
             packets = await self.polling.receive()
             self._is_reading = False
             return packets
@@ -294,6 +294,7 @@ class EngineSession(Connection):
         """
         if self._reader is None and self._upgrading is None and self.code is None:
             reader = self._new_reader()
+            packets = None
             with trio.CancelScope() as self._upgrading:
                 self._upgrading.deadline = trio.current_time() + self.settings.upgrade_timeout
                 packets = await self._probe(upgrade, reader)
@@ -334,7 +335,7 @@ class EngineSession(Connection):
     ) -> None:
         assert self.polling is not None  # noqa: S101 - not upgraded yet
         self._reader = reader
-        self._early = packets
+        self._early = [*self.polling.take(), *packets]
         self._attach(upgrade.stream, partial(_to_frames, b64=self._b64))
         self._switched()
         self.polling.close(NOOP if self.polling.is_getting else None)

@@ -18,6 +18,7 @@ import trio
 
 from chatd.errors import CloseCode, InternalError
 from chatd.ids import random_text
+from chatd.nurseries.event_state import EventState
 from chatd.nurseries.recovery import Recoveries, new_pid
 from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession, reason_of
 from chatd.wire import socketio
@@ -25,7 +26,6 @@ from chatd.wire import socketio
 SOCKET_ID_BYTES = 15  # 120 random bits; public, unlike sid and pid
 INBOX = 32  # events of one socket that wait for its handlers; then its session is not read
 CALLING_INBOX = 512  # the same while a handler awaits an answer, which stands behind them
-LOG = 512  # events of one socket that are kept for its return
 FAREWELL_TIMEOUT = 10.0  # seconds for the hook of a disconnect
 
 log = structlog.get_logger("chatd.socketio")
@@ -33,37 +33,6 @@ log = structlog.get_logger("chatd.socketio")
 
 class AckError(Exception):
     """The answer will not come: the client is gone."""
-
-
-@dataclass(slots=True)
-class EventState:
-    """What a client that comes back finds again; its socket adds to it, also while it is away."""
-
-    socket_id: str
-    data: dict[str, Any]
-    origin: object  # the offset that the client had when it connected
-    sent: deque[tuple[str, list[bytes]]] = field(default_factory=lambda: deque(maxlen=LOG))
-    count: int = 0
-    holder: EventSocket | None = None  # the one socket that adds: a later one takes its place
-
-    def note(self, namespace: str, data: list[Any]) -> list[bytes]:
-        """Keep an event and return its packets, the offset behind its arguments."""
-        offset = f"{self.socket_id}:{self.count + 1}"
-        packets: list[bytes] = list(socketio.encode(socketio.EVENT, namespace, [*data, offset]))
-        self.count += 1
-        self.sent.append((offset, packets))
-        return packets
-
-    def missed(self, offset: object) -> list[list[bytes]] | None:
-        """Return the packets behind an offset; None when that cannot be told any more."""
-        offsets = [known for known, _ in self.sent]
-        if offset in offsets:
-            start = offsets.index(str(offset)) + 1
-        elif offset == self.origin and len(offsets) < LOG:
-            start = 0
-        else:
-            return None
-        return [packets for _, packets in itertools.islice(self.sent, start, None)]
 
 
 Handler = Callable[..., Awaitable[Any]]
@@ -111,7 +80,7 @@ class EventNamespace:
         await self.authorize(socket)
         state = None
         if self.recovery_seconds and isinstance(pid, str):
-            state = self.recoveries.claim(pid, None)
+            state = self.recoveries.claim(pid, None, offset)
         missed = None if state is None else state.missed(offset)
         if state is not None and missed is not None:
             socket.resume(state, str(pid), missed)
@@ -140,6 +109,7 @@ class EventSocket:
         self.pid: str | None = None
         self.is_connected = False
         self.is_recovered = False
+        self._resumed_at = 0  # events that were sent before this connection
         self._namespace = namespace
         self._session = session
         self._state = EventState(self.id, self.data, origin, holder=self)
@@ -194,8 +164,9 @@ class EventSocket:
 
     # In
 
-    async def receive(self, args: list[Any], id_: int | None) -> None:
+    async def receive(self, args: list[Any], id_: int | None, *, is_binary: bool) -> None:
         """Queue an event; with many waiting the session's next packet waits too."""
+        del is_binary  # handlers see bytes where attachments were
         while self.is_connected and len(self._inbox) >= (CALLING_INBOX if self._acks else INBOX):
             if self._acks:  # neither the answer nor room for it will come
                 self._session.cut(CloseCode.RATE_LIMITED)
@@ -266,6 +237,7 @@ class EventSocket:
         """Be the socket that went, and send what it missed ahead of CONNECT."""
         self.id, self.pid, self.data = state.socket_id, pid, state.data
         self._state, state.holder = state, self
+        self._resumed_at = state.count
         self.is_recovered = True
         for packets in missed:
             self._session.send(packets)
@@ -298,6 +270,11 @@ class EventSocket:
         self._has_room.set()
         for give in self._acks.values():
             give.close()
+
+    def has_told(self, offset: object) -> bool:
+        """Return whether this very connection sent an offset. See `Holder`."""
+        told = list(self._state.sent)[-(self._state.count - self._resumed_at) :]
+        return self._state.count > self._resumed_at and offset in [known for known, _ in told]
 
     def surrender(self) -> EventState:
         """Leave to a newer connection. See `chatd.nurseries.recovery.Holder`."""

@@ -105,7 +105,8 @@ class HttpServer:
         self._routes = routes
         self._settings = settings
         self._live: set[HttpStream] = set()
-        self.is_draining = False
+        self.is_draining = False  # no new sockets
+        self._is_closing = False  # nor any new request
 
     @property
     def live(self) -> int:
@@ -114,7 +115,7 @@ class HttpServer:
 
     def drain(self) -> None:
         """Close idle connections now; those under way answer with Connection: close."""
-        self.is_draining = True
+        self.is_draining = self._is_closing = True
         for stream in self._live:
             stream.drain()
 
@@ -135,7 +136,7 @@ class HttpServer:
         self, stream: trio.abc.Stream, peer: str, connection_id: str
     ) -> Upgrade | None:
         connection = HttpStream(stream, peer, connection_id, self._settings)
-        connection.is_draining = self.is_draining
+        connection.is_draining = self._is_closing
         self._live.add(connection)
         try:
             with connection.scope:

@@ -18,7 +18,7 @@ from chatd.ids import random_text
 
 PID_BYTES = 18  # 144 random bits
 MAX_SAVED = 10_000  # of clients that went; one is some KiB, the oldest is forgotten first
-FEUD = 10.0  # seconds after a takeover in which the next one is refused: two would fight for ever
+FEUD = 10.0  # seconds after a takeover in which the one that was replaced does not get it back
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -26,6 +26,9 @@ S_co = TypeVar("S_co", covariant=True)
 
 class Holder(Protocol[S_co]):
     """A live connection that has a `pid`."""
+
+    def has_told(self, offset: object) -> bool:
+        """Return whether a client with this offset has heard this very connection."""
 
     def surrender(self) -> S_co:
         """Leave to a newer connection, at once, and return the state."""
@@ -80,12 +83,19 @@ class Recoveries(Generic[S]):
         """Keep a state for the one who comes for it."""
         self._forget()
         self._saved[pid] = Saved(owner, trio.current_time() + self._seconds, state)
+        self._saved.move_to_end(pid)
 
-    def claim(self, pid: str, owner: UUID | None) -> S | None:
-        """Take the state of a `pid`, from its live connection if there is one; once."""
+    def claim(self, pid: str, owner: UUID | None, offset: object) -> S | None:
+        """Take the state of a `pid`, from its live connection if there is one; once.
+
+        Args:
+            offset: what the client has heard last: it tells an honest client, whose link was cut
+                again, from a second one that shows the same `pid`. Those two would replace each
+                other for ever.
+        """
         live = self._live.get(pid)
         if live is not None:
-            return self._take_over(pid, live.holder) if live.owner == owner else None
+            return self._take_over(pid, live.holder, offset) if live.owner == owner else None
         self._forget()
         saved = self._saved.get(pid)
         if saved is None or saved.owner != owner:
@@ -93,18 +103,19 @@ class Recoveries(Generic[S]):
         del self._saved[pid]
         return saved.state
 
-    def _take_over(self, pid: str, holder: Holder[S]) -> S | None:
-        now = trio.current_time()
-        if now < self._took_over.get(pid, -FEUD) + FEUD:
+    def _take_over(self, pid: str, holder: Holder[S], offset: object) -> S | None:
+        self._forget()
+        if pid in self._took_over and not holder.has_told(offset):
             return None
-        state = holder.surrender()
         del self._live[pid]
-        self._took_over[pid] = now
-        return state
+        self._took_over[pid] = trio.current_time()
+        return holder.surrender()
 
     def _forget(self) -> None:
         """Drop what is too old or too much; the oldest stand first."""
         now = trio.current_time()
+        for pid in [pid for pid, at in self._took_over.items() if at <= now - FEUD]:
+            del self._took_over[pid]
         while self._saved:
             pid, saved = next(iter(self._saved.items()))
             if saved.forget_at > now and len(self._saved) < MAX_SAVED:

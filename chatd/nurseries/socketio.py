@@ -73,7 +73,7 @@ class ConnectRefused(Exception):
 class NamespaceSocket(Protocol):
     """One client in one namespace."""
 
-    async def receive(self, args: list[Any], id_: int | None) -> None:
+    async def receive(self, args: list[Any], id_: int | None, *, is_binary: bool) -> None:
         """Take an event, its name first; the session's next packet waits."""
 
     def acked(self, id_: int, args: list[Any]) -> None:
@@ -156,7 +156,7 @@ class SocketIoSession(EngineSession):
             return
         socket = self._sockets.get(packet.namespace)
         if packet.type == socketio.EVENT and socket is not None:
-            await socket.receive(packet.data, packet.id)
+            await socket.receive(packet.data, packet.id, is_binary=packet.is_binary)
         elif packet.type == socketio.CONNECT and socket is None:
             await self._connect(packet.namespace, packet.data or {})
         elif packet.type == socketio.DISCONNECT:

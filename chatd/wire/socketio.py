@@ -49,6 +49,7 @@ class Packet(NamedTuple):
     namespace: str
     data: Any
     id: int | None
+    is_binary: bool = False
 
 
 class _Pending(NamedTuple):
@@ -136,7 +137,7 @@ def _decode(text: bytes) -> tuple[Packet, int]:
         _check_event(data)
     else:
         _check_other(kind, id_, data, has_data=has_data)
-    return Packet(kind, namespace, data, id_), count
+    return Packet(kind, namespace, data, id_, count > 0), count
 
 
 def _decode_namespace(raw: bytes) -> str:

@@ -206,10 +206,10 @@ def test_attachments_take_the_places_of_their_placeholders() -> None:
     one, two = Binary(b"one"), Binary(b"two")
     packet = read(text, one, two)
     data = ["up", two, {"in": [one], "no": {"_placeholder": 1}}]
-    assert packet == Packet(EVENT, "/files", data, 7)
+    assert packet == Packet(EVENT, "/files", data, 7, is_binary=True)
     assert type(packet.data[1]) is Binary
     ack = read(b'61-3[{"_placeholder":true,"num":0}]', Binary(b""))
-    assert ack == Packet(ACK, "/", [b""], 3)
+    assert ack == Packet(ACK, "/", [b""], 3, is_binary=True)
 
 
 def test_a_placeholder_may_stand_twice_as_for_node() -> None:
@@ -221,7 +221,7 @@ def test_a_decoder_waits_for_attachments_and_then_reads_on() -> None:
     decoder = Decoder()
     text = b'51-["a",{"_placeholder":true,"num":0}]'
     waits = [(decoder.feed(part), decoder.is_waiting) for part in (text, Binary(b"x"))]
-    assert waits == [(None, True), (Packet(EVENT, "/", ["a", b"x"], None), False)]
+    assert waits == [(None, True), (Packet(EVENT, "/", ["a", b"x"], None, is_binary=True), False)]
     assert decoder.feed(b'2["b"]') == Packet(EVENT, "/", ["b"], None)
 
 
