@@ -7,9 +7,10 @@ from typing import Any
 
 from chatd.errors import CloseCode
 from chatd.model import dumps
+from chatd.nurseries.admission import FirstState, Live
 from chatd.nurseries.chat_catchup import Missed
 from chatd.nurseries.chat_recovery import ChatState, is_in
-from chatd.nurseries.chat_socket import ChatSocket, FirstState, Live
+from chatd.nurseries.chat_socket import ChatSocket
 from chatd.nurseries.chat_wire import wire_of
 from chatd.nurseries.recovery import Recoveries
 from chatd.nurseries.seat import Run, Seat, Trail

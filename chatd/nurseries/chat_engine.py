@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from chatd.nurseries.admission import Live
 from chatd.nurseries.chat_namespace import ChatNamespace
 from chatd.nurseries.chat_recovery import ChatState
-from chatd.nurseries.chat_socket import Live
 from chatd.nurseries.engine import Engine, open_engine
 from chatd.nurseries.engine_session import Opening
 from chatd.nurseries.recovery import Recoveries

@@ -14,10 +14,10 @@ import trio
 
 from chatd.errors import ChatError, CloseCode, Forbidden, StoreError, Unauthorized
 from chatd.ids import random_text
+from chatd.nurseries.admission import FirstState, Live, NotAdmitted, read_first_state
 from chatd.nurseries.chat_catchup import catch_up
 from chatd.nurseries.chat_client import ChatClient
 from chatd.nurseries.chat_recovery import ChatState, state_from_json
-from chatd.nurseries.chat_socket import FirstState, Live, NotAdmitted, read_first_state
 from chatd.nurseries.recovery import Recoveries, new_pid
 from chatd.nurseries.socketio import ConnectRefused, SocketIoSession
 from chatd.rows import RecoveryRow
@@ -42,21 +42,23 @@ class ChatNamespace:
         Raises:
             ConnectRefused: the token is no good, or the user may not; `data.code` tells.
         """
-        services = self._services
         try:
-            token = auth.get("token")
-            if not isinstance(token, str):
-                raise Unauthorized
-            identity = services.tokens.verify(token, services.now())
-            first = await read_first_state(self._live, identity)
-            return await self._enter(session, auth, first)
+            return await self._admit(session, auth)
         except ChatError as refusal:
             raise ConnectRefused(refusal.message, refusal.to_wire(session.id)) from None
         except NotAdmitted as refused:
-            if refused.code.reconnect:  # a stock client comes back after a close alone
-                session.cut(refused.code)
-                await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
-            raise _refusal(refused.code, session.id) from None
+            code = refused.code
+        if code.reconnect:  # a stock client comes back after a close alone
+            session.cut(code)
+            await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
+        raise _refusal(code, session.id)
+
+    async def _admit(self, session: SocketIoSession, auth: dict[str, Any]) -> ChatClient:
+        services, token = self._services, auth.get("token")
+        if not isinstance(token, str):
+            raise Unauthorized
+        identity = services.tokens.verify(token, services.now())
+        return await self._enter(session, auth, await read_first_state(self._live, identity))
 
     async def _enter(
         self, session: SocketIoSession, auth: dict[str, Any], first: FirstState

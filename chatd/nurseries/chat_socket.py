@@ -6,7 +6,6 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -15,22 +14,19 @@ from uuid import UUID
 import structlog
 import trio
 
-from chatd.context import Caller, Place, RoomEvent, Services
-from chatd.errors import ChatError, CloseCode, StoreError, ValidationFailed
+from chatd.context import Caller, Place, RoomEvent
+from chatd.errors import ChatError, CloseCode, ValidationFailed
 from chatd.events import MAX_CONTENT
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
 from chatd.limits import Rate
 from chatd.model import dumps, iso, position_dict
+from chatd.nurseries.admission import FirstState, Live, NotAdmitted
 from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
-from chatd.nurseries.first_states import FirstStates
 from chatd.nurseries.heartbeat import TokenAlarm
-from chatd.nurseries.presence import Presence
 from chatd.nurseries.seat import Run, Trail
-from chatd.nurseries.sockets import Sockets
-from chatd.nurseries.typing import Typing
-from chatd.rows import PositionRow, UserRow
+from chatd.rows import PositionRow
 from chatd.tokens import Identity
 
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
@@ -58,52 +54,6 @@ class ChatWire(Protocol):
 
     def refusal(self, id_: RequestId, event: str, error: dict[str, Any]) -> bytes:
         """Return the refusal of a request, also of one that asked for no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What connections need of the daemon beside the handlers' services."""
-
-    services: Services
-    sockets: Sockets
-    presence: Presence
-    typing: Typing
-    first_states: FirstStates
-
-
-@dataclass(frozen=True, slots=True)
-class FirstState:
-    """Who connects, and where they stand in each session; read before the registration."""
-
-    identity: Identity
-    user: UserRow
-    positions: list[PositionRow]
-
-
-class NotAdmitted(Exception):
-    """A client with a good token that may not, or cannot, be let in now."""
-
-    def __init__(self, code: CloseCode) -> None:
-        super().__init__(code.reason)
-        self.code = code
-
-
-async def read_first_state(live: Live, identity: Identity) -> FirstState:
-    """Return what a connect has to know of the store, from a read that it may share.
-
-    Raises:
-        NotAdmitted: the login is revoked, the account is gone, or the store is away.
-    """
-    if live.sockets.is_revoked(identity.family_id):
-        raise NotAdmitted(CloseCode.REVOKED)
-    try:
-        first = await live.first_states.read(identity.user_id)
-    except StoreError as trouble:
-        log.warning("no first state", error=str(trouble))
-        raise NotAdmitted(CloseCode.INTERNAL) from None
-    if first is None:
-        raise NotAdmitted(CloseCode.REVOKED)
-    return FirstState(identity, *first)
 
 
 class ChatSocket:

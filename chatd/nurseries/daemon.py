@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import structlog
 import trio
@@ -23,25 +22,23 @@ from chatd.app import create_app
 from chatd.config import Settings
 from chatd.context import Services
 from chatd.contract import Store
-from chatd.errors import CloseCode, Forbidden
+from chatd.errors import CloseCode
 from chatd.keys import load_signing_keys
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
-from chatd.nurseries.asgi import ASGIApp, run_lifespan
-from chatd.nurseries.bundle import bundle_routes
-from chatd.nurseries.chat_engine import ENGINE_PATHS, open_chat_engine
-from chatd.nurseries.chat_socket import Live
+from chatd.nurseries.admission import Live
+from chatd.nurseries.asgi import run_lifespan
+from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.first_states import open_first_states
-from chatd.nurseries.http import HttpServer, Routes, Upgrade, UpgradeRoute
+from chatd.nurseries.http import HttpServer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
-from chatd.nurseries.plain import serve_plain
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
-from chatd.nurseries.probes import healthz, metrics_page, readyz
 from chatd.nurseries.rooms import open_rooms
+from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import open_typing
 from chatd.passwords import Passwords
@@ -49,8 +46,6 @@ from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
-from chatd.wire.http import RequestHead
-from chatd.wire.origins import is_own_page
 
 DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
 
@@ -159,7 +154,7 @@ async def open_daemon(
         app = create_app(services)
         await enter(run_lifespan(app))
         engine = await enter(open_chat_engine(live))
-        http = HttpServer(_routes(live, app, engine), settings)
+        http = HttpServer(routes_of(live, app, engine), settings)
         yield Daemon(settings, services, live, engine, http, state)
 
 
@@ -170,34 +165,6 @@ async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sock
     revoked = await store.revoked_since(now - timedelta(seconds=ttl))
     sockets.cut_families(revoked, CloseCode.REVOKED)
     return sockets
-
-
-def _routes(live: Live, app: ASGIApp, engine: Engine) -> Routes:
-    """Return who answers what: probes and polling beside Quart, sockets, the app for the rest."""
-
-    async def plain(upgrade: Upgrade) -> None:
-        await serve_plain(upgrade, live)
-
-    sockets = UpgradeRoute(engine.screen, engine.upgrade)
-    return Routes(
-        app=app,
-        direct={
-            "/healthz": healthz,
-            "/readyz": partial(readyz, live.services),
-            "/metrics": partial(metrics_page, live.services.metrics),
-            **dict.fromkeys(ENGINE_PATHS, engine.serve),
-            **bundle_routes(),
-        },
-        upgrades={
-            "/ws": UpgradeRoute(partial(_check_origin, live.services.settings), plain),
-            **dict.fromkeys(ENGINE_PATHS, sockets),
-        },
-    )
-
-
-def _check_origin(settings: Settings, head: RequestHead) -> None:
-    if not is_own_page(head, settings.cors_origins):
-        raise Forbidden
 
 
 # The whole process

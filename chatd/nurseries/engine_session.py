@@ -18,6 +18,7 @@ import trio
 from chatd.config import Settings
 from chatd.errors import CloseCode
 from chatd.nurseries.connection import Connection
+from chatd.nurseries.engine_upgrade import close_socket, probe, to_frames
 from chatd.nurseries.http import Upgrade
 from chatd.nurseries.polling import Polling
 from chatd.wire import engineio
@@ -27,13 +28,12 @@ from chatd.wire.engineio import (
     NOOP,
     PING,
     PONG,
-    PROBE,
     UPGRADE,
     Packet,
     ParseError,
     decode_message,
 )
-from chatd.wire.frames import Binary, close_frame
+from chatd.wire.frames import close_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
 log = structlog.get_logger("chatd.engine")
@@ -116,19 +116,9 @@ class EngineSession(Connection):
 
     def encode(self, packets: Sequence[bytes]) -> bytes:
         """Return packets as the transport of now carries them."""
-        if len(packets) == 1 and self._reader is not None and type(packets[0]) is bytes:
-            return engineio.framed(packets[0])
-        return b"".join([self._encode(packet) for packet in packets])
-
-    def _encode(self, packet: bytes) -> bytes:
-        is_framed = self._reader is not None
-        if not isinstance(packet, Binary):
-            return engineio.framed(packet) if is_framed else engineio.queued(packet)
-        if not is_framed:
-            return engineio.queued_binary(packet)
-        if self._b64:  # as it would stand in a poll, without the separator
-            return engineio.framed(engineio.queued_binary(packet)[1:])
-        return engineio.framed_binary(packet)
+        if self._reader is None:
+            return engineio.to_queue(packets)
+        return engineio.to_stream(packets, b64=self._b64)
 
     def allow(self, limit: int) -> None:
         """Take payloads up to this size from now on: who has logged in may say more."""
@@ -297,38 +287,17 @@ class EngineSession(Connection):
             packets = None
             with trio.CancelScope() as self._upgrading:
                 self._upgrading.deadline = trio.current_time() + self.settings.upgrade_timeout
-                packets = await self._probe(upgrade, reader)
+                assert self.polling is not None  # noqa: S101 - not upgraded yet
+                packets = await probe(upgrade, reader, self.polling)
             self._upgrading = None
             if packets is not None and self.code is None:
                 await self._switch(upgrade, reader, packets)
                 return
             assert self.polling is not None  # noqa: S101 - it was not upgraded
             self.polling.probe(is_on=False)
-            await _close(upgrade, b"", self.settings.goodbye_timeout)
+            await close_socket(upgrade, b"", self.settings.goodbye_timeout)
         else:
-            await _close(upgrade, upgrade.answer, self.settings.goodbye_timeout)
-
-    async def _probe(self, upgrade: Upgrade, reader: WebSocketReader) -> list[Packet] | None:
-        """Answer probes until the client switches; return what followed, None if it does not."""
-        assert self.polling is not None  # noqa: S101 - not upgraded yet
-        data = upgrade.leftover
-        try:
-            await upgrade.stream.send_all(upgrade.answer)
-            while True:
-                packets = [decode_message(message) for message in reader.feed(data)]
-                while packets:
-                    packet = packets.pop(0)
-                    if packet == (UPGRADE, b""):
-                        return packets
-                    if packet != (PING, PROBE):
-                        return None
-                    await upgrade.stream.send_all(engineio.framed(PONG + PROBE))
-                    self.polling.probe(is_on=True)
-                data = bytes(await upgrade.stream.receive_some(65_536))
-                if not data:
-                    return None
-        except (WebSocketEnd, ParseError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return None
+            await close_socket(upgrade, upgrade.answer, self.settings.goodbye_timeout)
 
     async def _switch(
         self, upgrade: Upgrade, reader: WebSocketReader, packets: list[Packet]
@@ -336,7 +305,7 @@ class EngineSession(Connection):
         assert self.polling is not None  # noqa: S101 - not upgraded yet
         self._reader = reader
         self._early = [*self.polling.take(), *packets]
-        self._attach(upgrade.stream, partial(_to_frames, b64=self._b64))
+        self._attach(upgrade.stream, partial(to_frames, b64=self._b64))
         self._switched()
         self.polling.close(NOOP if self.polling.is_getting else None)
         self._has_ended = trio.Event()
@@ -349,16 +318,3 @@ class EngineSession(Connection):
 
     def _switched(self) -> None:
         """Take note: from now on packets leave as frames."""
-
-
-async def _close(upgrade: Upgrade, answer: bytes, timeout: float) -> None:  # noqa: ASYNC109 - for one write
-    """Close a WebSocket that gets no session, behind its 101 if that is not sent yet."""
-    with trio.move_on_after(timeout):
-        try:
-            await upgrade.stream.send_all(answer + close_frame(1000, ""))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # it has gone by itself
-
-
-def _to_frames(held: bytes, *, b64: bool) -> tuple[bytes, int]:
-    return engineio.to_frames(held, b64=b64)

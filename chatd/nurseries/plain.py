@@ -9,13 +9,8 @@ import trio
 from chatd.context import RoomEvent
 from chatd.errors import ChatError, CloseCode, TokenExpired, Unauthorized
 from chatd.model import dumps
-from chatd.nurseries.chat_socket import (
-    ChatSocket,
-    Live,
-    NotAdmitted,
-    RequestId,
-    read_first_state,
-)
+from chatd.nurseries.admission import Live, NotAdmitted, read_first_state
+from chatd.nurseries.chat_socket import ChatSocket, RequestId
 from chatd.nurseries.connection import Connection
 from chatd.nurseries.http import Upgrade
 from chatd.tokens import Identity

@@ -112,6 +112,31 @@ def queued_binary(data: bytes) -> bytes:
     return b"\x1eb" + binascii.b2a_base64(data, newline=False)
 
 
+def to_queue(packets: Sequence[bytes]) -> bytes:
+    """Return packets, text with its digit or `Binary`, as they wait for a poll."""
+    return b"".join(
+        [
+            queued_binary(packet) if isinstance(packet, Binary) else queued(packet)
+            for packet in packets
+        ]
+    )
+
+
+def to_stream(packets: Sequence[bytes], *, b64: bool) -> bytes:
+    """Return packets, text with its digit or `Binary`, as frames of a WebSocket."""
+    if len(packets) == 1 and type(packets[0]) is bytes:
+        return text_frame(packets[0])
+    frames = []
+    for packet in packets:
+        if not isinstance(packet, Binary):
+            frames.append(text_frame(packet))
+        elif b64:  # as it would stand in a poll, without the separator
+            frames.append(text_frame(queued_binary(packet)[1:]))
+        else:
+            frames.append(binary_frame(packet))
+    return b"".join(frames)
+
+
 def payload(queue: Sequence[bytes | memoryview]) -> bytes:
     """Return what waited for a poll as its body; of nothing it is empty, which no client takes."""
     return b"".join(queue)[1:]

@@ -1,0 +1,64 @@
+"""Who may come in, whatever the wire: what the daemon has for it, and what is read first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from chatd.context import Services
+from chatd.errors import CloseCode, StoreError
+from chatd.nurseries.first_states import FirstStates
+from chatd.nurseries.presence import Presence
+from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.typing import Typing
+from chatd.rows import PositionRow, UserRow
+from chatd.tokens import Identity
+
+log = structlog.get_logger("chatd.connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What connections need of the daemon beside the handlers' services."""
+
+    services: Services
+    sockets: Sockets
+    presence: Presence
+    typing: Typing
+    first_states: FirstStates
+
+
+@dataclass(frozen=True, slots=True)
+class FirstState:
+    """Who connects, and where they stand in each session; read before the registration."""
+
+    identity: Identity
+    user: UserRow
+    positions: list[PositionRow]
+
+
+class NotAdmitted(Exception):
+    """A client with a good token that may not, or cannot, be let in now."""
+
+    def __init__(self, code: CloseCode) -> None:
+        super().__init__(code.reason)
+        self.code = code
+
+
+async def read_first_state(live: Live, identity: Identity) -> FirstState:
+    """Return what a connect has to know of the store, from a read that it may share.
+
+    Raises:
+        NotAdmitted: the login is revoked, the account is gone, or the store is away.
+    """
+    if live.sockets.is_revoked(identity.family_id):
+        raise NotAdmitted(CloseCode.REVOKED)
+    try:
+        first = await live.first_states.read(identity.user_id)
+    except StoreError as trouble:
+        log.warning("no first state", error=str(trouble))
+        raise NotAdmitted(CloseCode.INTERNAL) from None
+    if first is None:
+        raise NotAdmitted(CloseCode.REVOKED)
+    return FirstState(identity, *first)

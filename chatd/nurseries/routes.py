@@ -1,0 +1,46 @@
+"""Who answers what on the one port."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from chatd.config import Settings
+from chatd.errors import Forbidden
+from chatd.nurseries.admission import Live
+from chatd.nurseries.asgi import ASGIApp
+from chatd.nurseries.bundle import bundle_routes
+from chatd.nurseries.chat_engine import ENGINE_PATHS
+from chatd.nurseries.engine import Engine
+from chatd.nurseries.http import Routes, Upgrade, UpgradeRoute
+from chatd.nurseries.plain import serve_plain
+from chatd.nurseries.probes import healthz, metrics_page, readyz
+from chatd.wire.http import RequestHead
+from chatd.wire.origins import is_own_page
+
+
+def routes_of(live: Live, app: ASGIApp, engine: Engine) -> Routes:
+    """Return who answers what: probes and polling beside Quart, sockets, the app for the rest."""
+
+    async def plain(upgrade: Upgrade) -> None:
+        await serve_plain(upgrade, live)
+
+    sockets = UpgradeRoute(engine.screen, engine.upgrade)
+    return Routes(
+        app=app,
+        direct={
+            "/healthz": healthz,
+            "/readyz": partial(readyz, live.services),
+            "/metrics": partial(metrics_page, live.services.metrics),
+            **dict.fromkeys(ENGINE_PATHS, engine.serve),
+            **bundle_routes(),
+        },
+        upgrades={
+            "/ws": UpgradeRoute(partial(_check_origin, live.services.settings), plain),
+            **dict.fromkeys(ENGINE_PATHS, sockets),
+        },
+    )
+
+
+def _check_origin(settings: Settings, head: RequestHead) -> None:
+    if not is_own_page(head, settings.cors_origins):
+        raise Forbidden
