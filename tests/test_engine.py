@@ -155,18 +155,27 @@ async def test_http_to_a_session_on_a_websocket_is_a_bad_request_and_leaves_it(
 
 
 @pytest.mark.parametrize("is_upgrade", [False, True])
-async def test_a_server_that_goes_down_or_is_full_opens_nothing_and_says_to_come_back(
+async def test_a_server_that_goes_down_opens_nothing_and_says_to_come_back(
     autojump_clock: MockClock, is_upgrade: bool
 ) -> None:
     query = (WEBSOCKET, *UPGRADE_LINES) if is_upgrade else (POLLING,)
-    async with open_desk(max_connections=1) as desk:
+    async with open_desk() as desk:
         await open_socket(desk.stream)
-        full = await ask(desk.stream, request("GET", *query))
-        assert (full.status, full.code) == (503, "overloaded")
         desk.engine.drain()
         answer = await ask(desk.stream, request("GET", *query))
         assert (answer.status, answer.code) == (503, "draining")
         assert len(desk.engine) == 1
+
+
+async def test_handshakes_that_nobody_follows_up_fill_polling_and_keep_no_websocket_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_desk(max_connections=1) as desk:
+        await Poller(desk.stream).open()
+        full = await ask(desk.stream, request("GET", POLLING))
+        assert (full.status, full.code) == (503, "overloaded")
+        await open_socket(desk.stream)
+        assert len(desk.engine) == 2
 
 
 # Origins

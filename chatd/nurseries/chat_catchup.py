@@ -12,6 +12,13 @@ from chatd.nurseries.rooms import events_of
 PAGE_READS = 5  # times that a page is read again because the room was faster than the store
 
 
+class Page(NamedTuple):
+    """The events of one session, and how far they reach."""
+
+    events: list[RoomEvent]
+    seq: int
+
+
 class Missed(NamedTuple):
     """What a client that came back did not get, and where its places settle behind it."""
 
@@ -25,48 +32,58 @@ async def catch_up(
 ) -> Missed | None:
     """Take a place in each session, and read what is above its position.
 
-    Membership is what it is now: a session that the user has left is told as removed, also one of
-    `gone`, of which the client may not have heard. None when more was missed than is given at once.
+    When it returns, every place joins what was read: a page that was overtaken while others were
+    read is read again. Membership is what it is now: a session that the user has left is told as
+    removed, also one of `gone`, of which the client may not have heard. None when more was missed
+    than is given at once.
 
     Raises:
         StoreError: the store is away.
     """
-    missed = Missed([], [], [])
     for session_id in positions:
         chat.places[session_id] = services.rooms.enter(session_id, chat)
     heads = await services.store.memberships(chat.user_id, [*positions, *gone])
-    missed.removed.extend(session_id for session_id in gone if session_id not in heads)
-    size = 0
-    for session_id, seq in positions.items():
-        place, head = chat.places[session_id], heads.get(session_id)
-        read = None
-        if head is not None:
-            read = await _read(services, place, session_id, seq, head)
-            if read is None:
-                return None
-        if read is None or any(event.removed == chat.user_id for event in read[0]):
-            chat.drop_place(session_id)
-            missed.removed.append(session_id)
-            continue
-        missed.events.extend(read[0])
-        missed.settled.append((place, read[1]))
-        size += sum(len(event.data) for event in read[0])
-        if size > services.settings.replay_bytes:
-            return None
-    return missed
-
-
-async def _read(
-    services: Services, place: Place, session_id: UUID, seq: int, head: int
-) -> tuple[list[RoomEvent], int] | None:
-    """Return the events above `seq` and how far they reach; None when they are too many."""
-    if head == seq and place.covers(seq):
-        return [], seq
-    limit = services.settings.replay_events
+    removed = [session_id for session_id in (*positions, *gone) if session_id not in heads]
+    pages = {
+        session_id: Page([], seq) if heads[session_id] == seq else None
+        for session_id, seq in positions.items()
+        if session_id in heads
+    }
     for _ in range(PAGE_READS):
-        page = await services.store.changes_since(session_id, seq, limit)
-        if not page.is_complete:
-            return None
-        if place.covers(page.seq):
-            return events_of(page, seq), page.seq
+        stale = [
+            session_id
+            for session_id, page in pages.items()
+            if page is None or not chat.places[session_id].covers(page.seq)
+        ]
+        if not stale:
+            return _missed(services, chat, pages, removed)
+        for session_id in stale:
+            pages[session_id] = page = await _read(services, session_id, positions[session_id])
+            if page is None:
+                return None
     return None
+
+
+async def _read(services: Services, session_id: UUID, seq: int) -> Page | None:
+    """Return what is above `seq`; None when it is too much."""
+    changes = await services.store.changes_since(session_id, seq, services.settings.replay_events)
+    return Page(events_of(changes, seq), changes.seq) if changes.is_complete else None
+
+
+def _missed(
+    services: Services, chat: ChatSocket, pages: dict[UUID, Page | None], removed: list[UUID]
+) -> Missed | None:
+    missed = Missed([], removed, [])
+    for session_id, page in pages.items():
+        assert page is not None  # noqa: S101 - every place is covered
+        ends = [n for n, event in enumerate(page.events) if event.removed == chat.user_id]
+        if ends:  # removed while pages were read: nothing behind that is theirs
+            missed.events.extend(page.events[: ends[0] + 1])
+            removed.append(session_id)
+            continue
+        missed.events.extend(page.events)
+        missed.settled.append((chat.places[session_id], page.seq))
+    for session_id in removed:
+        chat.drop_place(session_id)
+    size = sum(len(event.data) for event in missed.events)
+    return missed if size <= services.settings.replay_bytes else None

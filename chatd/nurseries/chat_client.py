@@ -79,12 +79,12 @@ class ChatClient:
         chat.wire = wire = wire_of(self._session)
         words = []
         if missed is not None:  # ahead of CONNECT: the client keeps them until it is connected
-            for session_id in missed.removed:
-                data = dumps({"sessionId": session_id, "reason": "removed"})
-                words.append(wire.event("session:removed", data))
             for event in missed.events:
                 words.append(wire.durable(event))
                 self._trail.append(Run(event.session_id, event.seq, event.seq))
+            for session_id in missed.removed:
+                data = dumps({"sessionId": session_id, "reason": "removed"})
+                words.append(wire.event("session:removed", data))
         words.append(wire.connected(chat.id, pid))
         chat.register(first, before=b"".join(words), is_recovered=missed is not None)
         self._pid = pid

@@ -17,10 +17,17 @@ import orjson
 
 from chatd.nurseries.seat import Run, Trail
 
+MAX_OFFSET = 64  # characters: a UUID, a colon, a bigint
+
 
 def offset_of(session_id: UUID | None, seq: int) -> str:
     """Return the offset of an event; without a session that of a `connection:ready`."""
     return f"{session_id or 0}:{seq}"
+
+
+def clean_offset(offset: object) -> str | None:
+    """Return an offset as a client shows it, None for what is none of ours."""
+    return offset if isinstance(offset, str) and _parse_offset(offset) is not None else None
 
 
 def is_in(trail: Trail, offset: object) -> bool:
@@ -35,6 +42,8 @@ def _holds(run: Run, at: tuple[UUID | None, int]) -> bool:
 
 def _parse_offset(offset: object) -> tuple[UUID | None, int] | None:
     if not isinstance(offset, str):
+        return None
+    if len(offset) > MAX_OFFSET:
         return None
     session, _, number = offset.partition(":")
     if not (number.isascii() and number.isdigit() and len(number) < 20):  # noqa: PLR2004 - a bigint
@@ -92,7 +101,13 @@ class ChatState:
         # Sessions that it has left stand in the trail too: its offset may be of one of them.
         known = dict.fromkeys([*self.positions, *(run.session_id for run in self.trail)])
         indexes = {session_id: index for index, session_id in enumerate(known)}
-        trail = [[indexes[run.session_id], run.first, run.last] for run in self.trail]
+        trail: list[list[int]] = []
+        for run in self.trail:
+            index = indexes[run.session_id]
+            if trail and trail[-1][0] == index and trail[-1][2] + 1 == run.first:
+                trail[-1][2] = run.last
+            else:
+                trail.append([index, run.first, run.last])
         return orjson.dumps(
             {
                 "socketId": self.socket_id,

@@ -131,7 +131,7 @@ class Connection(ABC):
     def _attach(
         self,
         stream: trio.abc.Stream,
-        convert: Callable[[bytes], tuple[bytes, int]] | None = None,
+        convert: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """Speak over this stream from now on. See `Outbox.attach`."""
         self._stream = stream

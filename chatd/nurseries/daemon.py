@@ -132,6 +132,7 @@ async def open_daemon(
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings.presence_grace, now))
         journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
+        rooms.is_busy = journal.is_busy
         services = Services(
             settings=settings,
             store=store,

@@ -95,6 +95,7 @@ class Engine:
         head = exchange.head
         wanted = screen(head.method, head.query, is_upgrade=False)
         if isinstance(wanted, Handshake):
+            self._check_room()
             session = self._open(wanted, exchange.peer)
             self._nursery.start_soon(self._run, session)
             await _polling(session).fetch(exchange, headers)
@@ -117,8 +118,8 @@ class Engine:
             wanted = screen(head.method, head.query, is_upgrade=True)
             if isinstance(wanted, Existing):
                 self._find(wanted)
-            else:
-                self._check_room()
+            elif self.is_draining:
+                raise Draining(retry_after=RETRY_AFTER)
         except EngineRefusal as refusal:
             raise UpgradeRefused(
                 refusal.status, [_HTML, _NOSNIFF], refusal.message.encode()
@@ -138,7 +139,6 @@ class Engine:
     # Sessions
 
     def _open(self, wanted: Handshake, peer: str) -> EngineSession:
-        self._check_room()
         sid = random_text(SID_BYTES)
         session = self._make_session(
             Opening(sid, wanted.transport, wanted.b64, peer, self._settings)
@@ -149,7 +149,9 @@ class Engine:
     def _check_room(self) -> None:
         if self.is_draining:
             raise Draining(retry_after=RETRY_AFTER)
-        if len(self._sessions) >= self._settings.max_connections:
+        # Those on a WebSocket are counted as connections, where they come in: a flood of handshakes
+        # that nobody follows up must not keep them out.
+        if len(self.polling) >= self._settings.max_connections:
             raise Overloaded("too many connections", retry_after=RETRY_AFTER)
 
     def _find(self, wanted: Existing) -> EngineSession:

@@ -36,6 +36,8 @@ from chatd.wire.engineio import (
 from chatd.wire.frames import close_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
+TURN = 50  # packets of one read between two checkpoints: a flood of small ones stalls nobody
+
 log = structlog.get_logger("chatd.engine")
 
 
@@ -156,8 +158,10 @@ class EngineSession(Connection):
         self._answer = b""
         self._opened()
         while True:
-            for packet in await self._packets():
+            for number, packet in enumerate(await self._packets(), 1):
                 await self._has_less()
+                if number % TURN == 0:
+                    await trio.lowlevel.checkpoint()
                 await self._handle(packet)
 
     async def _packets(self) -> Sequence[Packet]:
@@ -181,7 +185,9 @@ class EngineSession(Connection):
         self._is_reading = False
 
     async def _handle(self, packet: Packet) -> None:
-        kind = packet.kind
+        before, kind = self.code, packet.kind
+        if before not in {None, CloseCode.NORMAL}:
+            await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
         if kind == MESSAGE:
             try:
                 await self._message(packet.data)
@@ -194,7 +200,7 @@ class EngineSession(Connection):
             self.cut(CloseCode.NORMAL)
         elif kind not in {PONG, UPGRADE, NOOP}:  # these mean nothing here, or were heard already
             self.cut(CloseCode.BAD_REQUEST)  # opening and asking for life are the server's
-        if self.code is not None:
+        if self.code is not before:  # what came ahead of the peer's own close counts
             await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
 
     def cut(self, code: CloseCode) -> None:
@@ -304,6 +310,7 @@ class EngineSession(Connection):
     ) -> None:
         assert self.polling is not None  # noqa: S101 - not upgraded yet
         self._reader = reader
+        reader.allow(self.limit)  # it may have logged in since the probe began
         self._early = [*self.polling.take(), *packets]
         self._attach(upgrade.stream, partial(to_frames, b64=self._b64))
         self._switched()

@@ -43,6 +43,6 @@ async def close_socket(upgrade: Upgrade, answer: bytes, timeout: float) -> None:
             return  # it has gone by itself
 
 
-def to_frames(held: bytes, *, b64: bool) -> tuple[bytes, int]:
-    """Return what waited for a poll as frames, and their number; for `Outbox.attach`."""
-    return engineio.to_frames(held, b64=b64)
+def to_frames(held: bytes, *, b64: bool) -> bytes:
+    """Return what waited for a poll as frames; for `Outbox.attach`."""
+    return engineio.to_frames(held, b64=b64)[0]

@@ -25,11 +25,12 @@ FirstRow = tuple[UserRow, list[PositionRow]]
 class _Question:
     """One who waits for an answer."""
 
-    __slots__ = ("answer", "done", "trouble", "user_id")
+    __slots__ = ("answer", "done", "is_over", "trouble", "user_id")
 
     def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
         self.done = trio.Event()
+        self.is_over = False  # who asked has gone
         self.answer: FirstRow | None = None
         self.trouble: StoreError | None = None
 
@@ -53,7 +54,10 @@ class FirstStates:
         question = _Question(user_id)
         self._waiting.append(question)
         self._arrived.set()
-        await question.done.wait()
+        try:
+            await question.done.wait()
+        finally:
+            question.is_over = True
         if question.trouble is not None:
             raise question.trouble
         return question.answer
@@ -64,8 +68,10 @@ class FirstStates:
             await self._arrived.wait()
             self._arrived = trio.Event()
             while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._answer(batch)
+                here = [question for question in self._waiting if not question.is_over]
+                batch, self._waiting = here[:BATCH], here[BATCH:]
+                if batch:
+                    await self._answer(batch)
 
     async def _answer(self, batch: list[_Question]) -> None:
         user_ids = list({question.user_id for question in batch})

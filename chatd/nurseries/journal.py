@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import structlog
 import trio
@@ -89,6 +90,7 @@ class Journal:
         self._queue: deque[_Submission | _Change] = deque()
         self._under_way = 0  # transactions
         self._busy: set[object] = set()  # keys of their messages
+        self._is_stuck = False  # all that waits is behind what is under way
         self._arrived = trio.Event()  # something to do: a message, or room for its transaction
         self._idle = trio.Event()
         self._idle.set()
@@ -120,6 +122,8 @@ class Journal:
         if len(self._queue) >= self._settings.journal_queue:
             raise Overloaded(retry_after=1)
         self._queue.append(item)
+        if isinstance(item, _Submission) and item.message.session_id not in self._busy:
+            self._is_stuck = False
         self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._arrived.set()
 
@@ -128,7 +132,7 @@ class Journal:
         while True:
             await self._arrived.wait()
             self._arrived = trio.Event()
-            while self._queue and self._under_way < self._settings.journal_lanes:
+            while self._has_work():
                 first = self._queue[0]
                 if isinstance(first, _Change):
                     if self._under_way:
@@ -138,6 +142,7 @@ class Journal:
                     continue
                 batch = self._next_batch()
                 if not batch:
+                    self._is_stuck = True  # not looked through again until something ends
                     break
                 keys = {key for submission in batch for key in submission.keys}
                 self._busy |= keys
@@ -150,7 +155,19 @@ class Journal:
         await self._commit(batch)
         self._busy -= keys
         self._under_way -= 1
+        self._is_stuck = False
         self._arrived.set()
+
+    def _has_work(self) -> bool:
+        is_free = self._under_way < self._settings.journal_lanes
+        return bool(self._queue) and is_free and not self._is_stuck
+
+    def is_busy(self, session_id: UUID) -> bool:
+        """Return whether a transaction of this session is under way, perhaps with an unknown end.
+
+        What it has stored is not to be told before its sender is answered.
+        """
+        return session_id in self._busy
 
     async def flush(self) -> None:
         """Take nothing more, and wait until everything taken is settled."""

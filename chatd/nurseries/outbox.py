@@ -85,21 +85,22 @@ class Outbox:
         self,
         stream: trio.abc.SendStream,
         descriptor: int | None,
-        convert: Callable[[bytes], tuple[bytes, int]] | None = None,
+        convert: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """Send into a stream from now on, first what was held.
 
         Args:
             stream: where bytes go when `descriptor` is None.
             descriptor: a non-blocking socket's file descriptor, valid until `close()`.
-            convert: turns what was held into what this stream carries, and counts its frames.
+            convert: turns what was held into what this stream carries; it counts as before, or an
+                answer of many frames would fill the outbox.
         """
         self._stream = stream
         self._descriptor = -1 if descriptor is None else descriptor
         if self._queue and convert is not None:
-            data, frames = convert(b"".join(self._queue))
-            self._queue[:], self._counts[:] = [data], [frames]
-            self._size, self._frames = len(data), frames
+            data = convert(b"".join(self._queue))
+            self._queue[:], self._counts[:] = [data], [self._frames]
+            self._size = len(data)
             self._spare = max(self._spare, self._size - self._max_bytes)
         self._is_direct = self._is_open and descriptor is not None and not self._queue
         if self._queue:

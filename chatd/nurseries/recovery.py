@@ -17,6 +17,7 @@ import trio
 from chatd.ids import random_text
 
 PID_BYTES = 18  # 144 random bits
+PER_OWNER = 20  # states of one user: twice the sockets that one may have
 MAX_SAVED = 10_000  # of clients that went; one is some KiB, the oldest is forgotten first
 FEUD = 10.0  # seconds after a takeover in which the one that was replaced does not get it back
 
@@ -64,6 +65,7 @@ class Recoveries(Generic[S]):
         self._live: dict[str, _Live[S]] = {}
         self._took_over: dict[str, float] = {}  # pid -> when its live connection was replaced
         self._saved: OrderedDict[str, Saved[S]] = OrderedDict()
+        self._owned: dict[UUID, list[str]] = {}  # owner -> pids that are saved, oldest first
 
     def opened(self, pid: str, owner: UUID | None, holder: Holder[S]) -> None:
         """Note the live connection of a `pid`."""
@@ -82,8 +84,22 @@ class Recoveries(Generic[S]):
     def save(self, pid: str, owner: UUID | None, state: S) -> None:
         """Keep a state for the one who comes for it."""
         self._forget()
+        self._drop(pid)
+        if owner is not None:
+            pids = self._owned.setdefault(owner, [])
+            pids.append(pid)
+            if len(pids) > PER_OWNER:  # so that nobody pushes out the states of others
+                self._drop(pids[0])
         self._saved[pid] = Saved(owner, trio.current_time() + self._seconds, state)
-        self._saved.move_to_end(pid)
+
+    def _drop(self, pid: str) -> None:
+        saved = self._saved.pop(pid, None)
+        if saved is None or saved.owner is None:
+            return
+        pids = self._owned[saved.owner]
+        pids.remove(pid)
+        if not pids:
+            del self._owned[saved.owner]
 
     def claim(self, pid: str, owner: UUID | None, offset: object) -> S | None:
         """Take the state of a `pid`, from its live connection if there is one; once.
@@ -100,7 +116,7 @@ class Recoveries(Generic[S]):
         saved = self._saved.get(pid)
         if saved is None or saved.owner != owner:
             return None
-        del self._saved[pid]
+        self._drop(pid)
         return saved.state
 
     def _take_over(self, pid: str, holder: Holder[S], offset: object) -> S | None:
@@ -120,7 +136,7 @@ class Recoveries(Generic[S]):
             pid, saved = next(iter(self._saved.items()))
             if saved.forget_at > now and len(self._saved) < MAX_SAVED:
                 return
-            del self._saved[pid]
+            self._drop(pid)
 
     def saved(self) -> Iterator[tuple[str, Saved[S]]]:
         """Yield what is kept now, with its `pid`."""

@@ -6,7 +6,7 @@ has no successor that would reveal it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 from uuid import UUID
@@ -42,6 +42,7 @@ class Rooms:
         self._settings = settings
         self._metrics = metrics
         self._rooms: dict[UUID, tuple[Room, trio.CancelScope]] = {}
+        self.is_busy: Callable[[UUID], bool] = _never  # the journal's, when there is one
 
     def enter(self, session_id: UUID, socket: Socket) -> Place:
         """Take a place in a session's room, opening it when this is its first socket."""
@@ -101,12 +102,17 @@ class Rooms:
             if any(_is_behind(room, heads) for room in rooms):
                 await trio.sleep(POSITION_GRACE)
             for room in rooms:
-                if _is_behind(room, heads):
+                if _is_behind(room, heads) and not self.is_busy(room.session_id):
                     room.wake()
 
     async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
         page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
         return events_of(page, seq), page.seq, page.is_complete
+
+
+def _never(session_id: UUID) -> bool:
+    del session_id
+    return False
 
 
 def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:

@@ -19,7 +19,8 @@ from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.wire import socketio
 from chatd.wire.engineio import ParseError
 
-MAX_NAMESPACES = 8  # of one session, refused ones counted: each may cost a login
+MAX_NAMESPACES = 8  # of one session, refused ones counted
+MAX_CONNECTS = 64  # of one session, namespaces left again counted: each may cost a login
 
 log = structlog.get_logger("chatd.socketio")
 
@@ -108,7 +109,15 @@ class SocketIoSession(EngineSession):
         first_bytes: size of a payload before that; the usual one when None.
     """
 
-    __slots__ = ("_connect_timeout", "_decoder", "_namespaces", "_refused", "_sockets", "_words")
+    __slots__ = (
+        "_connect_timeout",
+        "_connects",
+        "_decoder",
+        "_namespaces",
+        "_refused",
+        "_sockets",
+        "_words",
+    )
 
     def __init__(
         self,
@@ -124,6 +133,7 @@ class SocketIoSession(EngineSession):
         self._namespaces = namespaces
         self._sockets: dict[str, NamespaceSocket] = {}
         self._refused = 0
+        self._connects = 0
         self._words: Sequence[bytes] = ()  # what tells the client why the session ends
         self._decoder = socketio.Decoder(self.max_payload)
         self._connect_timeout = connect_timeout
@@ -173,7 +183,9 @@ class SocketIoSession(EngineSession):
 
     async def _connect(self, name: str, auth: dict[str, Any]) -> None:
         namespace = self._namespaces.get(name)
-        if len(self._sockets) + self._refused >= MAX_NAMESPACES:
+        self._connects += 1
+        is_greedy = len(self._sockets) + self._refused >= MAX_NAMESPACES
+        if is_greedy or self._connects > MAX_CONNECTS:
             self.cut(CloseCode.NOT_AUTHENTICATED)
             return
         try:
