@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from chatd.errors import ERROR_CODES
 from chatd.model import (
     Account,
     Member,
@@ -82,6 +83,23 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 
 class Nothing(Shape):
     """No fields."""
+
+
+class Refusal(Shape):
+    """Why a call was refused; clients branch on `code`, never on `message`."""
+
+    code: Annotated[str, Field(json_schema_extra={"enum": [*ERROR_CODES]})]
+    message: str
+    retryable: bool
+    request_id: str
+    retry_after_ms: int | None = None
+    details: dict[str, Any] | None = None
+
+
+class ErrorAnswer(Shape):
+    """What REST answers to a call that is refused."""
+
+    error: Refusal
 
 
 # Accounts
@@ -390,7 +408,7 @@ class RequestFailed(Shape):
     """A request over Socket.IO that asked for no ack was refused."""
 
     event: str
-    error: dict[str, Any]
+    error: Refusal
 
 
 class AuthExpiring(Shape):
@@ -443,7 +461,7 @@ class SessionRemoved(SessionRef):
     reason: str
 
 
-SERVER_EVENTS: dict[str, Any] = {
+SERVER_EVENTS: dict[str, type[Shape]] = {
     "connection:ready": ConnectionReady,
     "connection:closing": ConnectionClosing,
     "request:failed": RequestFailed,
@@ -457,3 +475,6 @@ SERVER_EVENTS: dict[str, Any] = {
     "user:status": Presence,
     "user:typing": UserTyping,
 }
+
+# Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
+DURABLE_EVENTS = frozenset({"message:new", "member:joined", "member:left", "session:updated"})
