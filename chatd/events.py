@@ -25,6 +25,7 @@ from pydantic import (
 from chatd.errors import ERROR_CODES
 from chatd.model import (
     Account,
+    Device,
     Member,
     Message,
     Position,
@@ -140,6 +141,18 @@ class Me(Shape):
     """The caller's account."""
 
     user: Account
+
+
+class Devices(Shape):
+    """The devices with an open login, the last used first."""
+
+    devices: list[Device]
+
+
+class DeviceRef(Shape):
+    """Names a device of the caller."""
+
+    device_id: UUID
 
 
 class UserQuery(Shape):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from chatd.rows import (
+    DeviceRow,
     MemberRow,
     MessageRow,
     PositionRow,
@@ -67,6 +68,17 @@ class Account(User):
 
     email: str
     created_at: Time
+
+
+class Device(Shape):
+    """A device with an open login of the caller; `isCurrent` is the one that asks."""
+
+    id: UUID
+    name: str
+    address: str
+    created_at: Time
+    last_used_at: Time
+    is_current: bool
 
 
 class Message(Shape):
@@ -147,6 +159,18 @@ def user_dict(user: UserRow) -> dict[str, Any]:
 def account_dict(user: UserRow) -> dict[str, Any]:
     """Return an `Account`."""
     return user_dict(user) | {"email": user.email, "createdAt": iso(user.created_at)}
+
+
+def device_dict(row: DeviceRow, current_id: UUID) -> dict[str, Any]:
+    """Return a `Device`, seen from another or the same."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "address": row.address,
+        "createdAt": iso(row.created_at),
+        "lastUsedAt": iso(row.last_used_at),
+        "isCurrent": row.id == current_id,
+    }
 
 
 def message_dict(row: MessageRow) -> dict[str, Any]:

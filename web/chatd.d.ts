@@ -49,6 +49,26 @@ export interface ConnectionReady {
   sessions: Array<Position>;
 }
 
+/** A device with an open login of the caller; `isCurrent` is the one that asks. */
+export interface Device {
+  id: string;
+  name: string;
+  address: string;
+  createdAt: string;
+  lastUsedAt: string;
+  isCurrent: boolean;
+}
+
+/** Names a device of the caller. */
+export interface DeviceRef {
+  deviceId: string;
+}
+
+/** The devices with an open login, the last used first. */
+export interface Devices {
+  devices: Array<Device>;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -385,6 +405,10 @@ export interface Users {
 export interface ClientEvents {
   /** Renew the token of a live socket. */
   "auth:refresh": (data: AuthRefresh, ack: (answer: Ack<AuthRefreshed>) => void) => void;
+  /** The devices on which the caller is logged in. */
+  "device:list": (data: Nothing, ack: (answer: Ack<Devices>) => void) => void;
+  /** End the login of a device. */
+  "device:remove": (data: DeviceRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** The user with an e-mail address. */
   "user:find": (data: UserQuery, ack: (answer: Ack<Users>) => void) => void;
   /** One user. */
