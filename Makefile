@@ -6,7 +6,7 @@ DATA ?= data
 PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check bench bench-peers bundle format lock clean
+.PHONY: run test check bench bench-peers bundle types format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
@@ -77,6 +77,10 @@ NODE = npm --version >/dev/null 2>&1 || { \
 bundle: | $(VENV)/bin/python
 	@$(NODE) || true
 	@$(BIN)/python hatch_build.py
+
+# What front ends in TypeScript import: the shapes and events of the wire. A test compares.
+types: $(VENV)/.dev
+	$(BIN)/python -m chatd.typescript > web/chatd.d.ts
 
 $(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements.lock

@@ -1,4 +1,4 @@
-"""The QuartTrio app: a route for each operation, the one error handler, headers, OpenAPI.
+"""The QuartTrio app: a route for each operation, the one error handler, headers, documents.
 
 The routes come from the catalogue of operations: path parameters, query and body become the
 operation's command, its answer becomes the body. There is nothing else that REST does.
@@ -18,9 +18,11 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
+from chatd.asyncapi import asyncapi_document
 from chatd.context import Caller, Services
 from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
+from chatd.events import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, call, submit, translate
 from chatd.model import dumps
@@ -185,11 +187,15 @@ async def _command_data(
 
 
 def _add_documents(app: QuartTrio) -> None:
-    document = dumps(openapi_document(OPERATIONS))
+    rest = dumps(openapi_document(OPERATIONS))
+    sockets = dumps(asyncapi_document(OPERATIONS, SERVER_EVENTS))
     page, policy = docs_page(OPERATIONS)
 
     async def openapi() -> Response:
-        return Response(document, headers=_JSON)
+        return Response(rest, headers=_JSON)
+
+    async def asyncapi() -> Response:
+        return Response(sockets, headers=_JSON)
 
     async def docs() -> Response:
         response = Response(page, headers=_SECURITY, content_type="text/html; charset=utf-8")
@@ -197,6 +203,7 @@ def _add_documents(app: QuartTrio) -> None:
         return response
 
     app.add_url_rule("/openapi.json", "openapi", openapi)
+    app.add_url_rule("/asyncapi.json", "asyncapi", asyncapi)
     app.add_url_rule("/docs", "docs", docs)
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from chatd.rows import (
     AppendRow,
     ChangesPage,
+    DeviceRow,
     HistoryPage,
     JoinPage,
     ManualStatus,
@@ -111,6 +112,18 @@ class Store(Protocol):
 
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins of a user and return their family ids."""
+
+    async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:
+        """Return the devices with a login that is open at a time, the last used first.
+
+        A login is open until it is revoked or its last refresh token has expired.
+        """
+
+    async def revoke_device(self, user_id: UUID, device_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke the logins of a user's device; return their ids, also of those closed before.
+
+        So a call whose answer was lost can be repeated. Another user's device has none.
+        """
 
     async def revoked_since(self, at: datetime) -> list[UUID]:
         """Return the families revoked at or after a time: their access tokens may be alive."""

@@ -35,7 +35,8 @@ def docs_page(operations: Sequence[Operation]) -> tuple[str, str]:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>chatd API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>chatd {escape(__version__)}</h1>"
-        '<p>Machine-readable: <a href="/openapi.json">openapi.json</a>. REST takes '
+        '<p>Machine-readable: <a href="/openapi.json">openapi.json</a> (REST), '
+        '<a href="/asyncapi.json">asyncapi.json</a> (sockets). REST takes '
         "<code>Authorization: Bearer</code>; the WebSocket <code>/ws</code> takes "
         '<code>{"event":"auth","data":{"token":"…"}}</code> as its first frame.</p>'
         f"<h2>Operations</h2>{body}<h2>Events of the server</h2>{events}</html>"

@@ -147,6 +147,9 @@ class InternalError(ChatError):
     code, status = "internal", 500
 
 
+ERROR_CODES = sorted({ChatError.code, *(each.code for each in ChatError.__subclasses__())})
+
+
 class StoreError(Exception):
     """The store could not do what it was asked; its subclasses say what is known of the outcome."""
 

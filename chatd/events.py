@@ -22,8 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from chatd.errors import ERROR_CODES
 from chatd.model import (
     Account,
+    Device,
     Member,
     Message,
     Position,
@@ -84,6 +86,23 @@ class Nothing(Shape):
     """No fields."""
 
 
+class Refusal(Shape):
+    """Why a call was refused; clients branch on `code`, never on `message`."""
+
+    code: Annotated[str, Field(json_schema_extra={"enum": [*ERROR_CODES]})]
+    message: str
+    retryable: bool
+    request_id: str
+    retry_after_ms: int | None = None
+    details: dict[str, Any] | None = None
+
+
+class ErrorAnswer(Shape):
+    """What REST answers to a call that is refused."""
+
+    error: Refusal
+
+
 # Accounts
 
 
@@ -122,6 +141,18 @@ class Me(Shape):
     """The caller's account."""
 
     user: Account
+
+
+class Devices(Shape):
+    """The devices with an open login, the last used first."""
+
+    devices: list[Device]
+
+
+class DeviceRef(Shape):
+    """Names a device of the caller."""
+
+    device_id: UUID
 
 
 class UserQuery(Shape):
@@ -390,7 +421,7 @@ class RequestFailed(Shape):
     """A request over Socket.IO that asked for no ack was refused."""
 
     event: str
-    error: dict[str, Any]
+    error: Refusal
 
 
 class AuthExpiring(Shape):
@@ -443,7 +474,7 @@ class SessionRemoved(SessionRef):
     reason: str
 
 
-SERVER_EVENTS: dict[str, Any] = {
+SERVER_EVENTS: dict[str, type[Shape]] = {
     "connection:ready": ConnectionReady,
     "connection:closing": ConnectionClosing,
     "request:failed": RequestFailed,
@@ -457,3 +488,6 @@ SERVER_EVENTS: dict[str, Any] = {
     "user:status": Presence,
     "user:typing": UserTyping,
 }
+
+# Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
+DURABLE_EVENTS = frozenset({"message:new", "member:joined", "member:left", "session:updated"})

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from chatd.rows import (
+    DeviceRow,
     MemberRow,
     MessageRow,
     PositionRow,
@@ -35,7 +36,11 @@ def iso(at: datetime) -> str:
     return text[:-6] + "Z"
 
 
-Time = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
+Time = Annotated[
+    datetime,
+    PlainSerializer(iso, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class Shape(BaseModel):
@@ -63,6 +68,17 @@ class Account(User):
 
     email: str
     created_at: Time
+
+
+class Device(Shape):
+    """A device with an open login of the caller; `isCurrent` is the one that asks."""
+
+    id: UUID
+    name: str
+    address: str
+    created_at: Time
+    last_used_at: Time
+    is_current: bool
 
 
 class Message(Shape):
@@ -143,6 +159,18 @@ def user_dict(user: UserRow) -> dict[str, Any]:
 def account_dict(user: UserRow) -> dict[str, Any]:
     """Return an `Account`."""
     return user_dict(user) | {"email": user.email, "createdAt": iso(user.created_at)}
+
+
+def device_dict(row: DeviceRow, current_id: UUID) -> dict[str, Any]:
+    """Return a `Device`, seen from another or the same."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "address": row.address,
+        "createdAt": iso(row.created_at),
+        "lastUsedAt": iso(row.last_used_at),
+        "isCurrent": row.id == current_id,
+    }
 
 
 def message_dict(row: MessageRow) -> dict[str, Any]:

@@ -8,60 +8,35 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import models_json_schema
 
 from chatd import __version__
+from chatd.events import ErrorAnswer
 from chatd.handlers.operations import Operation
+from chatd.schemas import Mode, Schemas, describe_models, first_line
 
 _PARAMETER = re.compile(r"<uuid:(\w+)>")
-_REF = "#/components/schemas/{model}"
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "retryable", "requestId"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "retryable": {"type": "boolean"},
-                "requestId": {"type": "string"},
-                "retryAfterMs": {"type": "integer"},
-                "details": {"type": "object"},
-            },
-        }
-    },
-}
 
 
 def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document of all operations that REST reaches."""
     routed = [operation for operation in operations if operation.route is not None]
-    inputs = {operation.command for operation in routed}
-    outputs = {operation.answer for operation in routed if operation.answer is not None}
-    pairs = sorted(
-        [(model, "validation") for model in inputs]
-        + [(model, "serialization") for model in outputs - inputs],
-        key=lambda pair: pair[0].__name__,
-    )
-    _, schemas = models_json_schema(
-        pairs,  # type: ignore[arg-type] # the modes are the two literals
-        ref_template=_REF,
-    )
-    definitions = schemas.get("$defs", {})
+    models: list[tuple[type[BaseModel], Mode]] = [(ErrorAnswer, "serialization")]
+    for operation in routed:
+        models.append((operation.command, "validation"))
+        models += [] if operation.answer is None else [(operation.answer, "serialization")]
+    schemas = describe_models(models)
     paths: dict[str, dict[str, Any]] = {}
     for operation in routed:
         assert operation.route is not None  # noqa: S101 - filtered above
         path = _PARAMETER.sub(lambda match: "{" + to_camel(match[1]) + "}", operation.route.path)
         method = operation.route.method.lower()
-        paths.setdefault(path, {})[method] = _describe(operation, definitions)
+        paths.setdefault(path, {})[method] = _describe(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "chatd", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": definitions | {"ErrorAnswer": _ERROR},
+            "schemas": schemas.definitions,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -69,7 +44,7 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _describe(operation: Operation, definitions: dict[str, Any]) -> dict[str, Any]:
+def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     assert operation.route is not None  # noqa: S101 - the caller has filtered
     in_path = {to_camel(name) for name in _PARAMETER.findall(operation.route.path)}
     described: dict[str, Any] = {
@@ -79,15 +54,15 @@ def _describe(operation: Operation, definitions: dict[str, Any]) -> dict[str, An
             _parameter(n, "path", {"type": "string", "format": "uuid"}) for n in in_path
         ],
         "responses": {
-            str(operation.route.status): _answer(operation.answer),
+            str(operation.route.status): _answer(operation.answer, schemas),
             "default": {
                 "description": "A refusal; clients branch on its code",
-                "content": _json({"$ref": _REF.format(model="ErrorAnswer")}),
+                "content": _json(schemas.reference(ErrorAnswer, "serialization")),
             },
         },
         "security": [{"bearer": []}] if operation.needs_login else [],
     }
-    schema = definitions[operation.command.__name__]
+    schema = schemas.resolved(schemas.reference(operation.command, "validation"))
     fields = {n: s for n, s in schema.get("properties", {}).items() if n not in in_path}
     required = [name for name in schema.get("required", ()) if name in fields]
     if operation.route.method in {"GET", "DELETE"}:
@@ -112,11 +87,11 @@ def _parameter(
     return {"name": name, "in": where, "required": is_required, "schema": schema}
 
 
-def _answer(model: type[BaseModel] | None) -> dict[str, Any]:
+def _answer(model: type[BaseModel] | None, schemas: Schemas) -> dict[str, Any]:
     if model is None:
         return {"description": "Done"}
-    described = (model.__doc__ or "Done").split("\n", 1)[0]
-    return {"description": described, "content": _json({"$ref": _REF.format(model=model.__name__)})}
+    content = _json(schemas.reference(model, "serialization"))
+    return {"description": first_line(model), "content": content}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,16 @@ class RotationRow:
     device_id: UUID | None = None
 
 
+class DeviceRow(NamedTuple):
+    """A device with an open login; it was last used when a token of it was last given out."""
+
+    id: UUID
+    name: str
+    address: str
+    created_at: datetime
+    last_used_at: datetime
+
+
 class SessionRow(NamedTuple):
     """One chat room as stored."""
 

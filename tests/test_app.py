@@ -14,6 +14,7 @@ import structlog
 from trio.testing import MockClock
 
 from chatd.errors import StoreBug, StoreUnavailable
+from chatd.events import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
@@ -287,7 +288,7 @@ async def test_an_idempotency_key_is_no_field_of_other_operations(
 
 
 @pytest.mark.parametrize(
-    "path", ["/auth/me", "/nothing", "/openapi.json", "/docs", "/chat/sessions"]
+    "path", ["/auth/me", "/nothing", "/openapi.json", "/asyncapi.json", "/docs", "/chat/sessions"]
 )
 async def test_every_answer_carries_the_security_headers_and_a_request_id(
     tmp_path: Path, autojump_clock: MockClock, path: str
@@ -391,6 +392,17 @@ async def test_openapi_lists_every_route_and_its_references_hold(
         assert len(names) == len(set(names))
     schemas = document["components"]["schemas"]
     assert refs(document) <= {f"#/components/schemas/{name}" for name in schemas}
+
+
+async def test_asyncapi_is_served_with_every_event(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        document = (await world.rest("GET", "/asyncapi.json")).json
+    assert document["asyncapi"] == "3.0.0"
+    for channel in document["channels"].values():
+        names = {message["name"] for message in channel["messages"].values()}
+        assert names == set(BY_EVENT) | set(SERVER_EVENTS)
 
 
 async def test_docs_name_every_operation_and_allow_only_their_own_style(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, members, messages, presence, sessions, users
+from chatd.handlers import accounts, devices, members, messages, presence, sessions, users
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *accounts.OPERATIONS,
+    *devices.OPERATIONS,
     *users.OPERATIONS,
     *sessions.OPERATIONS,
     *members.OPERATIONS,

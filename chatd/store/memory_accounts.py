@@ -8,8 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import ManualStatus, Rotation, RotationRow, UserRow
-from chatd.store.memory_state import Family, Tables, Token, statement
+from chatd.rows import DeviceRow, ManualStatus, Rotation, RotationRow, UserRow
+from chatd.store.memory_state import Device, Family, Tables, Token, statement
 
 
 class MemoryAccounts(Tables):
@@ -89,10 +89,10 @@ class MemoryAccounts(Tables):
         family_id: UUID,
         user_id: UUID,
         device_id: UUID,
-        device_name: str,  # noqa: ARG002 - the contract's; nothing reads it back yet
-        address: str,  # noqa: ARG002 - as above
+        device_name: str,
+        address: str,
         token_hash: bytes,
-        at: datetime,  # noqa: ARG002 - as above
+        at: datetime,
         expires_at: datetime,
     ) -> None:
         """Begin a family with its first token."""
@@ -100,11 +100,14 @@ class MemoryAccounts(Tables):
         if family_id in self._families or token_hash in self._tokens:
             msg = f"there is a family {family_id} or its token already"
             raise StoreBug(msg)
-        if self._devices.setdefault(device_id, user_id) != user_id:
+        known = self._devices.get(device_id)
+        if known is not None and known.user_id != user_id:
             msg = f"device {device_id} is another user's"
             raise StoreBug(msg)
+        created_at = at if known is None else known.created_at
+        self._devices[device_id] = Device(user_id, device_name, address, created_at)
         self._families[family_id] = Family(user_id, device_id)
-        self._tokens[token_hash] = Token(family_id, expires_at)
+        self._tokens[token_hash] = Token(family_id, at, expires_at)
 
     @statement
     def rotate_refresh_token(
@@ -143,7 +146,7 @@ class MemoryAccounts(Tables):
             msg = "the successor is a token already"
             raise StoreBug(msg)
         token.used = at, successor_hash
-        self._tokens[successor_hash] = Token(token.family_id, expires_at)
+        self._tokens[successor_hash] = Token(token.family_id, at, expires_at)
         return Rotation.ROTATED
 
     def _is_repeatable(self, used: tuple[datetime, bytes], grace_until: datetime) -> bool:
@@ -168,6 +171,33 @@ class MemoryAccounts(Tables):
                 family.revoked_at = at
                 revoked.append(family_id)
         return revoked
+
+    @statement
+    def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:
+        """Return the devices with an open login, the last used first."""
+        used: dict[UUID, datetime] = {}
+        for token in self._tokens.values():
+            family = self._families[token.family_id]
+            is_open = family.revoked_at is None and token.used is None and token.expires_at > at
+            if is_open and family.user_id == user_id:
+                last = used.get(family.device_id, token.created_at)
+                used[family.device_id] = max(last, token.created_at)
+        latest = sorted(((at, each) for each, at in used.items()), reverse=True)[:limit]
+        return [self._device_row(each, last_used_at) for last_used_at, each in latest]
+
+    def _device_row(self, device_id: UUID, last_used_at: datetime) -> DeviceRow:
+        device = self._devices[device_id]
+        return DeviceRow(device_id, device.name, device.address, device.created_at, last_used_at)
+
+    @statement
+    def revoke_device(self, user_id: UUID, device_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke the logins of a user's device; return their ids, also of those closed before."""
+        found = []
+        for family_id, family in sorted(self._families.items()):
+            if (family.user_id, family.device_id) == (user_id, device_id):
+                family.revoked_at = family.revoked_at or at
+                found.append(family_id)
+        return found
 
     @statement
     def revoked_since(self, at: datetime) -> list[UUID]:

@@ -79,6 +79,16 @@ class Session:
         return SessionRow(self.id, self.kind, self.name, self.seq, count, self.created_at)
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A row of devices."""
+
+    user_id: UUID
+    name: str
+    address: str
+    created_at: datetime
+
+
 @dataclass(slots=True)
 class Family:
     """A login: one device of one user."""
@@ -93,6 +103,7 @@ class Token:
     """A row of refresh_tokens."""
 
     family_id: UUID
+    created_at: datetime
     expires_at: datetime
     used: tuple[datetime, bytes] | None = None  # when, and the successor
 
@@ -120,7 +131,7 @@ class Tables:
         self._faults: defaultdict[str, deque[_Fault]] = defaultdict(deque)
         self._users: dict[UUID, UserRow] = {}
         self._emails: dict[str, UUID] = {}
-        self._devices: dict[UUID, UUID] = {}
+        self._devices: dict[UUID, Device] = {}
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._sessions: dict[UUID, Session] = {}

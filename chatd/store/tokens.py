@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import Rotation, RotationRow
+from chatd.rows import DeviceRow, Rotation, RotationRow
 from chatd.store.pool import Pool, Transaction
 
 _UPSERT_DEVICE = """
@@ -44,6 +44,28 @@ _REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
         WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        RETURNING id
+    )
+    SELECT id FROM revoked ORDER BY id
+"""
+
+# Of a family's tokens one is unused, the last.
+_DEVICES = """
+    SELECT d.id, d.name, d.address, d.created_at, max(t.created_at) AS last_used_at
+    FROM refresh_families f
+    JOIN refresh_tokens t ON t.family_id = f.id
+    JOIN devices d ON d.id = f.device_id
+    WHERE f.user_id = %(user_id)s AND f.revoked_at IS NULL
+      AND t.used_at IS NULL AND t.expires_at > %(at)s
+    GROUP BY d.id
+    ORDER BY last_used_at DESC, d.id DESC
+    LIMIT %(limit)s
+"""
+
+_REVOKE_DEVICE = """
+    WITH revoked AS (
+        UPDATE refresh_families SET revoked_at = coalesce(revoked_at, %(at)s)
+        WHERE user_id = %(user_id)s AND device_id = %(device_id)s
         RETURNING id
     )
     SELECT id FROM revoked ORDER BY id
@@ -120,6 +142,17 @@ class Tokens:
         """Revoke all open logins of a user."""
         params = {"user_id": user_id, "at": at}
         rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        return [family_id for (family_id,) in rows]
+
+    async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:
+        """Return the devices with an open login, the last used first."""
+        params = {"user_id": user_id, "at": at, "limit": limit}
+        return [DeviceRow(*row) for row in await self._pool.fetch(_DEVICES, params)]
+
+    async def revoke_device(self, user_id: UUID, device_id: UUID, at: datetime) -> list[UUID]:
+        """Revoke the logins of a user's device; return their ids, also of those closed before."""
+        params = {"user_id": user_id, "device_id": device_id, "at": at}
+        rows = await self._pool.fetch(_REVOKE_DEVICE, params, writes=True)
         return [family_id for (family_id,) in rows]
 
     async def revoked_since(self, at: datetime) -> list[UUID]:
