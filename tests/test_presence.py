@@ -15,7 +15,8 @@ from chatd.ids import uuid7
 from chatd.nurseries.presence import STORE_TIMEOUT, TELL_INTERVAL, TOUCH_INTERVAL
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
-from tests.people import START, Client, World, open_world
+from chatd.testing.server import START
+from tests.people import Client, World, open_world
 
 GRACE = 15.0
 
