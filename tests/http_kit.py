@@ -14,6 +14,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
+from chatd import testing
 from chatd.config import Settings
 from chatd.nurseries.asgi import ASGIApp
 from chatd.nurseries.http import (
@@ -38,18 +39,8 @@ def get(path: str = "/hello", *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-@dataclass
-class Answer:
-    """One response, as h11's client reads it."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return orjson.loads(self.body)
+class Answer(testing.Answer):
+    """One response, whose errors must have the whole envelope."""
 
     @property
     def code(self) -> str:

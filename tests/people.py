@@ -1,8 +1,7 @@
 """People for tests: a daemon without sockets and PostgreSQL, and clients of its `/ws`.
 
-The daemon is the real one (`open_daemon`) over the memory twin of the store; its connections are
-memory streams, so everything runs on a mock clock. `lag_by` shifts nothing: the wall clock follows
-Trio's clock.
+The daemon is the one of `chatd.testing`. The clients here are trio-websocket's, which knows nothing
+of ours, and check that every frame has its documented shape.
 """
 
 from __future__ import annotations
@@ -10,28 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-import orjson
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from chatd.config import Settings
 from chatd.contract import Store
 from chatd.events import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT
-from chatd.ids import uuid7
-from chatd.nurseries.daemon import Daemon, open_daemon
-from chatd.rows import SessionKind, UserRow
-from chatd.store.memory import MemoryStore
+from chatd.rows import UserRow
+from chatd.testing import ChatServer, open_chatd
 from tests.http_kit import Answer
-from tests.http_kit import Client as HttpClient
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Wire(trio.abc.Stream):
@@ -144,47 +135,29 @@ class Client:
                 return None if end.reason is None else end.reason.code
 
     async def aclose(self) -> None:
+        """Leave without a word; the server has seen it when this returns."""
         await trio.aclose_forcefully(self.stream)
+        await wait_all_tasks_blocked()
 
 
 class World:
-    """A daemon and its people."""
+    """A daemon and its people, as `chatd.testing` has them, with clients that check every shape."""
 
-    def __init__(self, daemon: Daemon, store: Store, nursery: trio.Nursery) -> None:
-        self.daemon = daemon
-        self.store = store
-        self.nursery = nursery
-        self._connections = 0
+    def __init__(self, server: ChatServer) -> None:
+        self.server = server
+        self.daemon = server.daemon
+        self.store = server.store
+        self.nursery = server.nursery
+        self.session = server.session
+        self.stream = server.stream
 
     async def person(self, name: str) -> UserRow:
         """Return a new account; no password, no bcrypt thread."""
-        user = await self.store.insert_user(
-            user_id=uuid7(),
-            email=f"{name}@example.com",
-            name=name,
-            password_hash=None,
-            created_at=self.daemon.services.now(),
-        )
-        assert user is not None
-        return user
+        return (await self.server.person(name)).row
 
     def token(self, user: UserRow, family_id: UUID | None = None) -> str:
         """Return an access token of a login."""
-        services = self.daemon.services
-        token, _ = services.tokens.issue(user.id, family_id or uuid7(), uuid7(), services.now())
-        return token
-
-    async def session(self, owner: UserRow, *others: UserRow, kind: SessionKind = "GROUP") -> UUID:
-        """Return a new session of these people."""
-        row, _ = await self.store.create_session(
-            session_id=uuid7(),
-            kind=kind,
-            name=None if kind == "DIRECT" else "room",
-            creator_id=owner.id,
-            member_ids=[other.id for other in others],
-            at=self.daemon.services.now(),
-        )
-        return row.id
+        return self.server.token(user.id, family_id)
 
     async def rest(
         self,
@@ -196,30 +169,8 @@ class World:
         headers: Iterable[str] = (),
     ) -> Answer:
         """Ask by REST on a connection of its own; `body` is JSON, or raw bytes."""
-        raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
-        lines = [f"{method} {path} HTTP/1.1", "Host: chatd.test", *headers]
-        if token is not None:
-            lines.append(f"Authorization: Bearer {token}")
-        if body is not None:
-            lines.append(f"Content-Length: {len(raw)}")
-            if not any(line.lower().startswith("content-type") for line in lines):
-                lines.append("Content-Type: application/json")
-        stream = self.stream()
-        client = HttpClient(stream)
-        await client.send("\r\n".join([*lines, "", ""]).encode() + raw)
-        answer = await client.read(method)
-        await trio.aclose_forcefully(stream)
-        return answer
-
-    def stream(self) -> trio.abc.Stream:
-        """Return the client's end of a new connection."""
-        ours, theirs = memory_stream_pair()
-        self._connections += 1
-        connection_id = f"c{self._connections}"
-        self.nursery.start_soon(
-            self.daemon.http.serve_connection, Wire(theirs), "192.0.2.1", connection_id
-        )
-        return ours
+        answer = await self.server.rest(method, path, body, token=token, headers=headers)
+        return Answer(answer.status, answer.headers, answer.body)
 
     @asynccontextmanager
     async def socket(self, token: str | None = None) -> AsyncIterator[Client]:
@@ -255,26 +206,5 @@ async def open_world(
     tmp_path: Path, store: Store | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     """Run a daemon on the memory store, on whatever clock the test has."""
-    defaults: dict[str, Any] = {
-        "environment": "development",
-        "data_dir": tmp_path,
-        "bcrypt_rounds": 4,
-        "rate_limits": "off",
-        "signing_keys": ("test:" + "k" * 40,),
-    }
-    twin = store if store is not None else MemoryStore()
-    epoch = trio.current_time()
-
-    def now() -> datetime:
-        return START + timedelta(seconds=trio.current_time() - epoch)
-
-    async with (
-        open_daemon(Settings(**(defaults | settings)), twin, now=now) as daemon,
-        trio.open_nursery() as nursery,
-    ):
-        try:
-            yield World(daemon, twin, nursery)
-        finally:
-            if isinstance(twin, MemoryStore):
-                twin.latency = 0  # a mock clock stands still: the stop would wait for ever
-        nursery.cancel_scope.cancel()
+    async with open_chatd(store=store, data_dir=tmp_path, **settings) as server:
+        yield World(server)

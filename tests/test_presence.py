@@ -15,7 +15,8 @@ from chatd.ids import uuid7
 from chatd.nurseries.presence import STORE_TIMEOUT, TELL_INTERVAL, TOUCH_INTERVAL
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
-from tests.people import START, Client, World, open_world
+from chatd.testing.server import START
+from tests.people import Client, World, open_world
 
 GRACE = 15.0
 
@@ -225,6 +226,7 @@ async def test_after_a_logout_there_is_no_grace(tmp_path: Path, mock_clock: Mock
         family_id = uuid7()
         async with world.connect(anna) as a, world.connect(bert, family_id) as b:
             await statuses(a)
+            await forward(mock_clock, TELL_INTERVAL)
             answer = await world.rest("POST", "/auth/logout", token=world.token(bert, family_id))
             assert answer.status == 200
             assert await b.closed() == CloseCode.REVOKED.code
@@ -351,3 +353,24 @@ async def test_away_by_rest_is_refused_because_it_is_a_devices_status(
         token = world.token(await world.person("anna"))
         answer = await world.rest("POST", "/users/me/status", {"status": "AWAY"}, token=token)
         assert (answer.status, answer.code) == (422, "validation_failed")
+
+
+async def test_a_logout_and_a_return_within_a_second_are_told_a_second_apart(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert = await pair(world)
+        family_id = uuid7()
+        async with world.connect(anna) as a:
+            async with world.connect(bert, family_id) as b:
+                assert await statuses(a) == ["ONLINE", "ONLINE"]
+                token = world.token(bert, family_id)
+                await world.rest("POST", "/auth/logout", token=token)
+                assert await b.closed() == CloseCode.REVOKED.code
+            assert await statuses(a) == []
+            await forward(mock_clock, TELL_INTERVAL)
+            assert await statuses(a) == ["OFFLINE"]
+            async with world.connect(bert):
+                assert await statuses(a) == []
+                await forward(mock_clock, TELL_INTERVAL)
+                assert await statuses(a) == ["ONLINE"]

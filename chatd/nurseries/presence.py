@@ -100,12 +100,20 @@ class Presence:
             self._nursery.start_soon(self._leave, user, user.leaving, wait)
 
     async def _leave(self, user: _User, leaving: int, wait: float) -> None:
+        def is_back() -> bool:
+            return bool(user.devices) or user.leaving != leaving
+
         await trio.sleep(wait)
-        if user.devices or user.leaving != leaving:
+        if is_back():
             return
         await self._touch([user])
-        if not user.devices and user.leaving == leaving:
-            self._send(user)
+        await trio.sleep_until(user.told_at + TELL_INTERVAL)
+        if is_back():
+            return
+        self._send(user)
+        # Known for the interval behind it: who returns at once is not told of twice a second.
+        await trio.sleep_until(user.told_at + TELL_INTERVAL)
+        if not is_back():
             self._forget(user)
 
     def _forget(self, user: _User) -> None:
