@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '2');
+    ('schema_version', '3');
 
 -- People
 
@@ -118,6 +118,7 @@ CREATE TABLE messages (
     edited_at timestamptz,
     deleted_at timestamptz,
     reply_to_id uuid REFERENCES messages ON DELETE SET NULL,
+    version integer NOT NULL DEFAULT 1 CHECK (version > 0),  -- counts the texts it has had
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -128,6 +129,15 @@ CREATE INDEX messages_changed_seq_idx ON messages (session_id, changed_seq);
 CREATE UNIQUE INDEX messages_client_msg_id_key ON messages (sender_id, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
 CREATE INDEX messages_reply_to_id_idx ON messages (reply_to_id) WHERE reply_to_id IS NOT NULL;
+
+-- The texts before the current one; `created_at` is when each was written.
+CREATE TABLE message_revisions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    version integer NOT NULL CHECK (version > 0),
+    content text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (message_id, version)
+);
 
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,
 -- taken once when the client comes back, deleted when it comes too late. `state` is the daemon's

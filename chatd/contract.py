@@ -21,6 +21,8 @@ from chatd.rows import (
     ManualStatus,
     MemberChange,
     MemberRow,
+    MessageAccess,
+    MessageChange,
     NewMessage,
     PositionRow,
     RecoveryRow,
@@ -234,6 +236,26 @@ class Store(Protocol):
 
     async def changes_since(self, session_id: UUID, seq: int, limit: int) -> ChangesPage:
         """Return current rows whose `changed_seq` is above `seq`, by rising `changed_seq`."""
+
+    async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
+        """Return a message of a session in which the user is a member now, and their role there."""
+
+    async def edit_message(
+        self,
+        message_id: UUID,
+        user_id: UUID,
+        *,
+        role: Role,
+        content: str,
+        version: int | None,
+        at: datetime,
+    ) -> MessageChange | None:
+        """Replace a message's text, keep the earlier one, and take a `seq`, under the session lock.
+
+        Who may is the caller's to judge, from `message_for`: `role` is what was judged, and None
+        comes back when the user does not have it any more. Nothing changes when the text is the
+        same or `version` is not the current one.
+        """
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
         """Move a member's marker forward, never back; return where it is, None for no member."""

@@ -56,6 +56,14 @@ def _clean_text(text: str) -> str:
     return cleaned
 
 
+def _clean_content(text: str) -> str:
+    cleaned = _clean_text(text)
+    if len(cleaned) > MAX_CONTENT:  # NFC makes three characters of some
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
 def _clean_name(text: str) -> str:
     cleaned = unicodedata.normalize("NFKC", _clean_text(text))
     if "\n" in cleaned or "\t" in cleaned:
@@ -68,7 +76,9 @@ def _lower(address: str) -> str:
     return address.lower()
 
 
-Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_text)]
+Content = Annotated[
+    str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_content)
+]
 Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
@@ -294,6 +304,25 @@ class SendAnswer(Shape):
     duplicate: bool
 
 
+class MessageRef(Shape):
+    """Names a message; one of a session that the caller is not in is not found."""
+
+    message_id: UUID
+
+
+class MessageEdit(MessageRef):
+    """Replace a message's text, if `expectedVersion` (where given) is the current one."""
+
+    content: Content
+    expected_version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = None
+
+
+class MessageAnswer(Shape):
+    """The message as it is now."""
+
+    message: Message
+
+
 class MessageRead(SessionRef):
     """Move the caller's read marker forward."""
 
@@ -415,6 +444,18 @@ class UserTyping(Shape):
     expires_in_ms: int
 
 
+class MessageUpdated(Shape):
+    """A message has a new text; `message` comes with what was missed: it is all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    version: int
+    content: str
+    edited_at: Time | None
+    message: Message | None = None
+
+
 class MemberJoined(SessionRef):
     """Somebody is now a member, or their role changed."""
 
@@ -450,6 +491,7 @@ SERVER_EVENTS: dict[str, Any] = {
     "auth:expiring": AuthExpiring,
     "server:draining": ServerDraining,
     "message:new": Message,
+    "message:updated": MessageUpdated,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,

@@ -35,6 +35,11 @@ def iso(at: datetime) -> str:
     return text[:-6] + "Z"
 
 
+def iso_or_none(at: datetime | None) -> str | None:
+    """Return a time as the wire writes it, if there is one."""
+    return None if at is None else iso(at)
+
+
 Time = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="json")]
 
 
@@ -66,7 +71,11 @@ class Account(User):
 
 
 class Message(Shape):
-    """A message; `seq` orders it within its session, `createdAt` never does."""
+    """A message; `seq` orders it within its session, `createdAt` never does.
+
+    One that was never changed has none of the fields with a default, one that was has them all:
+    `changedSeq` is the `seq` of its last change.
+    """
 
     id: UUID
     session_id: UUID
@@ -78,6 +87,9 @@ class Message(Shape):
     reply_to: None
     mentions: list[UUID]
     attachments: list[UUID]
+    changed_seq: int | None = None
+    version: int = 1
+    edited_at: Time | None = None
 
 
 class Session(Shape):
@@ -147,7 +159,7 @@ def account_dict(user: UserRow) -> dict[str, Any]:
 
 def message_dict(row: MessageRow) -> dict[str, Any]:
     """Return a `Message`."""
-    return {
+    message = {
         "id": row.id,
         "sessionId": row.session_id,
         "seq": row.seq,
@@ -163,6 +175,37 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "mentions": (),
         "attachments": (),
     }
+    if row.changed_seq != row.seq:
+        message |= {
+            "changedSeq": row.changed_seq,
+            "version": row.version,
+            "editedAt": iso_or_none(row.edited_at),
+        }
+    return message
+
+
+def edited_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of `message:updated`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.changed_seq,
+        "version": row.version,
+        "content": row.content,
+        "editedAt": iso_or_none(row.edited_at),
+    }
+
+
+def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
+    """Return the event, name and payload, that brings a reader who stood at `since` to this row.
+
+    What changed is not known any more, and the reader may never have heard of the message: so it
+    comes whole.
+    """
+    message = message_dict(row)
+    if row.seq > since:
+        return "message:new", message
+    return "message:updated", edited_event(row) | {"message": message}
 
 
 def session_dict(row: SessionRow) -> dict[str, Any]:

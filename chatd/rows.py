@@ -64,7 +64,10 @@ class SessionRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """One message; `client_msg_id` is unique per sender."""
+    """One message; `client_msg_id` is unique per sender.
+
+    The defaults are those of a message that was never changed: `changed_seq` is its `seq`.
+    """
 
     id: UUID
     session_id: UUID
@@ -77,6 +80,8 @@ class MessageRow(NamedTuple):
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    version: int = 1
+    edited_at: datetime | None = None
 
 
 class MemberRow(NamedTuple):
@@ -201,6 +206,21 @@ class RecoveryRow(NamedTuple):
     user_id: UUID
     state: bytes
     expires_at: datetime
+
+
+class MessageAccess(NamedTuple):
+    """A message, and what its reader is in its session."""
+
+    message: MessageRow
+    role: Role
+    kind: SessionKind
+
+
+class MessageChange(NamedTuple):
+    """A message as it is after a change was asked for; `changed_seq` is the `seq` it took."""
+
+    message: MessageRow
+    is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from chatd import model
-from chatd.events import MemberJoined, MemberLeft
+from chatd.events import MemberJoined, MemberLeft, MessageUpdated
 from chatd.model import Shape
 from chatd.rows import (
     MemberRow,
@@ -51,6 +51,7 @@ MESSAGE = MessageRow(
     client_msg_id="k-1",
     reply_to_id=None,
 )
+EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=AT)
 MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
 
@@ -58,9 +59,8 @@ GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
 def same(shape: type[Shape], written: dict[str, Any]) -> None:
     """Check that bytes on the wire are what the model would write, field by field."""
     wire = model.dumps(written)
-    assert json.loads(shape.model_validate_json(wire).model_dump_json(by_alias=True)) == json.loads(
-        wire
-    )
+    read = shape.model_validate_json(wire)
+    assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == json.loads(wire)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,10 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.User, model.user_dict(USER)),
         (model.Account, model.account_dict(USER)),
         (model.Message, model.message_dict(MESSAGE)),
+        (model.Message, model.message_dict(EDITED)),
+        (MessageUpdated, model.edited_event(EDITED)),
+        (model.Message, model.replayed_event(EDITED, 6)[1]),
+        (MessageUpdated, model.replayed_event(EDITED, 7)[1]),
         (model.Session, model.session_dict(SESSION)),
         (model.Session, model.session_dict(DIRECT)),
         (

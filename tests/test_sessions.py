@@ -195,7 +195,14 @@ async def test_a_session_that_vanishes_before_its_rename_is_not_renamed(
         (
             "MEMBER",
             "GROUP",
-            {Action.READ, Action.SEND, Action.ADD_SELF, Action.ADD_MEMBER, Action.LEAVE},
+            {
+                Action.READ,
+                Action.SEND,
+                Action.EDIT,
+                Action.ADD_SELF,
+                Action.ADD_MEMBER,
+                Action.LEAVE,
+            },
         ),
         ("READ_ONLY", "PUBLIC", {Action.READ, Action.ADD_SELF, Action.LEAVE}),
         ("OWNER", "DIRECT", set(Action) - {Action.RENAME}),

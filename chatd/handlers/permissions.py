@@ -12,6 +12,7 @@ class Action(Enum):
 
     READ = "read"
     SEND = "send"
+    EDIT = "edit a message of one's own"
     RENAME = "rename"
     ADD_SELF = "add self"
     ADD_MEMBER = "add a member"
@@ -23,7 +24,14 @@ _ALLOWED: dict[Role, frozenset[Action]] = {
     "OWNER": frozenset(Action),
     "ADMIN": frozenset(Action),
     "MEMBER": frozenset(
-        {Action.READ, Action.SEND, Action.ADD_SELF, Action.ADD_MEMBER, Action.LEAVE}
+        {
+            Action.READ,
+            Action.SEND,
+            Action.EDIT,
+            Action.ADD_SELF,
+            Action.ADD_MEMBER,
+            Action.LEAVE,
+        }
     ),
     "READ_ONLY": frozenset({Action.READ, Action.ADD_SELF, Action.LEAVE}),
 }

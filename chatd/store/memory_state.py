@@ -47,6 +47,9 @@ class Message:
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    version: int = 1
+    edited_at: datetime | None = None
+    revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -174,6 +177,8 @@ class Tables:
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
             reply_to_id=message.reply_to_id,
+            version=message.version,
+            edited_at=message.edited_at,
         )
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:

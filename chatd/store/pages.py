@@ -14,6 +14,10 @@ from chatd.store.pool import Pool
 
 MAX_SEQ = 2**63 - 1
 
+# Where a message's columns end: behind 11 columns of a join page's head, 6 of a session.
+_PLACE = 11 + len(MessageRow._fields)
+_MEMBER = 6 + len(MessageRow._fields)
+
 # All kinds of pages have a pivot: `older` messages below it, `newer` from it on, and one more on
 # each side that tells whether there are more.
 _HISTORY = """
@@ -25,7 +29,7 @@ _HISTORY = """
     )
     SELECT s.seq, m.seq < pivot.seq,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
     FROM session_users mine
     JOIN sessions s ON s.id = mine.session_id
     CROSS JOIN pivot
@@ -68,7 +72,8 @@ _JOIN_PAGE = """
         ) m
     ), message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.place
+               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+               m.place
         FROM page m JOIN users u ON u.id = m.sender_id
     ), member AS (
         SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
@@ -89,7 +94,7 @@ _JOIN_PAGE = """
 _CHANGES_SINCE = """
     WITH message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id
+               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
         FROM messages m
         JOIN users u ON u.id = m.sender_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s
@@ -178,7 +183,7 @@ class Pages:
         if head is None:
             return None
         role, unread_count, mention_count, last_read_seq, is_recovered = head[6:11]
-        messages = [MessageRow(*row[11:22]) for row in rows if row[11] is not None]
+        messages = [MessageRow(*row[11:_PLACE]) for row in rows if row[11] is not None]
         has_more = not is_recovered and len(messages) > limit
         return JoinPage(
             session=SessionRow(*head[:6]),
@@ -186,7 +191,7 @@ class Pages:
             messages=messages[1:] if has_more else messages,
             has_more=has_more,
             recovered=is_recovered,
-            members=[MemberRow(*row[23:]) for row in rows if row[23] is not None],
+            members=[MemberRow(*row[_PLACE + 1 :]) for row in rows if row[_PLACE + 1] is not None],
             unread_count=unread_count,
             mention_count=mention_count,
             last_read_seq=last_read_seq,
@@ -200,8 +205,8 @@ class Pages:
         if head is None:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
         session = SessionRow(*head[:6])
-        messages = [MessageRow(*row[6:17]) for row in rows if row[6] is not None]
-        members = [MemberRow(*row[17:]) for row in rows if row[17] is not None]
+        messages = [MessageRow(*row[6:_MEMBER]) for row in rows if row[6] is not None]
+        members = [MemberRow(*row[_MEMBER:]) for row in rows if row[_MEMBER] is not None]
         changes = sorted([m.changed_seq for m in messages] + [m.changed_seq for m in members])
         is_complete = len(changes) <= limit
         reach = session.seq if is_complete else changes[limit - 1]

@@ -91,6 +91,16 @@ steps = st.one_of(
     step("remove_member", sessions, users, at=times),
     step("update_session", sessions, name=st.sampled_from(["Tea", "Coffee"])),
     step("mark_read", sessions, users, seqs),
+    step("message_for", messages, users),
+    step(
+        "edit_message",
+        messages,
+        users,
+        role=st.sampled_from(ROLES),
+        content=st.sampled_from(["hello", "hi", ""]),
+        version=st.none() | st.integers(1, 3),
+        at=times,
+    ),
     step("session_for", sessions, users),
     step(
         "list_sessions",

@@ -1,0 +1,100 @@
+"""Messages that change, in PostgreSQL. Every change locks the session's row and takes a `seq`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from chatd.rows import MessageAccess, MessageChange, MessageRow, Role
+from chatd.store.pool import Pool, Transaction
+
+# What somebody may see who is in the message's session; the lock of the session comes first where
+# it is changed, so that nobody changes anything after the commit that removed them.
+_MESSAGE_FOR = """
+    SELECT mine.role, s.kind,
+           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+    FROM messages m
+    JOIN sessions s ON s.id = m.session_id
+    JOIN session_users mine
+        ON mine.session_id = m.session_id AND mine.user_id = %(user_id)s AND mine.left_at IS NULL
+    JOIN users u ON u.id = m.sender_id
+    WHERE m.id = %(message_id)s
+"""
+
+_LOCK_SESSION = """
+    SELECT FROM sessions
+    WHERE id = (SELECT session_id FROM messages WHERE id = %(message_id)s)
+    FOR NO KEY UPDATE
+"""
+
+_EDIT = """
+    WITH raised AS (
+        UPDATE sessions SET seq = seq + 1
+        WHERE id = %(session_id)s
+        RETURNING seq
+    ), kept AS (
+        INSERT INTO message_revisions (message_id, version, content, created_at)
+        SELECT id, version, content, coalesce(edited_at, created_at)
+        FROM messages WHERE id = %(message_id)s
+    )
+    UPDATE messages
+    SET content = %(content)s, version = version + 1, edited_at = %(at)s, changed_seq = raised.seq
+    FROM raised
+    WHERE id = %(message_id)s
+    RETURNING changed_seq
+"""
+
+
+class Changes:
+    """The statements that change messages."""
+
+    _pool: Pool
+
+    async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
+        """Return a message that the user may see."""
+        params = {"message_id": message_id, "user_id": user_id}
+        rows = await self._pool.fetch(_MESSAGE_FOR, params)
+        return _access(*rows[0]) if rows else None
+
+    async def edit_message(
+        self,
+        message_id: UUID,
+        user_id: UUID,
+        *,
+        role: Role,
+        content: str,
+        version: int | None,
+        at: datetime,
+    ) -> MessageChange | None:
+        """Replace a message's text, keep the earlier one, and take a `seq`."""
+        params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
+
+        async def work(transaction: Transaction) -> MessageChange | None:
+            row = await _locked(transaction, params, role)
+            if row is None:
+                return None
+            if row.content == content or version not in (None, row.version):
+                return MessageChange(row, is_changed=False)
+            [(seq,)] = await transaction.fetch(_EDIT, params | {"session_id": row.session_id})
+            row = row._replace(
+                changed_seq=seq, content=content, version=row.version + 1, edited_at=at
+            )
+            return MessageChange(row, is_changed=True)
+
+        return await self._pool.transact(work)
+
+
+async def _locked(
+    transaction: Transaction, params: dict[str, object], role: Role
+) -> MessageRow | None:
+    """Lock a message's session; return it as it then is, if the user still has this role."""
+    await transaction.fetch(_LOCK_SESSION, params)
+    rows = await transaction.fetch(_MESSAGE_FOR, params)
+    access = _access(*rows[0]) if rows else None
+    return None if access is None or access.role != role else access.message
+
+
+def _access(*row: object) -> MessageAccess:
+    role, kind, *columns = row
+    return MessageAccess(MessageRow(*columns), role, kind)  # type: ignore[arg-type]

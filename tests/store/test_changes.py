@@ -1,0 +1,119 @@
+"""Messages that change: edits with history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from chatd.contract import Store
+from chatd.rows import Append, MessageAccess, MessageChange, Role
+from chatd.store.memory import MemoryStore
+from chatd.store.postgres import PostgresStore
+from tests.store.conftest import People
+from tests.store.kit import DAY, NOBODY, NOW, contents, gather, say, words
+
+
+async def edit(
+    store: Store,
+    message_id: UUID,
+    user_id: UUID,
+    content: str,
+    *,
+    role: Role = "OWNER",
+    version: int | None = None,
+    at: datetime = NOW + DAY,
+) -> MessageChange | None:
+    return await store.edit_message(
+        message_id, user_id, role=role, content=content, version=version, at=at
+    )
+
+
+async def revisions(store: Store, message_id: UUID) -> list[tuple[int, str, datetime]]:
+    """Return the earlier texts of a message, from inside either store."""
+    if isinstance(store, MemoryStore):
+        _, message = store._by_id[message_id]
+        return message.revisions
+    assert isinstance(store, PostgresStore)
+    rows = await store._pool.fetch(
+        "SELECT version, content, created_at FROM message_revisions"
+        " WHERE message_id = %(message_id)s ORDER BY version",
+        {"message_id": message_id},
+    )
+    return [(version, content, at) for version, content, at in rows]
+
+
+async def test_an_edit_takes_a_seq_and_keeps_the_place_and_the_earlier_text(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    said, other = await say(store, tea, people.alice, "tee", "cake")
+    change = await edit(store, said.id, people.alice, "tea")
+    edited = said._replace(content="tea", changed_seq=3, version=2, edited_at=NOW + DAY)
+    assert change == MessageChange(edited, is_changed=True)
+    again = await edit(store, said.id, people.alice, "coffee", version=2, at=NOW + 2 * DAY)
+    last = edited._replace(content="coffee", changed_seq=4, version=3, edited_at=NOW + 2 * DAY)
+    assert again == MessageChange(last, is_changed=True)
+    assert await revisions(store, said.id) == [(1, "tee", NOW), (2, "tea", NOW + DAY)]
+
+    page = await store.history(tea, people.bob)
+    assert page is not None
+    assert (page.messages, page.seq) == ([last, other], 4)
+    joined = await store.join_page(tea, people.bob, since=2, replay=10, limit=10)
+    assert joined is not None
+    assert (joined.recovered, joined.messages, joined.unread_count) == (True, [last], 2)
+    assert (await store.changes_since(tea, 3, 10)).messages == [last]
+    await edit(store, other.id, people.alice, "cakes")
+    [line] = await store.list_sessions(people.bob, before=None, limit=1)
+    assert line.last_message is not None
+    assert (line.last_message.content, line.last_message.version) == ("cakes", 2)
+    assert line.unread_count == 2
+
+
+async def test_the_same_text_or_a_stale_version_changes_nothing(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice)
+    [said] = await say(store, tea, people.alice, "tea")
+    unchanged = MessageChange(said, is_changed=False)
+    assert await edit(store, said.id, people.alice, "tea") == unchanged
+    assert await edit(store, said.id, people.alice, "coffee", version=2) == unchanged
+    assert await store.heads([tea]) == {tea: 1}
+    assert await revisions(store, said.id) == []
+
+
+async def test_a_message_is_reached_by_members_in_the_role_they_have_now(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.bob, "tea")
+    assert await store.message_for(said.id, people.bob) == MessageAccess(said, "MEMBER", "GROUP")
+    assert await store.message_for(said.id, people.carol) is None
+    assert await store.message_for(NOBODY, people.bob) is None
+    assert await edit(store, said.id, people.bob, "x", role="OWNER") is None
+    assert await edit(store, said.id, people.carol, "x", role="MEMBER") is None
+    assert await edit(store, NOBODY, people.bob, "x", role="MEMBER") is None
+    await store.remove_member(tea, people.bob, at=NOW)
+    assert await store.message_for(said.id, people.bob) is None
+    assert await edit(store, said.id, people.bob, "x", role="MEMBER") is None
+    assert await store.heads([tea]) == {tea: 2}
+
+
+async def test_a_repeat_of_a_message_that_was_edited_is_answered_with_it_as_it_is_now(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice)
+    await store.append_messages([words(tea, people.alice, "tee", key="k")])
+    page = await store.history(tea, people.alice)
+    assert page is not None
+    [said] = page.messages
+    change = await edit(store, said.id, people.alice, "tea")
+    assert change is not None
+    repeat = words(tea, people.alice, "tee", key="k")
+    [result, new] = await store.append_messages([repeat, words(tea, people.alice, "cake")])
+    assert (result.outcome, result.row) == (Append.DUPLICATE, change.message)
+    assert new.outcome is Append.STORED
+    [found] = await store.find_messages([repeat])
+    assert found == result
+    page = await store.history(tea, people.alice)
+    assert page is not None
+    assert contents(page.messages) == ["tea", "cake"]
