@@ -119,6 +119,7 @@ CREATE TABLE messages (
     deleted_at timestamptz,
     reply_to_id uuid REFERENCES messages ON DELETE SET NULL,
     version integer NOT NULL DEFAULT 1 CHECK (version > 0),  -- counts the texts it has had
+    deleted_by uuid,  -- no reference: the trace outlives the account
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.

@@ -254,8 +254,13 @@ class Store(Protocol):
 
         Who may is the caller's to judge, from `message_for`: `role` is what was judged, and None
         comes back when the user does not have it any more. Nothing changes when the text is the
-        same or `version` is not the current one.
+        same, `version` is not the current one, or the message is deleted.
         """
+
+    async def delete_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
+    ) -> MessageChange | None:
+        """Make a message a tombstone, without its texts, and take a `seq`; once. As an edit."""
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
         """Move a member's marker forward, never back; return where it is, None for no member."""

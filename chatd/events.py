@@ -310,6 +310,10 @@ class MessageRef(Shape):
     message_id: UUID
 
 
+class MessageDelete(MessageRef):
+    """Delete a message: a tombstone without content stays in its place."""
+
+
 class MessageEdit(MessageRef):
     """Replace a message's text, if `expectedVersion` (where given) is the current one."""
 
@@ -445,7 +449,7 @@ class UserTyping(Shape):
 
 
 class MessageUpdated(Shape):
-    """A message has a new text; `message` comes with what was missed: it is all of its state."""
+    """A message has a new text; `message` comes with what was missed: all of its state."""
 
     id: UUID
     session_id: UUID
@@ -453,6 +457,17 @@ class MessageUpdated(Shape):
     version: int
     content: str
     edited_at: Time | None
+    message: Message | None = None
+
+
+class MessageDeleted(Shape):
+    """A message is a tombstone now; `message` comes with what was missed: all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    deleted_at: Time
+    deleted_by: UUID
     message: Message | None = None
 
 
@@ -492,6 +507,7 @@ SERVER_EVENTS: dict[str, Any] = {
     "server:draining": ServerDraining,
     "message:new": Message,
     "message:updated": MessageUpdated,
+    "message:deleted": MessageDeleted,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,

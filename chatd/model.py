@@ -90,6 +90,8 @@ class Message(Shape):
     changed_seq: int | None = None
     version: int = 1
     edited_at: Time | None = None
+    deleted_at: Time | None = None
+    deleted_by: UUID | None = None
 
 
 class Session(Shape):
@@ -180,6 +182,8 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "changedSeq": row.changed_seq,
             "version": row.version,
             "editedAt": iso_or_none(row.edited_at),
+            "deletedAt": iso_or_none(row.deleted_at),
+            "deletedBy": row.deleted_by,
         }
     return message
 
@@ -196,6 +200,17 @@ def edited_event(row: MessageRow) -> dict[str, Any]:
     }
 
 
+def deleted_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of `message:deleted`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.changed_seq,
+        "deletedAt": iso_or_none(row.deleted_at),
+        "deletedBy": row.deleted_by,
+    }
+
+
 def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     """Return the event, name and payload, that brings a reader who stood at `since` to this row.
 
@@ -205,6 +220,8 @@ def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     message = message_dict(row)
     if row.seq > since:
         return "message:new", message
+    if row.deleted_at is not None:
+        return "message:deleted", deleted_event(row) | {"message": message}
     return "message:updated", edited_event(row) | {"message": message}
 
 

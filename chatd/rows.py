@@ -82,6 +82,8 @@ class MessageRow(NamedTuple):
     reply_to_id: UUID | None
     version: int = 1
     edited_at: datetime | None = None
+    deleted_at: datetime | None = None  # a tombstone: `content` is empty
+    deleted_by: UUID | None = None
 
 
 class MemberRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""Messages that change: edits (protocol.md section 4)."""
+"""Messages that change: edits, tombstones (protocol.md section 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from chatd.store.memory import MemoryStore
 from tests.people import Client, World, open_world
 
 UNKNOWN = "0190a000-0000-7000-8000-000000000000"
-CHANGES: list[tuple[str, dict[str, Any]]] = [("message:edit", {"content": "tea"})]
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("message:edit", {"content": "tea"}),
+    ("message:delete", {}),
+]
 
 
 async def pair(world: World) -> tuple[UserRow, UserRow, str]:
@@ -191,6 +194,80 @@ async def test_an_edit_whose_commit_was_lost_is_answered_and_read_by_the_room(
             assert (await b.event("message:new"))["seq"] == 3
 
 
+# Delete
+
+
+async def test_a_deleted_message_is_heard_and_stays_as_a_tombstone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert, session_id = await pair(world)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await b.ask("session:join", sessionId=session_id)
+            said = await say(a, session_id, "secret")
+            await a.ask("message:edit", messageId=said["id"], content="more secret")
+            await b.heard()
+            answer = await a.ask("message:delete", messageId=said["id"])
+            [heard] = await b.heard("message:deleted")
+            tombstone = answer["message"]
+            assert heard == {
+                "id": said["id"],
+                "sessionId": session_id,
+                "seq": 3,
+                "deletedAt": tombstone["deletedAt"],
+                "deletedBy": str(anna.id),
+            }
+            assert (tombstone["content"], tombstone["seq"], tombstone["changedSeq"]) == ("", 1, 3)
+            assert await fetched(b, session_id) == [tombstone]
+            joined = await a.ask("session:join", sessionId=session_id)
+            assert joined["messages"] == [tombstone]
+            [line] = (await b.ask("session:list"))["sessions"]
+            assert (line["lastMessage"], line["unreadCount"]) == (tombstone, 1)
+
+
+async def test_a_message_is_deleted_once_by_rest_or_socket(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert, session_id = await pair(world)
+        async with world.connect(bert) as b:
+            await b.ask("session:join", sessionId=session_id)
+            said = await say(b, session_id)
+            path = f"/chat/messages/{said['id']}"
+            first = await world.rest("DELETE", path, token=world.token(anna))
+            assert first.status == 200
+            assert first.json["message"]["deletedBy"] == str(anna.id)
+            assert await b.ask("message:delete", messageId=said["id"]) == first.json
+            assert len(await b.heard("message:deleted")) == 1
+            edit = {"messageId": said["id"], "content": "tea"}
+            assert await b.refusal("message:edit", **edit) == "conflict"
+
+
+async def test_who_comes_back_is_told_of_edits_and_deletions_as_they_are_now(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert, session_id = await pair(world)
+        async with world.connect(anna) as a:
+            old = [await say(a, session_id, text) for text in ("one", "two", "three")]
+            async with world.connect(bert) as b:
+                joined = await b.ask("session:join", sessionId=session_id)
+            await a.ask("message:delete", messageId=old[0]["id"])
+            await a.ask("message:edit", messageId=old[1]["id"], content="2")
+            new = await say(a, session_id, "four")
+            await a.ask("message:edit", messageId=new["id"], content="4")
+            gone = await say(a, session_id, "five")
+            await a.ask("message:delete", messageId=gone["id"])
+            async with world.connect(bert) as b:
+                since = {"epoch": joined["epoch"], "seq": joined["seq"]}
+                back = await b.ask("session:join", sessionId=session_id, since=since)
+                assert back["recovered"]
+                missed = [(m["seq"], m["changedSeq"], m["content"]) for m in back["messages"]]
+                assert missed == [(1, 4, ""), (2, 5, "2"), (6, 7, "4"), (8, 9, "")]
+                page = await fetched(b, session_id)
+                assert [m["content"] for m in page] == ["", "2", "three", "4", ""]
+
+
 # Who may
 
 
@@ -230,6 +307,12 @@ async def test_messages_of_sessions_one_is_not_in_cannot_be_told_from_none(
         ("message:edit", {"content": "tea"}, "OWNER", "own", None),
         ("message:edit", {"content": "tea"}, "MEMBER", "own", None),
         ("message:edit", {"content": "tea"}, "READ_ONLY", "own", "forbidden"),
+        ("message:delete", {}, "OWNER", "another's", None),
+        ("message:delete", {}, "ADMIN", "another's", None),
+        ("message:delete", {}, "MEMBER", "another's", "forbidden"),
+        ("message:delete", {}, "READ_ONLY", "another's", "forbidden"),
+        ("message:delete", {}, "MEMBER", "own", None),
+        ("message:delete", {}, "READ_ONLY", "own", None),
     ],
 )
 async def test_a_role_may_change_these_messages_and_no_others(

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from chatd import model
-from chatd.events import MemberJoined, MemberLeft, MessageUpdated
+from chatd.events import MemberJoined, MemberLeft, MessageDeleted, MessageUpdated
 from chatd.model import Shape
 from chatd.rows import (
     MemberRow,
@@ -52,6 +52,7 @@ MESSAGE = MessageRow(
     reply_to_id=None,
 )
 EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=AT)
+DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
 MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
 
@@ -70,6 +71,10 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Account, model.account_dict(USER)),
         (model.Message, model.message_dict(MESSAGE)),
         (model.Message, model.message_dict(EDITED)),
+        (model.Message, model.message_dict(DELETED)),
+        (MessageDeleted, model.deleted_event(DELETED)),
+        (model.Message, model.replayed_event(DELETED, 6)[1]),
+        (MessageDeleted, model.replayed_event(DELETED, 7)[1]),
         (MessageUpdated, model.edited_event(EDITED)),
         (model.Message, model.replayed_event(EDITED, 6)[1]),
         (MessageUpdated, model.replayed_event(EDITED, 7)[1]),

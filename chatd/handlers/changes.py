@@ -1,4 +1,4 @@
-"""Messages that change: edit (protocol.md section 4)."""
+"""Messages that change: edit, delete (protocol.md section 4)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotFound
-from chatd.events import MessageAnswer, MessageEdit, MessageRef
+from chatd.events import MessageAnswer, MessageDelete, MessageEdit, MessageRef
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.limits import Rate
-from chatd.model import dumps, edited_event, message_dict
+from chatd.model import deleted_event, dumps, edited_event, message_dict
 from chatd.rows import MessageAccess, MessageChange, MessageRow
 
 
@@ -34,9 +34,31 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
     message = _after(await services.journal.change(work))
+    if message.deleted_at is not None:
+        msg = "the message is deleted"
+        raise Conflict(msg)
     if message.content != command.content:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
+    return dumps({"message": message_dict(message)})
+
+
+async def delete(services: Services, caller: Caller, command: MessageDelete) -> bytes:
+    """Make a message a tombstone; one that is deleted already stays as it is."""
+    access = await _reachable(services, caller, command)
+    is_own = access.message.sender_id == caller.user_id
+    if not may(access.role, Action.DELETE if is_own else Action.DELETE_ANY, access.kind):
+        raise Forbidden
+
+    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+        change = await services.store.delete_message(
+            command.message_id, caller.user_id, role=access.role, at=services.now()
+        )
+        if change is None or not change.is_changed:
+            return change, ()
+        return change, [_event("message:deleted", change.message, deleted_event(change.message))]
+
+    message = _after(await services.journal.change(work))
     return dumps({"message": message_dict(message)})
 
 
@@ -81,5 +103,15 @@ OPERATIONS = (
         rate=_CHANGE_RATE,
         event="message:edit",
         route=Route("PATCH", _PATH),
+    ),
+    Operation(
+        "message-delete",
+        MessageDelete,
+        MessageAnswer,
+        "Delete a message of one's own, or another's where the role allows it",
+        run=delete,
+        rate=_CHANGE_RATE,
+        event="message:delete",
+        route=Route("DELETE", _PATH),
     ),
 )

@@ -13,6 +13,8 @@ class Action(Enum):
     READ = "read"
     SEND = "send"
     EDIT = "edit a message of one's own"
+    DELETE = "delete a message of one's own"
+    DELETE_ANY = "delete another's message"
     RENAME = "rename"
     ADD_SELF = "add self"
     ADD_MEMBER = "add a member"
@@ -28,12 +30,13 @@ _ALLOWED: dict[Role, frozenset[Action]] = {
             Action.READ,
             Action.SEND,
             Action.EDIT,
+            Action.DELETE,
             Action.ADD_SELF,
             Action.ADD_MEMBER,
             Action.LEAVE,
         }
     ),
-    "READ_ONLY": frozenset({Action.READ, Action.ADD_SELF, Action.LEAVE}),
+    "READ_ONLY": frozenset({Action.READ, Action.DELETE, Action.ADD_SELF, Action.LEAVE}),
 }
 
 

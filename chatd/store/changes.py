@@ -13,7 +13,8 @@ from chatd.store.pool import Pool, Transaction
 _MESSAGE_FOR = """
     SELECT mine.role, s.kind,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by
     FROM messages m
     JOIN sessions s ON s.id = m.session_id
     JOIN session_users mine
@@ -40,6 +41,22 @@ _EDIT = """
     )
     UPDATE messages
     SET content = %(content)s, version = version + 1, edited_at = %(at)s, changed_seq = raised.seq
+    FROM raised
+    WHERE id = %(message_id)s
+    RETURNING changed_seq
+"""
+
+
+_DELETE = """
+    WITH raised AS (
+        UPDATE sessions SET seq = seq + 1
+        WHERE id = %(session_id)s
+        RETURNING seq
+    ), wiped AS (
+        DELETE FROM message_revisions WHERE message_id = %(message_id)s
+    )
+    UPDATE messages
+    SET content = '', deleted_at = %(at)s, deleted_by = %(user_id)s, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
@@ -74,12 +91,31 @@ class Changes:
             row = await _locked(transaction, params, role)
             if row is None:
                 return None
-            if row.content == content or version not in (None, row.version):
+            is_current = row.deleted_at is None and version in (None, row.version)
+            if row.content == content or not is_current:
                 return MessageChange(row, is_changed=False)
             [(seq,)] = await transaction.fetch(_EDIT, params | {"session_id": row.session_id})
             row = row._replace(
                 changed_seq=seq, content=content, version=row.version + 1, edited_at=at
             )
+            return MessageChange(row, is_changed=True)
+
+        return await self._pool.transact(work)
+
+    async def delete_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
+    ) -> MessageChange | None:
+        """Make a message a tombstone, without its texts, and take a `seq`."""
+        params = {"message_id": message_id, "user_id": user_id, "at": at}
+
+        async def work(transaction: Transaction) -> MessageChange | None:
+            row = await _locked(transaction, params, role)
+            if row is None:
+                return None
+            if row.deleted_at is not None:
+                return MessageChange(row, is_changed=False)
+            [(seq,)] = await transaction.fetch(_DELETE, params | {"session_id": row.session_id})
+            row = row._replace(changed_seq=seq, content="", deleted_at=at, deleted_by=user_id)
             return MessageChange(row, is_changed=True)
 
         return await self._pool.transact(work)

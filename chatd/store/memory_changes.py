@@ -37,12 +37,30 @@ class MemoryChanges(Tables):
         if found is None:
             return None
         session, message = found
-        is_changed = message.content != content and version in (None, message.version)
+        is_current = message.deleted_at is None and version in (None, message.version)
+        is_changed = message.content != content and is_current
         if is_changed:
             written_at = message.edited_at or message.created_at
             message.revisions.append((message.version, message.content, written_at))
             message.content, message.edited_at = content, at
             message.version += 1
+            message.changed_seq = session.next_seq()
+        return MessageChange(self._message_row(session, message), is_changed)
+
+    @statement
+    def delete_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
+    ) -> MessageChange | None:
+        """Make a message a tombstone, without its texts, and take a `seq`."""
+        found = self._changeable(message_id, user_id, role)
+        if found is None:
+            return None
+        session, message = found
+        is_changed = message.deleted_at is None
+        if is_changed:
+            message.content = ""
+            message.revisions.clear()
+            message.deleted_at, message.deleted_by = at, user_id
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)
 

@@ -49,6 +49,8 @@ class Message:
     reply_to_id: UUID | None
     version: int = 1
     edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    deleted_by: UUID | None = None
     revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
 
 
@@ -179,6 +181,8 @@ class Tables:
             reply_to_id=message.reply_to_id,
             version=message.version,
             edited_at=message.edited_at,
+            deleted_at=message.deleted_at,
+            deleted_by=message.deleted_by,
         )
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:

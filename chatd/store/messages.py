@@ -29,7 +29,8 @@ _LOCK_SESSIONS = """
 _FIND_MESSAGES = """
     SELECT b.place,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by
     FROM unnest(%(ids)s, %(sender_ids)s, %(client_msg_ids)s)
         WITH ORDINALITY AS b (id, sender_id, client_msg_id, place)
     JOIN LATERAL (
@@ -43,7 +44,8 @@ _FIND_MESSAGES = """
 
 _MESSAGE = """
     SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by
     FROM messages m
     JOIN users u ON u.id = m.sender_id
     WHERE m.id = %(message_id)s

@@ -29,7 +29,8 @@ _HISTORY = """
     )
     SELECT s.seq, m.seq < pivot.seq,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by
     FROM session_users mine
     JOIN sessions s ON s.id = mine.session_id
     CROSS JOIN pivot
@@ -73,7 +74,7 @@ _JOIN_PAGE = """
     ), message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
                m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-               m.place
+               m.deleted_at, m.deleted_by, m.place
         FROM page m JOIN users u ON u.id = m.sender_id
     ), member AS (
         SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
@@ -94,7 +95,8 @@ _JOIN_PAGE = """
 _CHANGES_SINCE = """
     WITH message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+               m.deleted_at, m.deleted_by
         FROM messages m
         JOIN users u ON u.id = m.sender_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s

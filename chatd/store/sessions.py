@@ -69,7 +69,8 @@ _LIST_SESSIONS = """
            mine.role, s.message_count - mine.last_read_ordinal, mine.mention_count,
            mine.last_read_seq, mine.muted,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by
     FROM (
         SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted
         FROM session_users m

@@ -1,4 +1,4 @@
-"""Messages that change: edits with history."""
+"""Messages that change: edits with history, tombstones."""
 
 from __future__ import annotations
 
@@ -117,3 +117,64 @@ async def test_a_repeat_of_a_message_that_was_edited_is_answered_with_it_as_it_i
     page = await store.history(tea, people.alice)
     assert page is not None
     assert contents(page.messages) == ["tea", "cake"]
+
+
+async def test_a_deleted_message_keeps_its_place_and_nothing_of_what_it_said(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    said, other = await say(store, tea, people.bob, "tee", "cake")
+    await edit(store, said.id, people.bob, "tea", role="MEMBER")
+    change = await store.delete_message(said.id, people.alice, role="OWNER", at=NOW + 2 * DAY)
+    tombstone = said._replace(
+        content="",
+        changed_seq=4,
+        version=2,
+        edited_at=NOW + DAY,
+        deleted_at=NOW + 2 * DAY,
+        deleted_by=people.alice,
+    )
+    assert change == MessageChange(tombstone, is_changed=True)
+    assert await revisions(store, said.id) == []
+    page = await store.history(tea, people.alice)
+    assert page is not None
+    assert page.messages == [tombstone, other]
+    joined = await store.join_page(tea, people.alice, since=3, replay=10, limit=10)
+    assert joined is not None
+    assert (joined.messages, joined.unread_count) == ([tombstone], 2)
+    assert (await store.changes_since(tea, 0, 10)).messages == [other, tombstone]
+    await store.delete_message(other.id, people.bob, role="MEMBER", at=NOW)
+    [line] = await store.list_sessions(people.alice, before=None, limit=1)
+    assert line.last_message is not None
+    assert (line.last_message.id, line.last_message.content) == (other.id, "")
+    assert line.unread_count == 2
+    position = await store.mark_read(tea, people.alice, 1)
+    assert position is not None
+    assert position.unread_count == 1
+
+
+async def test_a_message_is_deleted_once_and_edited_no_more(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.bob, "tea")
+    assert await store.delete_message(said.id, people.bob, role="OWNER", at=NOW) is None
+    assert await store.delete_message(said.id, people.carol, role="MEMBER", at=NOW) is None
+    assert await store.delete_message(NOBODY, people.bob, role="MEMBER", at=NOW) is None
+    first = await store.delete_message(said.id, people.bob, role="MEMBER", at=NOW)
+    assert first is not None
+    again = await store.delete_message(said.id, people.alice, role="OWNER", at=NOW + DAY)
+    assert again == MessageChange(first.message, is_changed=False)
+    assert await edit(store, said.id, people.bob, "tea", role="MEMBER") == again
+    assert await store.heads([tea]) == {tea: 2}
+
+
+async def test_a_repeat_of_a_message_that_was_deleted_brings_it_not_back(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice)
+    message = words(tea, people.alice, "tea", key="k")
+    await store.append_messages([message])
+    change = await store.delete_message(message.id, people.alice, role="OWNER", at=NOW)
+    assert change is not None
+    [result] = await store.append_messages([words(tea, people.alice, "tea", key="k")])
+    assert (result.outcome, result.row) == (Append.DUPLICATE, change.message)
+    assert await store.heads([tea]) == {tea: 2}

@@ -101,6 +101,7 @@ steps = st.one_of(
         version=st.none() | st.integers(1, 3),
         at=times,
     ),
+    step("delete_message", messages, users, role=st.sampled_from(ROLES), at=times),
     step("session_for", sessions, users),
     step(
         "list_sessions",
