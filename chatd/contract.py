@@ -260,7 +260,15 @@ class Store(Protocol):
     async def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without its texts, and take a `seq`; once. As an edit."""
+        """Make a message a tombstone, without texts and reactions; once. Else as an edit."""
+
+    async def react(
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+    ) -> MessageChange | None:
+        """Give a reaction or take it back; else as an edit.
+
+        Nothing changes when it is so already, for a tombstone, and for a 21st emoji.
+        """
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
         """Move a member's marker forward, never back; return where it is, None for no member."""

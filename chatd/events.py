@@ -37,6 +37,7 @@ from chatd.model import (
 from chatd.rows import SessionKind
 
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
+MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
 
 # Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
@@ -64,6 +65,17 @@ def _clean_content(text: str) -> str:
     return cleaned
 
 
+def _clean_emoji(text: str) -> str:
+    cleaned = unicodedata.normalize("NFC", text)
+    if _FORBIDDEN.search(cleaned) or any(map(str.isspace, cleaned)):
+        msg = "holds control characters or space"
+        raise ValueError(msg)
+    if len(cleaned.encode()) > MAX_EMOJI:
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
 def _clean_name(text: str) -> str:
     cleaned = unicodedata.normalize("NFKC", _clean_text(text))
     if "\n" in cleaned or "\t" in cleaned:
@@ -79,6 +91,7 @@ def _lower(address: str) -> str:
 Content = Annotated[
     str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_content)
 ]
+Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
 Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
@@ -321,6 +334,13 @@ class MessageEdit(MessageRef):
     expected_version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = None
 
 
+class MessageReact(MessageRef):
+    """Give a reaction or take it back; a message takes at most 20 different emoji."""
+
+    emoji: Emoji
+    on: Annotated[bool, Field(strict=True)]
+
+
 class MessageAnswer(Shape):
     """The message as it is now."""
 
@@ -471,6 +491,18 @@ class MessageDeleted(Shape):
     message: Message | None = None
 
 
+class MessageReaction(SessionRef):
+    """Somebody reacted or took it back; `count` and `userIds` are what this emoji has now."""
+
+    message_id: UUID
+    seq: int
+    emoji: str
+    count: int
+    user_ids: list[UUID]
+    user_id: UUID
+    on: bool
+
+
 class MemberJoined(SessionRef):
     """Somebody is now a member, or their role changed."""
 
@@ -508,6 +540,7 @@ SERVER_EVENTS: dict[str, Any] = {
     "message:new": Message,
     "message:updated": MessageUpdated,
     "message:deleted": MessageDeleted,
+    "message:reaction": MessageReaction,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,

@@ -19,6 +19,7 @@ from chatd.rows import (
     MemberRow,
     MessageRow,
     PositionRow,
+    ReactionRow,
     Role,
     SessionKind,
     SessionListRow,
@@ -70,6 +71,14 @@ class Account(User):
     created_at: Time
 
 
+class Reaction(Shape):
+    """One emoji under a message; `userIds` are the first 20 who reacted, the earliest first."""
+
+    emoji: str
+    count: int
+    user_ids: list[UUID]
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -92,6 +101,7 @@ class Message(Shape):
     edited_at: Time | None = None
     deleted_at: Time | None = None
     deleted_by: UUID | None = None
+    reactions: list[Reaction] = []
 
 
 class Session(Shape):
@@ -184,45 +194,14 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "editedAt": iso_or_none(row.edited_at),
             "deletedAt": iso_or_none(row.deleted_at),
             "deletedBy": row.deleted_by,
+            "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message
 
 
-def edited_event(row: MessageRow) -> dict[str, Any]:
-    """Return the payload of `message:updated`."""
-    return {
-        "id": row.id,
-        "sessionId": row.session_id,
-        "seq": row.changed_seq,
-        "version": row.version,
-        "content": row.content,
-        "editedAt": iso_or_none(row.edited_at),
-    }
-
-
-def deleted_event(row: MessageRow) -> dict[str, Any]:
-    """Return the payload of `message:deleted`."""
-    return {
-        "id": row.id,
-        "sessionId": row.session_id,
-        "seq": row.changed_seq,
-        "deletedAt": iso_or_none(row.deleted_at),
-        "deletedBy": row.deleted_by,
-    }
-
-
-def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
-    """Return the event, name and payload, that brings a reader who stood at `since` to this row.
-
-    What changed is not known any more, and the reader may never have heard of the message: so it
-    comes whole.
-    """
-    message = message_dict(row)
-    if row.seq > since:
-        return "message:new", message
-    if row.deleted_at is not None:
-        return "message:deleted", deleted_event(row) | {"message": message}
-    return "message:updated", edited_event(row) | {"message": message}
+def reaction_dict(row: ReactionRow) -> dict[str, Any]:
+    """Return a `Reaction`."""
+    return {"emoji": row.emoji, "count": row.total, "userIds": row.user_ids}
 
 
 def session_dict(row: SessionRow) -> dict[str, Any]:

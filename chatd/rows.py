@@ -63,6 +63,14 @@ class SessionRow(NamedTuple):
     created_at: datetime
 
 
+class ReactionRow(NamedTuple):
+    """One emoji under a message; of its users the first 20, in the order in which they reacted."""
+
+    emoji: str
+    total: int
+    user_ids: tuple[UUID, ...]
+
+
 class MessageRow(NamedTuple):
     """One message; `client_msg_id` is unique per sender.
 
@@ -84,6 +92,7 @@ class MessageRow(NamedTuple):
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty
     deleted_by: UUID | None = None
+    reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
 class MemberRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""Messages that change: edits, tombstones (protocol.md section 4)."""
+"""Messages that change: edits, tombstones, reactions (protocol.md section 4)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ UNKNOWN = "0190a000-0000-7000-8000-000000000000"
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("message:edit", {"content": "tea"}),
     ("message:delete", {}),
+    ("message:react", {"emoji": "👍", "on": True}),
 ]
 
 
@@ -268,6 +269,78 @@ async def test_who_comes_back_is_told_of_edits_and_deletions_as_they_are_now(
                 assert [m["content"] for m in page] == ["", "2", "three", "4", ""]
 
 
+# React
+
+
+async def test_a_reaction_is_heard_with_its_count_and_read_with_the_message(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, bert, session_id = await pair(world)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await a.ask("session:join", sessionId=session_id)
+            said = await say(a, session_id)
+            react = {"messageId": said["id"], "emoji": "👍", "on": True}
+            await a.ask("message:react", **react)
+            answer = await b.ask("message:react", **react)
+            both = [str(anna.id), str(bert.id)]
+            _, heard = await a.heard("message:reaction")
+            assert heard == {
+                "messageId": said["id"],
+                "sessionId": session_id,
+                "seq": 3,
+                "emoji": "👍",
+                "count": 2,
+                "userIds": both,
+                "userId": str(bert.id),
+                "on": True,
+            }
+            message = answer["message"]
+            assert message["reactions"] == [{"emoji": "👍", "count": 2, "userIds": both}]
+            assert (message["changedSeq"], message["version"], message["editedAt"]) == (3, 1, None)
+            assert await fetched(b, session_id) == [message]
+            await a.ask("message:react", **react | {"on": False})
+            [heard] = await a.heard("message:reaction")
+            assert (heard["count"], heard["userIds"], heard["on"]) == (1, [str(bert.id)], False)
+            await b.ask("message:react", **react | {"on": False})
+            [heard] = await a.heard("message:reaction")
+            assert (heard["count"], heard["userIds"]) == (0, [])
+
+
+async def test_a_reaction_is_given_once_by_rest_or_socket(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        _, bert, session_id = await pair(world)
+        async with world.connect(bert) as b:
+            await b.ask("session:join", sessionId=session_id)
+            said = await say(b, session_id)
+            react = {"emoji": "👍", "on": True}
+            path = f"/chat/messages/{said['id']}/reactions"
+            first = await world.rest("POST", path, react, token=world.token(bert))
+            assert first.status == 200
+            assert await b.ask("message:react", messageId=said["id"], **react) == first.json
+            assert len(await b.heard("message:reaction")) == 1
+
+
+async def test_a_21st_emoji_and_a_reaction_to_a_tombstone_are_conflicts(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna, _, session_id = await pair(world)
+        async with world.connect(anna) as a:
+            said = await say(a, session_id)
+            react = {"messageId": said["id"], "on": True}
+            for number in range(20):
+                await a.ask("message:react", **react, emoji=f"e{number}")
+            assert await a.refusal("message:react", **react, emoji="one-more") == "conflict"
+            taken_back = {"messageId": said["id"], "on": False}
+            await a.ask("message:react", **taken_back, emoji="never-given")
+            await a.ask("message:delete", messageId=said["id"])
+            assert await a.refusal("message:react", **react, emoji="e0") == "conflict"
+            assert (await fetched(a, session_id))[0]["reactions"] == []
+
+
 # Who may
 
 
@@ -313,6 +386,10 @@ async def test_messages_of_sessions_one_is_not_in_cannot_be_told_from_none(
         ("message:delete", {}, "READ_ONLY", "another's", "forbidden"),
         ("message:delete", {}, "MEMBER", "own", None),
         ("message:delete", {}, "READ_ONLY", "own", None),
+        ("message:react", {"emoji": "👍", "on": True}, "OWNER", "another's", None),
+        ("message:react", {"emoji": "👍", "on": True}, "MEMBER", "another's", None),
+        ("message:react", {"emoji": "👍", "on": True}, "MEMBER", "own", None),
+        ("message:react", {"emoji": "👍", "on": True}, "READ_ONLY", "another's", "forbidden"),
     ],
 )
 async def test_a_role_may_change_these_messages_and_no_others(

@@ -10,13 +10,14 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from chatd import model
-from chatd.events import MemberJoined, MemberLeft, MessageDeleted, MessageUpdated
+from chatd import model, payloads
+from chatd.events import MemberJoined, MemberLeft, MessageDeleted, MessageReaction, MessageUpdated
 from chatd.model import Shape
 from chatd.rows import (
     MemberRow,
     MessageRow,
     PositionRow,
+    ReactionRow,
     SessionListRow,
     SessionRow,
     UserRow,
@@ -52,6 +53,7 @@ MESSAGE = MessageRow(
     reply_to_id=None,
 )
 EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=AT)
+REACTED = EDITED._replace(reactions=(ReactionRow("👍", 1, (USER.id,)),))
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
 MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
@@ -71,13 +73,16 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Account, model.account_dict(USER)),
         (model.Message, model.message_dict(MESSAGE)),
         (model.Message, model.message_dict(EDITED)),
+        (model.Message, model.message_dict(REACTED)),
+        (MessageReaction, payloads.reaction_event(REACTED, "👍", USER.id, is_on=True)),
+        (MessageReaction, payloads.reaction_event(REACTED, "❤", USER.id, is_on=False)),
         (model.Message, model.message_dict(DELETED)),
-        (MessageDeleted, model.deleted_event(DELETED)),
-        (model.Message, model.replayed_event(DELETED, 6)[1]),
-        (MessageDeleted, model.replayed_event(DELETED, 7)[1]),
-        (MessageUpdated, model.edited_event(EDITED)),
-        (model.Message, model.replayed_event(EDITED, 6)[1]),
-        (MessageUpdated, model.replayed_event(EDITED, 7)[1]),
+        (MessageDeleted, payloads.deleted_event(DELETED)),
+        (model.Message, payloads.replayed_event(DELETED, 6)[1]),
+        (MessageDeleted, payloads.replayed_event(DELETED, 7)[1]),
+        (MessageUpdated, payloads.edited_event(EDITED)),
+        (model.Message, payloads.replayed_event(EDITED, 6)[1]),
+        (MessageUpdated, payloads.replayed_event(EDITED, 7)[1]),
         (model.Session, model.session_dict(SESSION)),
         (model.Session, model.session_dict(DIRECT)),
         (

@@ -199,6 +199,7 @@ async def test_a_session_that_vanishes_before_its_rename_is_not_renamed(
                 Action.READ,
                 Action.SEND,
                 Action.EDIT,
+                Action.REACT,
                 Action.DELETE,
                 Action.ADD_SELF,
                 Action.ADD_MEMBER,

@@ -1,4 +1,4 @@
-"""Messages that change: edit, delete (protocol.md section 4)."""
+"""Messages that change: edit, delete, react (protocol.md section 4)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotFound
-from chatd.events import MessageAnswer, MessageDelete, MessageEdit, MessageRef
+from chatd.events import MessageAnswer, MessageDelete, MessageEdit, MessageReact, MessageRef
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.limits import Rate
-from chatd.model import deleted_event, dumps, edited_event, message_dict
+from chatd.model import dumps, message_dict
+from chatd.payloads import deleted_event, edited_event, reaction_event
 from chatd.rows import MessageAccess, MessageChange, MessageRow
 
 
@@ -33,10 +34,7 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
             return change, ()
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
-    message = _after(await services.journal.change(work))
-    if message.deleted_at is not None:
-        msg = "the message is deleted"
-        raise Conflict(msg)
+    message = _alive(await services.journal.change(work))
     if message.content != command.content:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
@@ -62,6 +60,29 @@ async def delete(services: Services, caller: Caller, command: MessageDelete) -> 
     return dumps({"message": message_dict(message)})
 
 
+async def react(services: Services, caller: Caller, command: MessageReact) -> bytes:
+    """Give a reaction or take it back; what is so already stays so."""
+    access = await _reachable(services, caller, command)
+    if not may(access.role, Action.REACT, access.kind):
+        raise Forbidden
+    emoji, is_on = command.emoji, command.on
+
+    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+        change = await services.store.react(
+            command.message_id, caller.user_id, role=access.role, emoji=emoji, is_on=is_on
+        )
+        if change is None or not change.is_changed:
+            return change, ()
+        payload = reaction_event(change.message, emoji, caller.user_id, is_on=is_on)
+        return change, [_event("message:reaction", change.message, payload)]
+
+    message = _alive(await services.journal.change(work))
+    if is_on and emoji not in {reaction.emoji for reaction in message.reactions or ()}:
+        msg = "the message has as many different emoji as it can"
+        raise Conflict(msg)
+    return dumps({"message": message_dict(message)})
+
+
 async def _reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
     """Return a message and the caller's role in its session.
 
@@ -83,6 +104,19 @@ def _after(change: MessageChange | None) -> MessageRow:
     if change is None:
         raise NotFound
     return change.message
+
+
+def _alive(change: MessageChange | None) -> MessageRow:
+    """Return the message after a change that a tombstone does not take.
+
+    Raises:
+        NotFound, Conflict: the caller is not in the session any more; the message is deleted.
+    """
+    message = _after(change)
+    if message.deleted_at is not None:
+        msg = "the message is deleted"
+        raise Conflict(msg)
+    return message
 
 
 def _event(name: str, row: MessageRow, payload: dict[str, object]) -> RoomEvent:
@@ -113,5 +147,15 @@ OPERATIONS = (
         rate=_CHANGE_RATE,
         event="message:delete",
         route=Route("DELETE", _PATH),
+    ),
+    Operation(
+        "message-react",
+        MessageReact,
+        MessageAnswer,
+        "React to a message, or take it back",
+        run=react,
+        rate=_CHANGE_RATE,
+        event="message:react",
+        route=Route("POST", _PATH + "/reactions"),
     ),
 )

@@ -13,6 +13,7 @@ class Action(Enum):
     READ = "read"
     SEND = "send"
     EDIT = "edit a message of one's own"
+    REACT = "react to a message"
     DELETE = "delete a message of one's own"
     DELETE_ANY = "delete another's message"
     RENAME = "rename"
@@ -30,6 +31,7 @@ _ALLOWED: dict[Role, frozenset[Action]] = {
             Action.READ,
             Action.SEND,
             Action.EDIT,
+            Action.REACT,
             Action.DELETE,
             Action.ADD_SELF,
             Action.ADD_MEMBER,

@@ -19,9 +19,10 @@ from chatd.context import Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps, member_event, replayed_event, session_event
+from chatd.model import dumps, member_event, session_event
 from chatd.nurseries.room import Room
 from chatd.nurseries.seat import Receiver
+from chatd.payloads import replayed_event
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent

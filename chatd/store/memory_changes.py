@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.rows import MessageAccess, MessageChange, Role
+from chatd.store.checks import has_room
 from chatd.store.memory_state import Message, Session, Tables, statement
 
 
@@ -51,7 +52,7 @@ class MemoryChanges(Tables):
     def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without its texts, and take a `seq`."""
+        """Make a message a tombstone, without texts and reactions, and take a `seq`."""
         found = self._changeable(message_id, user_id, role)
         if found is None:
             return None
@@ -60,9 +61,31 @@ class MemoryChanges(Tables):
         if is_changed:
             message.content = ""
             message.revisions.clear()
+            message.reactions.clear()
             message.deleted_at, message.deleted_by = at, user_id
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)
+
+    @statement
+    def react(
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+    ) -> MessageChange | None:
+        """Give a reaction or take it back, and take a `seq`."""
+        found = self._changeable(message_id, user_id, role)
+        if found is None:
+            return None
+        session, message = found
+        before = self._message_row(session, message)
+        who = message.reactions.get(emoji, [])
+        has_reacted = user_id in who
+        if is_on == has_reacted or not (has_reacted or has_room(before, emoji)):
+            return MessageChange(before, is_changed=False)
+        left = [*who, user_id] if is_on else [each for each in who if each != user_id]
+        message.reactions[emoji] = left
+        if not left:
+            del message.reactions[emoji]
+        message.changed_seq = session.next_seq()
+        return MessageChange(self._message_row(session, message), is_changed=True)
 
     def _changeable(
         self, message_id: UUID, user_id: UUID, role: Role

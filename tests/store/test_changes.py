@@ -1,4 +1,4 @@
-"""Messages that change: edits with history, tombstones."""
+"""Messages that change: edits with history, tombstones, reactions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.contract import Store
-from chatd.rows import Append, MessageAccess, MessageChange, Role
+from chatd.rows import Append, MessageAccess, MessageChange, MessageRow, ReactionRow, Role
 from chatd.store.memory import MemoryStore
 from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
-from tests.store.kit import DAY, NOBODY, NOW, contents, gather, say, words
+from tests.store.kit import DAY, NOBODY, NOW, contents, gather, say, sign_up, words
 
 
 async def edit(
@@ -178,3 +178,110 @@ async def test_a_repeat_of_a_message_that_was_deleted_brings_it_not_back(
     [result] = await store.append_messages([words(tea, people.alice, "tea", key="k")])
     assert (result.outcome, result.row) == (Append.DUPLICATE, change.message)
     assert await store.heads([tea]) == {tea: 2}
+
+
+async def react(
+    store: Store,
+    message_id: UUID,
+    user_id: UUID,
+    emoji: str = "👍",
+    *,
+    role: Role = "MEMBER",
+    is_on: bool = True,
+) -> MessageChange | None:
+    return await store.react(message_id, user_id, role=role, emoji=emoji, is_on=is_on)
+
+
+async def reacted(store: Store, message_id: UUID, user_id: UUID, emoji: str) -> MessageRow:
+    """Give a reaction that must be new and return the message."""
+    change = await react(store, message_id, user_id, emoji)
+    assert change is not None
+    assert change.is_changed
+    return change.message
+
+
+async def test_reactions_are_counted_by_emoji_and_read_with_the_message(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.dave, people.alice, people.bob, people.carol)
+    said, other = await say(store, tea, people.alice, "tea", "cake")
+    await reacted(store, said.id, people.carol, "👍")
+    await reacted(store, said.id, people.alice, "👍")
+    row = await reacted(store, said.id, people.bob, "ä")
+    assert row == said._replace(
+        changed_seq=5,
+        reactions=(
+            ReactionRow("ä", 1, (people.bob,)),
+            ReactionRow("👍", 2, (people.carol, people.alice)),
+        ),
+    )
+    page = await store.history(tea, people.bob)
+    assert page is not None
+    assert page.messages == [row, other]
+    joined = await store.join_page(tea, people.bob, since=4, replay=10, limit=10)
+    assert joined is not None
+    assert (joined.messages, joined.unread_count) == ([row], 2)
+    assert (await store.changes_since(tea, 2, 10)).messages == [row]
+    await reacted(store, other.id, people.bob, "👍")
+    [line] = await store.list_sessions(people.bob, before=None, limit=1)
+    assert line.last_message is not None
+    assert line.last_message.reactions == (ReactionRow("👍", 1, (people.bob,)),)
+
+
+async def test_a_reaction_is_given_once_and_taken_back_once(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.alice, "tea")
+    row = await reacted(store, said.id, people.bob, "👍")
+    assert await react(store, said.id, people.bob) == MessageChange(row, is_changed=False)
+    assert await react(store, said.id, people.alice, role="OWNER", is_on=False) == MessageChange(
+        row, is_changed=False
+    )
+    back = await react(store, said.id, people.bob, is_on=False)
+    assert back == MessageChange(said._replace(changed_seq=3), is_changed=True)
+    again = await react(store, said.id, people.bob, is_on=False)
+    assert again == MessageChange(back.message, is_changed=False)
+    assert await react(store, said.id, people.bob, role="OWNER") is None
+    assert await react(store, said.id, people.carol) is None
+    assert await react(store, NOBODY, people.bob) is None
+    assert await store.heads([tea]) == {tea: 3}
+
+
+async def test_a_message_takes_twenty_different_emoji(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob, people.carol)
+    [said] = await say(store, tea, people.alice, "tea")
+    for number in range(20):
+        row = await reacted(store, said.id, people.bob, f"e{number}")
+    assert await react(store, said.id, people.bob, "one more") == MessageChange(
+        row, is_changed=False
+    )
+    row = await reacted(store, said.id, people.carol, "e19")
+    await react(store, said.id, people.bob, "e0", is_on=False)
+    row = await reacted(store, said.id, people.carol, "one more")
+    assert row.reactions is not None
+    assert len(row.reactions) == 20
+
+
+async def test_of_many_who_react_the_first_twenty_are_named(store: Store, people: People) -> None:
+    many = [await sign_up(store, f"User {number}") for number in range(21)]
+    tea = await gather(store, people.alice, *many)
+    [said] = await say(store, tea, people.alice, "tea")
+    for each in many:
+        row = await reacted(store, said.id, each, "👍")
+    assert row.reactions == (ReactionRow("👍", 21, tuple(many[:20])),)
+    change = await react(store, said.id, many[3], is_on=False)
+    assert change is not None
+    left = [each for each in many if each != many[3]]
+    assert change.message.reactions == (ReactionRow("👍", 20, tuple(left)),)
+
+
+async def test_a_tombstone_has_no_reactions_and_takes_none(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.alice, "tea")
+    await reacted(store, said.id, people.bob, "👍")
+    change = await store.delete_message(said.id, people.alice, role="OWNER", at=NOW)
+    assert change is not None
+    assert change.message.reactions is None
+    for is_on in (True, False):
+        unchanged = await react(store, said.id, people.bob, is_on=is_on)
+        assert unchanged == MessageChange(change.message, is_changed=False)
+    assert (await store.changes_since(tea, 0, 10)).messages == [change.message]

@@ -12,3 +12,27 @@ CREATE TABLE message_revisions (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (message_id, version)
 );
+
+-- One reaction of one member; `seq` is the one it took. Emoji are ordered by code point.
+CREATE TABLE reactions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    emoji text COLLATE "C" NOT NULL CHECK (octet_length(emoji) BETWEEN 1 AND 32),
+    user_id uuid NOT NULL REFERENCES users,
+    seq bigint NOT NULL CHECK (seq > 0),
+    PRIMARY KEY (message_id, emoji, user_id)
+);
+
+-- Tells readers whether there is anything to look up.
+ALTER TABLE messages
+    ADD COLUMN reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0);
+
+-- All reactions to a message: [[emoji, count, [user ids, the first 20 to react]], ...].
+CREATE FUNCTION reactions_of(message uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_agg(jsonb_build_array(emoji, number, user_ids) ORDER BY emoji)
+    FROM (
+        SELECT emoji, count(*) AS number, (array_agg(user_id ORDER BY seq))[1:20] AS user_ids
+        FROM reactions
+        WHERE message_id = message
+        GROUP BY emoji
+    ) each
+$$;
