@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '2');
+    ('schema_version', '3');
 
 -- People
 
@@ -118,6 +118,9 @@ CREATE TABLE messages (
     edited_at timestamptz,
     deleted_at timestamptz,
     reply_to_id uuid REFERENCES messages ON DELETE SET NULL,
+    version integer NOT NULL DEFAULT 1 CHECK (version > 0),  -- counts the texts it has had
+    deleted_by uuid,  -- no reference: the trace outlives the account
+    reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0),  -- spares a look-up
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -128,6 +131,35 @@ CREATE INDEX messages_changed_seq_idx ON messages (session_id, changed_seq);
 CREATE UNIQUE INDEX messages_client_msg_id_key ON messages (sender_id, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
 CREATE INDEX messages_reply_to_id_idx ON messages (reply_to_id) WHERE reply_to_id IS NOT NULL;
+
+-- The texts before the current one; `created_at` is when each was written.
+CREATE TABLE message_revisions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    version integer NOT NULL CHECK (version > 0),
+    content text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (message_id, version)
+);
+
+-- One reaction of one member; `seq` is the one it took. Emoji are ordered by code point.
+CREATE TABLE reactions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    emoji text COLLATE "C" NOT NULL CHECK (octet_length(emoji) BETWEEN 1 AND 32),
+    user_id uuid NOT NULL REFERENCES users,
+    seq bigint NOT NULL CHECK (seq > 0),
+    PRIMARY KEY (message_id, emoji, user_id)
+);
+
+-- All reactions to a message: [[emoji, count, [user ids, the first 20 to react]], ...].
+CREATE FUNCTION reactions_of(message uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_agg(jsonb_build_array(emoji, number, user_ids) ORDER BY emoji)
+    FROM (
+        SELECT emoji, count(*) AS number, (array_agg(user_id ORDER BY seq))[1:20] AS user_ids
+        FROM reactions
+        WHERE message_id = message
+        GROUP BY emoji
+    ) each
+$$;
 
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,
 -- taken once when the client comes back, deleted when it comes too late. `state` is the daemon's

@@ -22,6 +22,8 @@ from chatd.rows import (
     ManualStatus,
     MemberChange,
     MemberRow,
+    MessageAccess,
+    MessageChange,
     NewMessage,
     PositionRow,
     RecoveryRow,
@@ -247,6 +249,39 @@ class Store(Protocol):
 
     async def changes_since(self, session_id: UUID, seq: int, limit: int) -> ChangesPage:
         """Return current rows whose `changed_seq` is above `seq`, by rising `changed_seq`."""
+
+    async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
+        """Return a message of a session in which the user is a member now, and their role there."""
+
+    async def edit_message(
+        self,
+        message_id: UUID,
+        user_id: UUID,
+        *,
+        role: Role,
+        content: str,
+        version: int | None,
+        at: datetime,
+    ) -> MessageChange | None:
+        """Replace a message's text, keep the earlier one, and take a `seq`, under the session lock.
+
+        Who may is the caller's to judge, from `message_for`: `role` is what was judged, and None
+        comes back when the user does not have it any more. Nothing changes when the text is the
+        same, `version` is not the current one, or the message is deleted.
+        """
+
+    async def delete_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
+    ) -> MessageChange | None:
+        """Make a message a tombstone, without texts and reactions; once. Else as an edit."""
+
+    async def react(
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+    ) -> MessageChange | None:
+        """Give a reaction or take it back; else as an edit.
+
+        Nothing changes when it is so already, for a tombstone, and for a 21st emoji.
+        """
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
         """Move a member's marker forward, never back; return where it is, None for no member."""

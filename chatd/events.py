@@ -39,6 +39,7 @@ from chatd.model import (
 from chatd.rows import SessionKind
 
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
+MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
 
 # Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
@@ -58,6 +59,25 @@ def _clean_text(text: str) -> str:
     return cleaned
 
 
+def _clean_content(text: str) -> str:
+    cleaned = _clean_text(text)
+    if len(cleaned) > MAX_CONTENT:  # NFC makes three characters of some
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
+def _clean_emoji(text: str) -> str:
+    cleaned = unicodedata.normalize("NFC", text)
+    if _FORBIDDEN.search(cleaned) or any(map(str.isspace, cleaned)):
+        msg = "holds control characters or space"
+        raise ValueError(msg)
+    if len(cleaned.encode()) > MAX_EMOJI:
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
 def _clean_name(text: str) -> str:
     cleaned = unicodedata.normalize("NFKC", _clean_text(text))
     if "\n" in cleaned or "\t" in cleaned:
@@ -70,7 +90,10 @@ def _lower(address: str) -> str:
     return address.lower()
 
 
-Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_text)]
+Content = Annotated[
+    str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_content)
+]
+Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
 Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
@@ -325,6 +348,36 @@ class SendAnswer(Shape):
     duplicate: bool
 
 
+class MessageRef(Shape):
+    """Names a message; one of a session that the caller is not in is not found."""
+
+    message_id: UUID
+
+
+class MessageDelete(MessageRef):
+    """Delete a message: a tombstone without content stays in its place."""
+
+
+class MessageEdit(MessageRef):
+    """Replace a message's text, if `expectedVersion` (where given) is the current one."""
+
+    content: Content
+    expected_version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = None
+
+
+class MessageReact(MessageRef):
+    """Give a reaction or take it back; a message takes at most 20 different emoji."""
+
+    emoji: Emoji
+    on: Annotated[bool, Field(strict=True)]
+
+
+class MessageAnswer(Shape):
+    """The message as it is now."""
+
+    message: Message
+
+
 class MessageRead(SessionRef):
     """Move the caller's read marker forward."""
 
@@ -446,6 +499,41 @@ class UserTyping(Shape):
     expires_in_ms: int
 
 
+class MessageUpdated(Shape):
+    """A message has a new text; `message` comes with what was missed: all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    version: int
+    content: str
+    edited_at: Time | None
+    message: Message | None = None
+
+
+class MessageDeleted(Shape):
+    """A message is a tombstone now; `message` comes with what was missed: all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    deleted_at: Time
+    deleted_by: UUID
+    message: Message | None = None
+
+
+class MessageReaction(SessionRef):
+    """Somebody reacted or took it back; `count` and `userIds` are what this emoji has now."""
+
+    message_id: UUID
+    seq: int
+    emoji: str
+    count: int
+    user_ids: list[UUID]
+    user_id: UUID
+    on: bool
+
+
 class MemberJoined(SessionRef):
     """Somebody is now a member, or their role changed."""
 
@@ -481,6 +569,9 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "auth:expiring": AuthExpiring,
     "server:draining": ServerDraining,
     "message:new": Message,
+    "message:updated": MessageUpdated,
+    "message:deleted": MessageDeleted,
+    "message:reaction": MessageReaction,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,

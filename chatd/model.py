@@ -20,6 +20,7 @@ from chatd.rows import (
     MemberRow,
     MessageRow,
     PositionRow,
+    ReactionRow,
     Role,
     SessionKind,
     SessionListRow,
@@ -34,6 +35,11 @@ def iso(at: datetime) -> str:
     if not text.endswith("+00:00"):  # what the store gives is UTC: 2 µs less for each message
         text = at.astimezone(UTC).isoformat(timespec="milliseconds")
     return text[:-6] + "Z"
+
+
+def iso_or_none(at: datetime | None) -> str | None:
+    """Return a time as the wire writes it, if there is one."""
+    return None if at is None else iso(at)
 
 
 Time = Annotated[
@@ -81,8 +87,20 @@ class Device(Shape):
     is_current: bool
 
 
+class Reaction(Shape):
+    """One emoji under a message; `userIds` are the first 20 who reacted, the earliest first."""
+
+    emoji: str
+    count: int
+    user_ids: list[UUID]
+
+
 class Message(Shape):
-    """A message; `seq` orders it within its session, `createdAt` never does."""
+    """A message; `seq` orders it within its session, `createdAt` never does.
+
+    One that was never changed has none of the fields with a default, one that was has them all:
+    `changedSeq` is the `seq` of its last change.
+    """
 
     id: UUID
     session_id: UUID
@@ -94,6 +112,12 @@ class Message(Shape):
     reply_to: None
     mentions: list[UUID]
     attachments: list[UUID]
+    changed_seq: int | None = None
+    version: int = 1
+    edited_at: Time | None = None
+    deleted_at: Time | None = None
+    deleted_by: UUID | None = None
+    reactions: list[Reaction] = []
 
 
 class Session(Shape):
@@ -175,7 +199,7 @@ def device_dict(row: DeviceRow, current_id: UUID) -> dict[str, Any]:
 
 def message_dict(row: MessageRow) -> dict[str, Any]:
     """Return a `Message`."""
-    return {
+    message = {
         "id": row.id,
         "sessionId": row.session_id,
         "seq": row.seq,
@@ -191,6 +215,21 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "mentions": (),
         "attachments": (),
     }
+    if row.changed_seq != row.seq:
+        message |= {
+            "changedSeq": row.changed_seq,
+            "version": row.version,
+            "editedAt": iso_or_none(row.edited_at),
+            "deletedAt": iso_or_none(row.deleted_at),
+            "deletedBy": row.deleted_by,
+            "reactions": [reaction_dict(each) for each in row.reactions or ()],
+        }
+    return message
+
+
+def reaction_dict(row: ReactionRow) -> dict[str, Any]:
+    """Return a `Reaction`."""
+    return {"emoji": row.emoji, "count": row.total, "userIds": row.user_ids}
 
 
 def session_dict(row: SessionRow) -> dict[str, Any]:

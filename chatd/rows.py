@@ -73,8 +73,19 @@ class SessionRow(NamedTuple):
     created_at: datetime
 
 
+class ReactionRow(NamedTuple):
+    """One emoji under a message; of its users the first 20, in the order in which they reacted."""
+
+    emoji: str
+    total: int
+    user_ids: tuple[UUID, ...]
+
+
 class MessageRow(NamedTuple):
-    """One message; `client_msg_id` is unique per sender."""
+    """One message; `client_msg_id` is unique per sender.
+
+    The defaults are those of a message that was never changed: `changed_seq` is its `seq`.
+    """
 
     id: UUID
     session_id: UUID
@@ -87,6 +98,11 @@ class MessageRow(NamedTuple):
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    version: int = 1
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None  # a tombstone: `content` is empty
+    deleted_by: UUID | None = None
+    reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
 class MemberRow(NamedTuple):
@@ -211,6 +227,21 @@ class RecoveryRow(NamedTuple):
     user_id: UUID
     state: bytes
     expires_at: datetime
+
+
+class MessageAccess(NamedTuple):
+    """A message, and what its reader is in its session."""
+
+    message: MessageRow
+    role: Role
+    kind: SessionKind
+
+
+class MessageChange(NamedTuple):
+    """A message as it is after a change was asked for; `changed_seq` is the `seq` it took."""
+
+    message: MessageRow
+    is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from chatd.events import (
     SERVER_EVENTS,
     History,
     Login,
+    MessageReact,
     MessageRead,
     MessageSend,
     Nothing,
@@ -59,6 +60,20 @@ def test_content_that_is_empty_too_long_or_holds_control_characters_is_refused(
     text: str | None,
 ) -> None:
     assert wrong(MessageSend, {"sessionId": SESSION, "content": text}) == {"content"}
+
+
+@pytest.mark.parametrize(
+    "emoji", ["", " ", "a b", "\n", "a\0", "a\x85", "\ud83d", "x" * 33, "👍" * 9, 7, None]
+)
+def test_what_is_no_emoji_is_refused(emoji: Any) -> None:
+    command = {"messageId": SESSION, "emoji": emoji, "on": True}
+    assert wrong(MessageReact, command) == {"emoji"}
+
+
+@pytest.mark.parametrize("emoji", ["👍", ":party:", "\u200d👩\u200d🚀", "x" * 32])
+def test_an_emoji_is_taken_as_it_is(emoji: str) -> None:
+    command = {"messageId": SESSION, "emoji": emoji, "on": False}
+    assert MessageReact.model_validate(command).emoji == emoji
 
 
 @pytest.mark.parametrize("seq", [-1, MAX_SEQ + 1, 1.5, "1", True, None])

@@ -115,9 +115,9 @@ def replay(answer: JsonObject, since: Position | None) -> tuple[Joined, list[Cha
         )  # fmt: skip
         return notice, []
     changes = [
-        Change(first.session_id, _seq_of(message), _event_of(message), message, is_replay=True)
-        for message in sorted(first.messages, key=_seq_of)
-        if _seq_of(message) > since.seq
+        Change(first.session_id, _seq_of(row), _event_of(row, since.seq), row, is_replay=True)
+        for row in sorted(first.messages, key=_seq_of)
+        if _seq_of(row) > since.seq
     ]
     notice = Joined(
         first.session_id, first.position, is_first=False, is_recovered=True,
@@ -143,8 +143,9 @@ def _seq_of(data: JsonObject) -> int:
     return seq if isinstance(seq, int) else 0
 
 
-def _event_of(message: JsonObject) -> str:
-    """Return the event that a replayed row stands for."""
-    if message.get("deletedAt") is not None:
-        return "message:deleted"
-    return "message:new" if _seq_of(message) == message.get("seq") else "message:updated"
+def _event_of(message: JsonObject, since: int) -> str:
+    """Return the event that a replayed row stands for: new, if it was not there at `since`."""
+    seq = message.get("seq")
+    if isinstance(seq, int) and seq > since:
+        return "message:new"
+    return "message:deleted" if message.get("deletedAt") is not None else "message:updated"

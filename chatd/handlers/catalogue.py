@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, devices, members, messages, presence, sessions, users
+from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -12,6 +12,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
     *members.OPERATIONS,
     *messages.OPERATIONS,
+    *changes.OPERATIONS,
     *presence.OPERATIONS,
 )
 

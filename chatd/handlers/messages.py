@@ -72,6 +72,9 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
 
 
 def _is_repeat(row: MessageRow, message: NewMessage) -> bool:
+    """Return whether a message is the stored one; a change has replaced what that was."""
+    if row.version > 1 or row.deleted_at is not None:
+        return row.session_id == message.session_id
     return (row.session_id, row.content) == (message.session_id, message.content)
 
 

@@ -12,6 +12,10 @@ class Action(Enum):
 
     READ = "read"
     SEND = "send"
+    EDIT = "edit a message of one's own"
+    REACT = "react to a message"
+    DELETE = "delete a message of one's own"
+    DELETE_ANY = "delete another's message"
     RENAME = "rename"
     ADD_SELF = "add self"
     ADD_MEMBER = "add a member"
@@ -23,9 +27,18 @@ _ALLOWED: dict[Role, frozenset[Action]] = {
     "OWNER": frozenset(Action),
     "ADMIN": frozenset(Action),
     "MEMBER": frozenset(
-        {Action.READ, Action.SEND, Action.ADD_SELF, Action.ADD_MEMBER, Action.LEAVE}
+        {
+            Action.READ,
+            Action.SEND,
+            Action.EDIT,
+            Action.REACT,
+            Action.DELETE,
+            Action.ADD_SELF,
+            Action.ADD_MEMBER,
+            Action.LEAVE,
+        }
     ),
-    "READ_ONLY": frozenset({Action.READ, Action.ADD_SELF, Action.LEAVE}),
+    "READ_ONLY": frozenset({Action.READ, Action.DELETE, Action.ADD_SELF, Action.LEAVE}),
 }
 
 

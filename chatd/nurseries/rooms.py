@@ -19,9 +19,10 @@ from chatd.context import Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps, member_event, message_dict, session_event
+from chatd.model import dumps, member_event, session_event
 from chatd.nurseries.room import Room
 from chatd.nurseries.seat import Receiver
+from chatd.payloads import replayed_event
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent
@@ -122,13 +123,14 @@ def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
 def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
     """Return the changes above `since` as the events that bring a room to their state, in order.
 
-    A `seq` that no message and no member holds may have been the session's own: then it is told
-    too, under that `seq`.
+    A message that is new since is told as new, whatever happened to it; another one as changed,
+    and whole. A `seq` that no message and no member holds may have been the session's own: then it
+    is told too, under that `seq`.
     """
-    events = [
-        RoomEvent(row.session_id, row.changed_seq, "message:new", dumps(message_dict(row)))
-        for row in page.messages
-    ]
+    events = []
+    for message in page.messages:
+        name, payload = replayed_event(message, since)
+        events.append(RoomEvent(message.session_id, message.changed_seq, name, dumps(payload)))
     for row in page.members:
         name, payload = member_event(row)
         removed = row.user_id if row.left_at is not None else None

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from chatd.rows import NewMessage, SessionKind
+from chatd.rows import MessageRow, NewMessage, SessionKind
 
 CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
 JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
+
+EMOJI = 20  # different ones a message: a row of buttons, not a wall
+REACTORS = 20  # people who are named of one emoji, in reactions_of() as well: the rest is a number
 
 
 def is_storable(message: NewMessage) -> bool:
@@ -24,6 +27,12 @@ def is_storable(message: NewMessage) -> bool:
         and _is_text(message.content)
         and (key is None or (0 < len(key) <= CLIENT_ID_CHARS and _is_text(key)))
     )
+
+
+def has_room(message: MessageRow, emoji: str) -> bool:
+    """Tell whether a message takes a reaction: not a tombstone, nor a 21st emoji."""
+    there = [reaction.emoji for reaction in message.reactions or ()]
+    return message.deleted_at is None and (emoji in there or len(there) < EMOJI)
 
 
 def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID]) -> list[UUID]:

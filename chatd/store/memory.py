@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
+from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages, MemoryRecoveries):
+class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries):
     """A whole store in memory.
 
     Example:

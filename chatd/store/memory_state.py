@@ -13,7 +13,17 @@ from uuid import UUID, uuid4
 import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
-from chatd.rows import MemberRow, MessageRow, RecoveryRow, Role, SessionKind, SessionRow, UserRow
+from chatd.rows import (
+    MemberRow,
+    MessageRow,
+    ReactionRow,
+    RecoveryRow,
+    Role,
+    SessionKind,
+    SessionRow,
+    UserRow,
+)
+from chatd.store.checks import REACTORS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +57,12 @@ class Message:
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    version: int = 1
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    deleted_by: UUID | None = None
+    revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
+    reactions: dict[str, list[UUID]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -185,6 +201,15 @@ class Tables:
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
             reply_to_id=message.reply_to_id,
+            version=message.version,
+            edited_at=message.edited_at,
+            deleted_at=message.deleted_at,
+            deleted_by=message.deleted_by,
+            reactions=tuple(
+                ReactionRow(emoji, len(who), tuple(who[:REACTORS]))
+                for emoji, who in sorted(message.reactions.items())
+            )
+            or None,
         )
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:

@@ -10,6 +10,7 @@ from chatd.errors import StoreBug
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
+from chatd.store.columns import message_row
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
@@ -29,7 +30,9 @@ _LOCK_SESSIONS = """
 _FIND_MESSAGES = """
     SELECT b.place,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by,
+           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
     FROM unnest(%(ids)s, %(sender_ids)s, %(client_msg_ids)s)
         WITH ORDINALITY AS b (id, sender_id, client_msg_id, place)
     JOIN LATERAL (
@@ -39,6 +42,16 @@ _FIND_MESSAGES = """
         WHERE m.sender_id = b.sender_id AND m.client_msg_id = b.client_msg_id
     ) m ON true
     JOIN users u ON u.id = m.sender_id
+"""
+
+_MESSAGE = """
+    SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by,
+           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+    FROM messages m
+    JOIN users u ON u.id = m.sender_id
+    WHERE m.id = %(message_id)s
 """
 
 # Taken by another node between our look and our insert: the second look sees it.
@@ -62,11 +75,19 @@ class Messages:
             if constraint_of(bug) not in _RACED:
                 raise
             rows = await self._pool.fetch(_APPEND_MESSAGES, params, writes=True)
-        outcomes = _outcomes(good, rows)
+        outcomes = [await self._whole(row) for row in _outcomes(good, rows)]
         if len(good) == len(batch):
             return outcomes
         by_id = {message.id: row for message, row in zip(good, outcomes, strict=True)}
         return [by_id.get(message.id) or AppendRow(Append.INVALID) for message in batch]
+
+    async def _whole(self, outcome: AppendRow) -> AppendRow:
+        """Complete a duplicate that was changed: the batch's answer has not all its columns."""
+        row = outcome.row
+        if row is None or row.changed_seq == row.seq:
+            return outcome
+        [columns] = await self._pool.fetch(_MESSAGE, {"message_id": row.id})
+        return AppendRow(outcome.outcome, message_row(*columns))
 
     async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
         """Tell what became of a batch whose COMMIT was lost."""
@@ -79,7 +100,7 @@ class Messages:
 
         await self._pool.end_lost()
         for place, *columns in await self._pool.transact(work):
-            row = MessageRow(*columns)
+            row = message_row(*columns)
             is_stored = row.id == batch[place - 1].id
             if is_stored or found[place - 1] is None:
                 outcome = Append.STORED if is_stored else Append.DUPLICATE

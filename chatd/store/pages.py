@@ -10,9 +10,14 @@ from uuid import UUID
 
 from chatd.rows import ChangesPage, HistoryPage, JoinPage, MemberRow, MessageRow, SessionRow
 from chatd.store.checks import JOIN_MEMBERS, one_bound
+from chatd.store.columns import message_row
 from chatd.store.pool import Pool
 
 MAX_SEQ = 2**63 - 1
+
+# Where a message's columns end: behind 11 columns of a join page's head, 6 of a session.
+_PLACE = 11 + len(MessageRow._fields)
+_MEMBER = 6 + len(MessageRow._fields)
 
 # All kinds of pages have a pivot: `older` messages below it, `newer` from it on, and one more on
 # each side that tells whether there are more.
@@ -25,7 +30,9 @@ _HISTORY = """
     )
     SELECT s.seq, m.seq < pivot.seq,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by,
+           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
     FROM session_users mine
     JOIN sessions s ON s.id = mine.session_id
     CROSS JOIN pivot
@@ -68,7 +75,10 @@ _JOIN_PAGE = """
         ) m
     ), message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.place
+               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+               m.deleted_at, m.deleted_by,
+               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END,
+               m.place
         FROM page m JOIN users u ON u.id = m.sender_id
     ), member AS (
         SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
@@ -89,7 +99,9 @@ _JOIN_PAGE = """
 _CHANGES_SINCE = """
     WITH message AS (
         SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id
+               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+               m.deleted_at, m.deleted_by,
+               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
         FROM messages m
         JOIN users u ON u.id = m.sender_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s
@@ -155,7 +167,7 @@ class Pages:
         above = sum(row[1] is False for row in rows)
         first, last = max(below - older, 0), below + min(above, newer)
         return HistoryPage(
-            [MessageRow(*row[2:]) for row in rows[first:last]],
+            [message_row(*row[2:]) for row in rows[first:last]],
             has_before=below > older,
             has_after=above > newer,
             seq=rows[0][0],
@@ -178,7 +190,7 @@ class Pages:
         if head is None:
             return None
         role, unread_count, mention_count, last_read_seq, is_recovered = head[6:11]
-        messages = [MessageRow(*row[11:22]) for row in rows if row[11] is not None]
+        messages = [message_row(*row[11:_PLACE]) for row in rows if row[11] is not None]
         has_more = not is_recovered and len(messages) > limit
         return JoinPage(
             session=SessionRow(*head[:6]),
@@ -186,7 +198,7 @@ class Pages:
             messages=messages[1:] if has_more else messages,
             has_more=has_more,
             recovered=is_recovered,
-            members=[MemberRow(*row[23:]) for row in rows if row[23] is not None],
+            members=[MemberRow(*row[_PLACE + 1 :]) for row in rows if row[_PLACE + 1] is not None],
             unread_count=unread_count,
             mention_count=mention_count,
             last_read_seq=last_read_seq,
@@ -200,8 +212,8 @@ class Pages:
         if head is None:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
         session = SessionRow(*head[:6])
-        messages = [MessageRow(*row[6:17]) for row in rows if row[6] is not None]
-        members = [MemberRow(*row[17:]) for row in rows if row[17] is not None]
+        messages = [message_row(*row[6:_MEMBER]) for row in rows if row[6] is not None]
+        members = [MemberRow(*row[_MEMBER:]) for row in rows if row[_MEMBER] is not None]
         changes = sorted([m.changed_seq for m in messages] + [m.changed_seq for m in members])
         is_complete = len(changes) <= limit
         reach = session.seq if is_complete else changes[limit - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.changes import Changes
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
@@ -21,7 +22,7 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Pages, Recoveries):
+class PostgresStore(Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries):
     """The durable side of chatd.
 
     Example:

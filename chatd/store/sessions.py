@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from chatd.rows import (
-    MessageRow,
     PositionRow,
     Role,
     SessionKind,
@@ -18,6 +17,7 @@ from chatd.rows import (
 )
 from chatd.store.arrays import Uuids
 from chatd.store.checks import direct_key, members_to_be
+from chatd.store.columns import message_row
 from chatd.store.pool import Pool, Transaction
 
 _MISSING_USER = """
@@ -69,7 +69,9 @@ _LIST_SESSIONS = """
            mine.role, s.message_count - mine.last_read_ordinal, mine.mention_count,
            mine.last_read_seq, mine.muted,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id
+           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
+           m.deleted_at, m.deleted_by,
+           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
     FROM (
         SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted
         FROM session_users m
@@ -219,5 +221,5 @@ def _line(*row: Any) -> SessionListRow:
         mention_count=mention_count,
         last_read_seq=last_read_seq,
         muted=muted,
-        last_message=None if row[11] is None else MessageRow(*row[11:]),
+        last_message=None if row[11] is None else message_row(*row[11:]),
     )

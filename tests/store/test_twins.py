@@ -33,6 +33,7 @@ def some(kind: str, number: int) -> UUID:
 users = st.integers(0, USERS).map(lambda n: some("us", n))  # one more than there are
 sessions = st.integers(0, SESSIONS).map(lambda n: some("se", n))
 messages = st.integers(0, 30).map(lambda n: some("me", n))
+said = st.integers(0, 3).map(lambda n: some("me", n))  # one more than are said at first
 times = st.integers(0, 5).map(lambda n: NOW + n * SECOND)
 seqs = st.integers(-1, 20)
 limits = st.integers(1, 5)
@@ -91,6 +92,25 @@ steps = st.one_of(
     step("remove_member", sessions, users, at=times),
     step("update_session", sessions, name=st.sampled_from(["Tea", "Coffee"])),
     step("mark_read", sessions, users, seqs),
+    step("message_for", said, users),
+    step(
+        "edit_message",
+        said,
+        users,
+        role=st.sampled_from(ROLES),
+        content=st.sampled_from(["hello", "hi", ""]),
+        version=st.none() | st.integers(1, 3),
+        at=times,
+    ),
+    step("delete_message", said, users, role=st.sampled_from(ROLES), at=times),
+    step(
+        "react",
+        said,
+        users,
+        role=st.sampled_from(ROLES),
+        emoji=st.sampled_from(["👍", "❤", "ü"]),
+        is_on=st.booleans(),
+    ),
     step("session_for", sessions, users),
     step(
         "list_sessions",
@@ -196,6 +216,9 @@ async def furnish(store: Store) -> None:
             member_ids=[some("us", 1), some("us", 2)],
             at=NOW,
         )
+    await store.append_messages(
+        [NewMessage(some("me", n), some("se", 0), some("us", n), "hello", NOW) for n in range(3)]
+    )
 
 
 @settings(

@@ -1,0 +1,161 @@
+"""Messages that change: edit, delete, react (protocol.md section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatd.context import Caller, RoomEvent, Services
+from chatd.errors import Conflict, Forbidden, NotFound
+from chatd.events import MessageAnswer, MessageDelete, MessageEdit, MessageReact, MessageRef
+from chatd.handlers.operations import Operation, Route
+from chatd.handlers.permissions import Action, may
+from chatd.limits import Rate
+from chatd.model import dumps, message_dict
+from chatd.payloads import deleted_event, edited_event, reaction_event
+from chatd.rows import MessageAccess, MessageChange, MessageRow
+
+
+async def edit(services: Services, caller: Caller, command: MessageEdit) -> bytes:
+    """Replace the text of a message of the caller's; the same text changes nothing."""
+    access = await _reachable(services, caller, command)
+    if access.message.sender_id != caller.user_id or not may(access.role, Action.EDIT, access.kind):
+        raise Forbidden
+
+    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+        change = await services.store.edit_message(
+            command.message_id,
+            caller.user_id,
+            role=access.role,
+            content=command.content,
+            version=command.expected_version,
+            at=services.now(),
+        )
+        if change is None or not change.is_changed:
+            return change, ()
+        return change, [_event("message:updated", change.message, edited_event(change.message))]
+
+    message = _alive(await services.journal.change(work))
+    if message.content != command.content:
+        msg = "the message has another version"
+        raise Conflict(msg, details={"version": message.version})
+    return dumps({"message": message_dict(message)})
+
+
+async def delete(services: Services, caller: Caller, command: MessageDelete) -> bytes:
+    """Make a message a tombstone; one that is deleted already stays as it is."""
+    access = await _reachable(services, caller, command)
+    is_own = access.message.sender_id == caller.user_id
+    if not may(access.role, Action.DELETE if is_own else Action.DELETE_ANY, access.kind):
+        raise Forbidden
+
+    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+        change = await services.store.delete_message(
+            command.message_id, caller.user_id, role=access.role, at=services.now()
+        )
+        if change is None or not change.is_changed:
+            return change, ()
+        return change, [_event("message:deleted", change.message, deleted_event(change.message))]
+
+    message = _after(await services.journal.change(work))
+    return dumps({"message": message_dict(message)})
+
+
+async def react(services: Services, caller: Caller, command: MessageReact) -> bytes:
+    """Give a reaction or take it back; what is so already stays so."""
+    access = await _reachable(services, caller, command)
+    if not may(access.role, Action.REACT, access.kind):
+        raise Forbidden
+    emoji, is_on = command.emoji, command.on
+
+    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+        change = await services.store.react(
+            command.message_id, caller.user_id, role=access.role, emoji=emoji, is_on=is_on
+        )
+        if change is None or not change.is_changed:
+            return change, ()
+        payload = reaction_event(change.message, emoji, caller.user_id, is_on=is_on)
+        return change, [_event("message:reaction", change.message, payload)]
+
+    message = _alive(await services.journal.change(work))
+    if is_on and emoji not in {reaction.emoji for reaction in message.reactions or ()}:
+        msg = "the message has as many different emoji as it can"
+        raise Conflict(msg)
+    return dumps({"message": message_dict(message)})
+
+
+async def _reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
+    """Return a message and the caller's role in its session.
+
+    Raises:
+        NotFound: no such message, or one of a session that the caller is not in: nobody can tell.
+    """
+    access = await services.store.message_for(command.message_id, caller.user_id)
+    if access is None:
+        raise NotFound
+    return access
+
+
+def _after(change: MessageChange | None) -> MessageRow:
+    """Return the message after a change.
+
+    Raises:
+        NotFound: the caller's membership or role ended while the change waited.
+    """
+    if change is None:
+        raise NotFound
+    return change.message
+
+
+def _alive(change: MessageChange | None) -> MessageRow:
+    """Return the message after a change that a tombstone does not take.
+
+    Raises:
+        NotFound, Conflict: the caller is not in the session any more; the message is deleted.
+    """
+    message = _after(change)
+    if message.deleted_at is not None:
+        msg = "the message is deleted"
+        raise Conflict(msg)
+    return message
+
+
+def _event(name: str, row: MessageRow, payload: dict[str, object]) -> RoomEvent:
+    return RoomEvent(row.session_id, row.changed_seq, name, dumps(payload))
+
+
+_PATH = "/chat/messages/<uuid:message_id>"
+
+_CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
+
+OPERATIONS = (
+    Operation(
+        "message-edit",
+        MessageEdit,
+        MessageAnswer,
+        "Replace the text of a message of one's own",
+        run=edit,
+        rate=_CHANGE_RATE,
+        event="message:edit",
+        route=Route("PATCH", _PATH),
+    ),
+    Operation(
+        "message-delete",
+        MessageDelete,
+        MessageAnswer,
+        "Delete a message of one's own, or another's where the role allows it",
+        run=delete,
+        rate=_CHANGE_RATE,
+        event="message:delete",
+        route=Route("DELETE", _PATH),
+    ),
+    Operation(
+        "message-react",
+        MessageReact,
+        MessageAnswer,
+        "React to a message, or take it back",
+        run=react,
+        rate=_CHANGE_RATE,
+        event="message:react",
+        route=Route("POST", _PATH + "/reactions"),
+    ),
+)

@@ -1,0 +1,203 @@
+"""Whoever applies what they hear knows what they would fetch, whatever happened (protocol.md 4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from chatd.context import RoomEvent
+from chatd.nurseries import rooms
+from chatd.rows import UserRow
+from tests.people import Client, World, open_world
+
+REPLAY = 6  # changes that a join with `since` gives; more are a new page
+PAGE = 2  # rows of one page of a room's catch-up
+EMOJI = ("👍", "ä", "❤")
+UNCHANGED: dict[str, Any] = {
+    "changedSeq": None,
+    "version": 1,
+    "editedAt": None,
+    "deletedAt": None,
+    "deletedBy": None,
+    "reactions": [],
+}
+
+
+class View:
+    """What a client knows of a session, by the rules of the protocol's section 4 alone."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, dict[str, Any]] = {}
+        self.position: dict[str, Any] | None = None
+
+    def join(self, answer: dict[str, Any]) -> None:
+        """Take the answer of a join: a new page, or what changed."""
+        if not answer["recovered"]:
+            self.messages.clear()
+        for message in answer["messages"]:
+            self._put(message)
+        self.position = {"epoch": answer["epoch"], "seq": answer["seq"]}
+
+    def hear(self, name: str, data: dict[str, Any]) -> None:
+        """Take a durable event; what a page has told already is dropped."""
+        seq = data.get("changedSeq", data["seq"])
+        assert self.position is not None
+        if seq <= self.position["seq"]:
+            return  # who joins again while the room reads a hole has a page ahead of it
+        self.position["seq"] = seq
+        if name == "message:new":
+            self._put(data)
+        elif name in {"message:updated", "message:deleted", "message:reaction"}:
+            self._change(name, dict(data), seq)
+
+    def _change(self, name: str, data: dict[str, Any], seq: int) -> None:
+        if "message" in data:
+            self._put(data["message"])
+            return
+        message = self.messages[data["messageId" if name == "message:reaction" else "id"]]
+        message["changedSeq"] = seq
+        if name == "message:updated":
+            for field in ("version", "content", "editedAt"):
+                message[field] = data[field]
+        elif name == "message:deleted":
+            message |= {"content": "", "reactions": []}
+            message |= {field: data[field] for field in ("deletedAt", "deletedBy")}
+        else:
+            others = [each for each in message["reactions"] if each["emoji"] != data["emoji"]]
+            mine = {field: data[field] for field in ("emoji", "count", "userIds")}
+            message["reactions"] = sorted(
+                [*others, mine] if data["count"] else others, key=lambda each: str(each["emoji"])
+            )
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self.messages[message["id"]] = UNCHANGED | message
+
+
+class Reader:
+    """A client that joins, leaves, goes and comes back."""
+
+    def __init__(self, world: World, user: UserRow, session_id: str) -> None:
+        self._world, self._user, self._session_id = world, user, session_id
+        self._client: Client | None = None
+        self._goes, self._gone = trio.Event(), trio.Event()
+        self._is_joined = False
+        self.view = View()
+
+    async def _connection(self, task_status: trio.TaskStatus[Client]) -> None:
+        async with self._world.connect(self._user) as client:
+            task_status.started(client)
+            await self._goes.wait()
+        self._gone.set()
+
+    async def join(self) -> None:
+        """Connect if need be, and join where it stopped."""
+        if self._client is None:
+            self._goes, self._gone = trio.Event(), trio.Event()
+            self._client = await self._world.nursery.start(self._connection)
+        if self._is_joined:
+            await self.catch_up()
+        since = {} if self.view.position is None else {"since": self.view.position}
+        request = {"sessionId": self._session_id, "limit": 100} | since
+        self.view.join(await self._client.ask("session:join", **request))
+        self._is_joined = True
+
+    async def catch_up(self) -> None:
+        """Apply what has been heard."""
+        if self._client is not None and self._is_joined:
+            for frame in await self._client.heard():
+                if "seq" in frame["data"]:
+                    self.view.hear(frame["event"], frame["data"])
+
+    async def leave(self) -> None:
+        """Stop the stream; the position stays."""
+        if self._client is not None and self._is_joined:
+            await self._client.ask("session:leave", sessionId=self._session_id)
+            await self.catch_up()
+            self._is_joined = False
+
+    async def away(self) -> None:
+        """Lose the connection, and what was on its way."""
+        if self._client is not None:
+            self._goes.set()
+            await self._gone.wait()
+        self._client, self._is_joined = None, False
+
+
+async def change(writer: Client, session_id: str, said: list[str], chance: random.Random) -> None:
+    """Change something in the session; said holds the messages that are no tombstone."""
+    what = chance.choice(["send", "edit", "react", "react", "take back", "delete"])
+    if what == "send" or not said:
+        answer = await writer.ask("message:send", sessionId=session_id, content="tea")
+        said.append(answer["message"]["id"])
+        return
+    message_id = chance.choice(said)
+    if what == "edit":
+        text = f"tea {chance.randrange(3)}"
+        await writer.ask("message:edit", messageId=message_id, content=text)
+    elif what == "delete":
+        await writer.ask("message:delete", messageId=message_id)
+        said.remove(message_id)
+    else:
+        reaction = {"emoji": chance.choice(EMOJI), "on": what == "react"}
+        await writer.ask("message:react", messageId=message_id, **reaction)
+
+
+async def live_through(world: World, chance: random.Random, losing: list[bool]) -> None:
+    """Let a session happen while readers come and go and events are lost; then compare."""
+    anna, bert = await world.person("anna"), await world.person("bert")
+    session_id = str(await world.session(anna, bert))
+    readers = [Reader(world, user, session_id) for user in (anna, bert, bert)]
+    said: list[str] = []
+    async with world.connect(anna) as a:
+        for _ in range(chance.randrange(5, 40)):
+            losing[0] = chance.random() < 0.3
+            reader = chance.choice(readers)
+            steps: list[Callable[[], Awaitable[None]]] = [reader.join, reader.leave, reader.away]
+            if chance.random() < 0.7:
+                await change(a, session_id, said, chance)
+            else:
+                await chance.choice([*steps, reader.join, reader.catch_up])()
+        losing[0] = False
+        await a.ask("message:send", sessionId=session_id, content="its seq tells what was lost")
+        page = await a.ask("message:history", sessionId=session_id, limit=100)
+        fetched = {message["id"]: UNCHANGED | message for message in page["messages"]}
+        for reader in readers:
+            await wait_all_tasks_blocked()
+            await reader.catch_up()
+            if not reader._is_joined:
+                await reader.join()
+            assert reader.view.messages == fetched
+            await reader.away()
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32))
+async def test_a_client_that_applies_what_it_hears_knows_what_it_would_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    losing = [False]
+    monkeypatch.setattr(rooms, "CATCHUP_PAGE", PAGE)
+    with trio.fail_after(20):
+        async with open_world(tmp_path, replay_events=REPLAY) as world:
+            live = world.daemon.services.rooms
+            publish = live.publish
+
+            def lossy(event: RoomEvent) -> None:
+                if not losing[0]:
+                    publish(event)
+
+            world.daemon.services.journal._publish = lossy  # type: ignore[attr-defined]
+            chance = random.Random(seed)  # noqa: S311 - a story, not a secret
+            await live_through(world, chance, losing)
