@@ -581,4 +581,14 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
-DURABLE_EVENTS = frozenset({"message:new", "member:joined", "member:left", "session:updated"})
+DURABLE_EVENTS = frozenset(
+    {
+        "message:new",
+        "message:updated",
+        "message:deleted",
+        "message:reaction",
+        "member:joined",
+        "member:left",
+        "session:updated",
+    }
+)

@@ -16,8 +16,9 @@ from chatd.events import Devices
 from chatd.ids import uuid7
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
+from chatd.testing.server import START
 from chatd.tokens import hash_token, new_refresh_token
-from tests.people import START, World, open_world
+from tests.people import World, open_world
 from tests.socketio_kit import Chatter, open_chat, open_link
 
 

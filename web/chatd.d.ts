@@ -170,7 +170,7 @@ export interface MemberRef {
   userId?: string | null;
 }
 
-/** A message; `seq` orders it within its session, `createdAt` never does. */
+/** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
 export interface Message {
   id: string;
   sessionId: string;
@@ -182,6 +182,58 @@ export interface Message {
   replyTo: null;
   mentions: Array<string>;
   attachments: Array<string>;
+  changedSeq?: number | null;
+  version?: number;
+  editedAt?: string | null;
+  deletedAt?: string | null;
+  deletedBy?: string | null;
+  reactions?: Array<Reaction>;
+}
+
+/** The message as it is now. */
+export interface MessageAnswer {
+  message: Message;
+}
+
+/** Delete a message: a tombstone without content stays in its place. */
+export interface MessageDelete {
+  messageId: string;
+}
+
+/** A message is a tombstone now; `message` comes with what was missed: all of its state. */
+export interface MessageDeleted {
+  id: string;
+  sessionId: string;
+  seq: number;
+  deletedAt: string;
+  deletedBy: string;
+  message?: Message | null;
+}
+
+/** Replace a message's text, if `expectedVersion` (where given) is the current one. */
+export interface MessageEdit {
+  messageId: string;
+  content: string;
+  expectedVersion?: number | null;
+}
+
+/** Give a reaction or take it back; a message takes at most 20 different emoji. */
+export interface MessageReact {
+  messageId: string;
+  emoji: string;
+  on: boolean;
+}
+
+/** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
+export interface MessageReaction {
+  sessionId: string;
+  messageId: string;
+  seq: number;
+  emoji: string;
+  count: number;
+  userIds: Array<string>;
+  userId: string;
+  on: boolean;
 }
 
 /** Move the caller's read marker forward. */
@@ -195,6 +247,17 @@ export interface MessageSend {
   sessionId: string;
   content: string;
   clientMsgId?: string | null;
+}
+
+/** A message has a new text; `message` comes with what was missed: all of its state. */
+export interface MessageUpdated {
+  id: string;
+  sessionId: string;
+  seq: number;
+  version: number;
+  content: string;
+  editedAt: string | null;
+  message?: Message | null;
 }
 
 /** No fields. */
@@ -217,6 +280,13 @@ export interface Presence {
   status: string;
   lastSeen: string | null;
   text: string | null;
+}
+
+/** One emoji under a message; `userIds` are the first 20 who reacted, the earliest first. */
+export interface Reaction {
+  emoji: string;
+  count: number;
+  userIds: Array<string>;
 }
 
 /** Exchange a refresh token for a new pair. */
@@ -437,6 +507,12 @@ export interface ClientEvents {
   "message:history": (data: History, ack: (answer: Ack<HistoryAnswer>) => void) => void;
   /** Move the caller's read marker forward. */
   "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
+  /** Replace the text of a message of one's own. */
+  "message:edit": (data: MessageEdit, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** Delete a message of one's own, or another's where the role allows it. */
+  "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** React to a message, or take it back. */
+  "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller types. */
@@ -459,6 +535,12 @@ export interface ServerEvents {
   "server:draining": (data: ServerDraining) => void;
   /** A message; `seq` orders it within its session, `createdAt` never does. */
   "message:new": (data: Message, offset: string) => void;
+  /** A message has a new text; `message` comes with what was missed: all of its state. */
+  "message:updated": (data: MessageUpdated, offset: string) => void;
+  /** A message is a tombstone now; `message` comes with what was missed: all of its state. */
+  "message:deleted": (data: MessageDeleted, offset: string) => void;
+  /** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
+  "message:reaction": (data: MessageReaction, offset: string) => void;
   /** Somebody is now a member, or their role changed. */
   "member:joined": (data: MemberJoined, offset: string) => void;
   /** Somebody is no longer a member. */
