@@ -162,7 +162,7 @@ async def talk(somebody: Chatter, other_id: str) -> list[Said]:
         ("member-remove", {"userId": other_id}),
         ("message-send", {"content": ""}),
     ]
-    return [
+    said: list[Said] = [
         (
             "socketio",
             f"{name}.answer",
@@ -170,6 +170,16 @@ async def talk(somebody: Chatter, other_id: str) -> list[Said]:
         )
         for name, data in calls
     ]
+    message_id = said[1][2]["message"]["id"]
+    changes: list[tuple[str, JsonObject]] = [
+        ("message-edit", {"content": "hello again"}),
+        ("message-react", {"emoji": "👍", "on": True}),
+        ("message-delete", {}),
+    ]
+    for name, data in changes:
+        answer = await somebody.ask(WITH_EVENT[name], messageId=message_id, **data)
+        said.append(("socketio", f"{name}.answer", answer))
+    return said
 
 
 async def test_exactly_the_events_that_the_document_says_have_an_offset(
@@ -203,7 +213,7 @@ async def test_the_document_is_valid_and_what_is_said_on_both_wires_is_as_it_say
     async with open_chat(tmp_path) as world:
         phone = await chatter(world, await world.person("anna"))
         said = await talk(phone, str((await world.person("bert")).id))
-        assert [ack["ok"] for *_name, ack in said] == [True] * 5 + [False]
+        assert [ack["ok"] for *_name, ack in said] == [True] * 5 + [False] + [True] * 3
         for packet in phone.packets:
             if packet.startswith("42"):
                 name, payload, *_offset = orjson.loads(packet[2:])

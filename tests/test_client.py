@@ -645,13 +645,15 @@ def test_replayed_rows_say_what_became_of_them() -> None:
     rows = [
         {"seq": 2, "changedSeq": 9, "deletedAt": "2026-01-02T12:31:00.000Z"},
         {"seq": 7},
+        {"seq": 6, "changedSeq": 10, "deletedAt": "2026-01-02T12:31:00.000Z"},
         {"seq": 1, "changedSeq": 8, "deletedAt": None},
         {"seq": 5},
     ]
-    answer = {"sessionId": "s1", "epoch": "e", "seq": 9, "recovered": True, "messages": rows}
+    answer = {"sessionId": "s1", "epoch": "e", "seq": 10, "recovered": True, "messages": rows}
     _, changes = replay(answer, Position("e", 5))
     assert [(c.seq, c.event) for c in changes] == [
         (7, "message:new"), (8, "message:updated"), (9, "message:deleted"),
+        (10, "message:new"),
     ]  # fmt: skip
 
 

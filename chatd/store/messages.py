@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from chatd.errors import StoreBug
+from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
@@ -82,11 +82,19 @@ class Messages:
         return [by_id.get(message.id) or AppendRow(Append.INVALID) for message in batch]
 
     async def _whole(self, outcome: AppendRow) -> AppendRow:
-        """Complete a duplicate that was changed: the batch's answer has not all its columns."""
+        """Complete a duplicate that was changed: the batch's answer has not all its columns.
+
+        Raises:
+            StoreAmbiguous: it cannot be read now, and the batch is stored: nobody may be told else.
+        """
         row = outcome.row
         if row is None or row.changed_seq == row.seq:
             return outcome
-        [columns] = await self._pool.fetch(_MESSAGE, {"message_id": row.id})
+        try:
+            [columns] = await self._pool.fetch(_MESSAGE, {"message_id": row.id})
+        except StoreError as trouble:
+            msg = "a duplicate cannot be read"
+            raise StoreAmbiguous(msg) from trouble
         return AppendRow(outcome.outcome, message_row(*columns))
 
     async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:

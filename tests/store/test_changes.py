@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import pytest
+
 from chatd.contract import Store
+from chatd.errors import StoreAmbiguous, StoreUnavailable
 from chatd.rows import Append, MessageAccess, MessageChange, MessageRow, ReactionRow, Role
 from chatd.store.memory import MemoryStore
+from chatd.store.pool import Pool, Rows
 from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
 from tests.store.kit import DAY, NOBODY, NOW, contents, gather, say, sign_up, words
@@ -117,6 +122,34 @@ async def test_a_repeat_of_a_message_that_was_edited_is_answered_with_it_as_it_i
     page = await store.history(tea, people.alice)
     assert page is not None
     assert contents(page.messages) == ["tea", "cake"]
+
+
+async def test_a_batch_that_is_stored_never_seems_not_to_be_for_a_duplicate_in_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(pool)
+    alice = await sign_up(store, "Alice")
+    tea = await gather(store, alice)
+    said = words(tea, alice, "tee", key="k")
+    await store.append_messages([said])
+    assert await edit(store, said.id, alice, "tea") is not None
+    fetch = pool.fetch
+
+    async def away(statement: str, *args: Any, **kwargs: Any) -> Rows:
+        if "append_messages" not in statement:
+            raise StoreUnavailable("away")
+        return await fetch(statement, *args, **kwargs)
+
+    with monkeypatch.context() as outage:
+        outage.setattr(pool, "fetch", away)
+        batch = [words(tea, alice, "tee", key="k"), words(tea, alice, "new")]
+        with pytest.raises(StoreAmbiguous):
+            await store.append_messages(batch)
+    duplicate, new = await store.find_messages(batch)
+    assert duplicate is not None
+    assert duplicate.outcome is Append.DUPLICATE
+    assert new is not None
+    assert new.outcome is Append.STORED
 
 
 async def test_a_deleted_message_keeps_its_place_and_nothing_of_what_it_said(
