@@ -173,8 +173,8 @@ class Deaf(trio.abc.HalfCloseableStream):
 
 @pytest.mark.parametrize(
     "asked",
-    [get(), get("/big"), b"nonsense\r\n\r\n", HANDSHAKE],
-    ids=["direct", "app", "400", "101"],
+    [get(), get("/big"), b"nonsense\r\n\r\n"],
+    ids=["direct", "app", "400"],
 )
 async def test_a_client_that_does_not_read_is_cut_at_the_write_timeout(
     asked: bytes, mock_clock: MockClock
