@@ -92,7 +92,6 @@ class Daemon:
 
         The last ones keep the time for their goodbye, so that the stop stays inside the drain.
         """
-        self.http.drain()
         seconds = self.settings.drain_seconds
         deadline = self.services.now() + timedelta(seconds=seconds)
         notice = dumps({"deadline": iso(deadline)})
@@ -268,9 +267,11 @@ async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Eve
         await stop.wait()
         with trio.move_on_after(settings.drain_seconds):
             daemon.begin_drain()
-            await daemon.let_polling_go()
-            accepting.cancel(reason="draining")
-            await daemon.drain()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(daemon.drain)
+                await daemon.let_polling_go()
+                accepting.cancel(reason="draining")
+                daemon.http.drain()
             while guard.open or daemon.engine:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this
                 await trio.sleep(DRAIN_POLL)
         daemon.cut_all()
