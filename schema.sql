@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '3');
+    ('schema_version', '4');
 
 -- People
 
@@ -81,7 +81,10 @@ CREATE TABLE sessions (
     seq bigint NOT NULL DEFAULT 0,
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq BETWEEN 0 AND seq),
     message_count bigint NOT NULL DEFAULT 0 CHECK (message_count BETWEEN 0 AND seq),
-    member_count bigint NOT NULL DEFAULT 0 CHECK (member_count >= 0)
+    member_count bigint NOT NULL DEFAULT 0 CHECK (member_count >= 0),
+    is_read_only boolean NOT NULL DEFAULT false,  -- only OWNER and ADMIN write
+    archived_at timestamptz,  -- nobody writes
+    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120)
 ) WITH (fillfactor = 80);  -- each message updates the row: room for it on the same page
 
 CREATE UNIQUE INDEX sessions_direct_key_key ON sessions (direct_key) WHERE direct_key IS NOT NULL;
@@ -98,6 +101,8 @@ CREATE TABLE session_users (
     mention_count integer NOT NULL DEFAULT 0 CHECK (mention_count >= 0),  -- nobody counts yet
     muted boolean NOT NULL DEFAULT false,
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq >= 0),
+    muted_until timestamptz,  -- may not write before; `muted` is the user's own wish
+    last_sent_at timestamptz,  -- for slow mode
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 

@@ -22,7 +22,7 @@ from chatd.asyncapi import asyncapi_document
 from chatd.context import Caller, Services
 from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
-from chatd.events import SERVER_EVENTS
+from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, call, submit, translate
 from chatd.model import dumps

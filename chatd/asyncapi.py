@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from chatd import __version__
-from chatd.events import DURABLE_EVENTS, Refusal
+from chatd.events.answers import Refusal
+from chatd.events.server import DURABLE_EVENTS
 from chatd.handlers.operations import Operation
 from chatd.schemas import Mode, Schema, Schemas, describe_models, first_line
 

@@ -20,7 +20,7 @@ from chatd.config import (
     load_settings,
 )
 from chatd.errors import StoreError
-from chatd.events import Register
+from chatd.events.accounts import Register
 from chatd.ids import uuid7
 from chatd.keys import load_signing_keys
 from chatd.logs import configure_logs

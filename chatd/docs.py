@@ -10,7 +10,7 @@ from html import escape
 from pydantic import BaseModel
 
 from chatd import __version__
-from chatd.events import SERVER_EVENTS
+from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.operations import Operation
 
 _STYLE = """

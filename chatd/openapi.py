@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from chatd import __version__
-from chatd.events import ErrorAnswer
+from chatd.events.answers import ErrorAnswer
 from chatd.handlers.operations import Operation
 from chatd.schemas import Mode, Schemas, describe_models, first_line
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from chatd.asyncapi import asyncapi_document
-from chatd.events import SERVER_EVENTS
+from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.openapi import openapi_document
 from chatd.schemas import Schema

@@ -18,7 +18,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from chatd.contract import Store
-from chatd.events import SERVER_EVENTS
+from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.rows import UserRow
 from chatd.testing import ChatServer, open_chatd

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from chatd.errors import CloseCode
-from chatd.events import Me, Tokens
+from chatd.events.accounts import Me, Tokens
 from chatd.ids import uuid7
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore

@@ -14,7 +14,7 @@ import structlog
 from trio.testing import MockClock
 
 from chatd.errors import StoreBug, StoreUnavailable
-from chatd.events import SERVER_EVENTS
+from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore

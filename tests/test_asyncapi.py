@@ -15,7 +15,8 @@ from trio.testing import MockClock
 
 from chatd.asyncapi import asyncapi_document
 from chatd.errors import ChatError
-from chatd.events import DURABLE_EVENTS, SERVER_EVENTS, Refusal
+from chatd.events.answers import Refusal
+from chatd.events.server import DURABLE_EVENTS, SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.model import dumps
 from chatd.openapi import openapi_document

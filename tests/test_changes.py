@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from chatd.errors import StoreAmbiguous
-from chatd.events import MessageAnswer
+from chatd.events.messages import MessageAnswer
 from chatd.rows import Role, UserRow
 from chatd.store.memory import MemoryStore
 from tests.people import Client, World, open_world

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from chatd.errors import CloseCode, StoreUnavailable
-from chatd.events import ConnectionClosing, ConnectionReady
+from chatd.events.server import ConnectionClosing, ConnectionReady
 from chatd.ids import uuid7
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore

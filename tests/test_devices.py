@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from chatd.errors import CloseCode, StoreAmbiguous
-from chatd.events import Devices
+from chatd.events.accounts import Devices
 from chatd.ids import uuid7
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore

@@ -9,21 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from chatd.events import (
-    MAX_CONTENT,
-    MAX_SEQ,
-    SERVER_EVENTS,
-    History,
-    Login,
-    MessageReact,
-    MessageRead,
-    MessageSend,
-    Nothing,
-    Register,
-    SessionCreate,
-    SessionJoin,
-    StatusSet,
-)
+from chatd.events.accounts import Login, Register
+from chatd.events.answers import Nothing
+from chatd.events.fields import MAX_CONTENT, MAX_SEQ
+from chatd.events.messages import History, MessageReact, MessageRead, MessageSend
+from chatd.events.presence import StatusSet
+from chatd.events.server import SERVER_EVENTS
+from chatd.events.sessions import SessionCreate, SessionJoin
 from chatd.handlers.catalogue import OPERATIONS
 
 SESSION = str(UUID(int=1))

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from chatd.errors import StoreUnavailable
-from chatd.events import HistoryAnswer, SendAnswer
+from chatd.events.messages import HistoryAnswer, SendAnswer
 from chatd.model import Message
 from chatd.rows import SessionKind, UserRow
 from chatd.store.memory import MemoryStore

@@ -11,7 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from chatd import model, payloads
-from chatd.events import MemberJoined, MemberLeft, MessageDeleted, MessageReaction, MessageUpdated
+from chatd.events.server import (
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageReaction,
+    MessageUpdated,
+)
 from chatd.model import Shape
 from chatd.rows import (
     MemberRow,

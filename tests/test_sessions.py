@@ -12,7 +12,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.errors import StoreUnavailable
-from chatd.events import Joined, MemberAnswer, MemberPage, SessionAnswer, SessionPage
+from chatd.events.members import MemberAnswer, MemberPage
+from chatd.events.sessions import Joined, SessionAnswer, SessionPage
 from chatd.handlers.permissions import Action, may
 from chatd.rows import JoinPage, Role, SessionKind, UserRow
 from chatd.store.memory import MemoryStore

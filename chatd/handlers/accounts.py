@@ -7,7 +7,8 @@ from uuid import UUID
 
 from chatd.context import Caller, Services
 from chatd.errors import CloseCode, Conflict, Unauthorized
-from chatd.events import AuthRefresh, AuthRefreshed, Login, Me, Nothing, Refresh, Register, Tokens
+from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
+from chatd.events.answers import Nothing
 from chatd.handlers.operations import Operation, Route
 from chatd.ids import uuid7
 from chatd.limits import Rate

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotFound
-from chatd.events import MessageAnswer, MessageDelete, MessageEdit, MessageReact, MessageRef
+from chatd.events.messages import (
+    MessageAnswer,
+    MessageDelete,
+    MessageEdit,
+    MessageReact,
+    MessageRef,
+)
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.limits import Rate

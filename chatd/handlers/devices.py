@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chatd.context import Caller, Services
 from chatd.errors import CloseCode, NotFound
-from chatd.events import DeviceRef, Devices, Nothing
+from chatd.events.accounts import DeviceRef, Devices
+from chatd.events.answers import Nothing
 from chatd.handlers.operations import Followed, Operation, Route
 from chatd.limits import Rate
 from chatd.model import device_dict, dumps

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, NotFound
-from chatd.events import LeftAnswer, MemberAnswer, MemberList, MemberPage, MemberRef
+from chatd.events.members import LeftAnswer, MemberAnswer, MemberList, MemberPage, MemberRef
 from chatd.handlers.access import allowed
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action

@@ -13,13 +13,7 @@ from chatd.errors import (
     NotFound,
     ValidationFailed,
 )
-from chatd.events import (
-    History,
-    HistoryAnswer,
-    MessageRead,
-    MessageSend,
-    SendAnswer,
-)
+from chatd.events.messages import History, HistoryAnswer, MessageRead, MessageSend, SendAnswer
 from chatd.handlers.operations import Operation, Reply, Route
 from chatd.ids import uuid7
 from chatd.limits import Rate

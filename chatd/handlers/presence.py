@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from chatd.context import Caller, Services
 from chatd.errors import NotAMember, ValidationFailed
-from chatd.events import Nothing, SessionRef, StatusAnswer, StatusSet
+from chatd.events.answers import Nothing
+from chatd.events.presence import StatusAnswer, StatusSet
+from chatd.events.sessions import SessionRef
 from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import dumps

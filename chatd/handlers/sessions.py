@@ -16,9 +16,9 @@ from chatd.errors import (
     Overloaded,
     ValidationFailed,
 )
-from chatd.events import (
+from chatd.events.answers import Nothing
+from chatd.events.sessions import (
     Joined,
-    Nothing,
     SessionAnswer,
     SessionCreate,
     SessionJoin,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatd.context import Caller, Services
 from chatd.errors import NotFound
-from chatd.events import UserAnswer, UserQuery, UserRef, Users
+from chatd.events.people import UserAnswer, UserQuery, UserRef, Users
 from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import dumps, user_dict

@@ -16,7 +16,7 @@ import trio
 
 from chatd.context import Caller, Place, RoomEvent
 from chatd.errors import ChatError, CloseCode, ValidationFailed
-from chatd.events import MAX_CONTENT
+from chatd.events.fields import MAX_CONTENT
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
 from chatd.limits import Rate

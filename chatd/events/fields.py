@@ -1,0 +1,76 @@
+"""The validated types of which commands are made."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints
+
+MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
+MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
+MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
+
+# Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
+_FORBIDDEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+
+
+def _clean_text(text: str) -> str:
+    cleaned = text.replace("\r\n", "\n").strip()
+    if not cleaned.isascii():
+        cleaned = unicodedata.normalize("NFC", cleaned)
+    if not cleaned:
+        msg = "is empty"
+        raise ValueError(msg)
+    if _FORBIDDEN.search(cleaned):
+        msg = "holds control characters"
+        raise ValueError(msg)
+    return cleaned
+
+
+def _clean_content(text: str) -> str:
+    cleaned = _clean_text(text)
+    if len(cleaned) > MAX_CONTENT:  # NFC makes three characters of some
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
+def _clean_emoji(text: str) -> str:
+    cleaned = unicodedata.normalize("NFC", text)
+    if _FORBIDDEN.search(cleaned) or any(map(str.isspace, cleaned)):
+        msg = "holds control characters or space"
+        raise ValueError(msg)
+    if len(cleaned.encode()) > MAX_EMOJI:
+        msg = "is too long"
+        raise ValueError(msg)
+    return cleaned
+
+
+def clean_name(text: str) -> str:
+    """Return a name as it is kept: one line, NFKC, without control characters; or ValueError."""
+    cleaned = unicodedata.normalize("NFKC", _clean_text(text))
+    if "\n" in cleaned or "\t" in cleaned:
+        msg = "is one line"
+        raise ValueError(msg)
+    return cleaned
+
+
+def _lower(address: str) -> str:
+    return address.lower()
+
+
+Content = Annotated[
+    str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_content)
+]
+Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
+Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(clean_name)]
+Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
+Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
+ClientMsgId = Annotated[
+    str,
+    Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),
+]
+Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
+Limit = Annotated[int, Field(ge=1, le=100)]

@@ -1,0 +1,91 @@
+"""Commands and answers of messages (protocol.md section 4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Seq
+from chatd.events.sessions import SessionRef
+from chatd.model import Message, Shape
+
+
+class MessageSend(SessionRef):
+    """Send a message; a repeat with the same `clientMsgId` answers what is stored."""
+
+    content: Content
+    client_msg_id: ClientMsgId | None = None
+
+
+class SendAnswer(Shape):
+    """The stored message; `duplicate` tells that it was stored before this call."""
+
+    message: Message
+    duplicate: bool
+
+
+class MessageRef(Shape):
+    """Names a message; one of a session that the caller is not in is not found."""
+
+    message_id: UUID
+
+
+class MessageDelete(MessageRef):
+    """Delete a message: a tombstone without content stays in its place."""
+
+
+class MessageEdit(MessageRef):
+    """Replace a message's text, if `expectedVersion` (where given) is the current one."""
+
+    content: Content
+    expected_version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = None
+
+
+class MessageReact(MessageRef):
+    """Give a reaction or take it back; a message takes at most 20 different emoji."""
+
+    emoji: Emoji
+    on: Annotated[bool, Field(strict=True)]
+
+
+class MessageAnswer(Shape):
+    """The message as it is now."""
+
+    message: Message
+
+
+class MessageRead(SessionRef):
+    """Move the caller's read marker forward."""
+
+    seq: Seq
+
+
+class History(SessionRef):
+    """Page through messages; at most one of the three bounds, the newest page without."""
+
+    before_seq: Annotated[int, Field(ge=0, le=MAX_SEQ)] | None = None
+    after_seq: Annotated[int, Field(ge=0, le=MAX_SEQ)] | None = None
+    around_id: UUID | None = None
+    limit: Limit = 50
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> History:
+        if (
+            sum(bound is not None for bound in (self.before_seq, self.after_seq, self.around_id))
+            > 1
+        ):
+            msg = "beforeSeq, afterSeq and aroundId exclude each other"
+            raise ValueError(msg)
+        return self
+
+
+class HistoryAnswer(Shape):
+    """Messages oldest first, and where the session stands."""
+
+    messages: list[Message]
+    has_before: bool
+    has_after: bool
+    epoch: UUID
+    seq: int

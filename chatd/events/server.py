@@ -1,0 +1,156 @@
+"""What only the server says: events without an operation of the same name (protocol.md)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from chatd.events.answers import Refusal
+from chatd.events.sessions import SessionRef
+from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
+
+
+class ConnectionReady(Shape):
+    """First event of every connection."""
+
+    connection_id: str
+    device_id: UUID
+    server_time: Time
+    recovered: bool
+    expires_at: Time
+    epoch: UUID
+    limits: dict[str, int]
+    timings: dict[str, int]
+    sessions: list[Position]
+
+
+class ConnectionClosing(Shape):
+    """Last event of a connection that the server ends."""
+
+    code: int
+    reason: str
+    reconnect: bool
+    retry_after_ms: int | None = None
+
+
+class RequestFailed(Shape):
+    """A request over Socket.IO that asked for no ack was refused."""
+
+    event: str
+    error: Refusal
+
+
+class AuthExpiring(Shape):
+    """The access token of this socket expires soon."""
+
+    expires_at: Time
+    in_ms: int
+
+
+class ServerDraining(Shape):
+    """The server is going down; connections close evenly until the deadline."""
+
+    deadline: Time
+
+
+class UserTyping(Shape):
+    """Somebody types, or no longer."""
+
+    session_id: UUID
+    user_id: UUID
+    is_typing: bool
+    expires_in_ms: int
+
+
+class MessageUpdated(Shape):
+    """A message has a new text; `message` comes with what was missed: all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    version: int
+    content: str
+    edited_at: Time | None
+    message: Message | None = None
+
+
+class MessageDeleted(Shape):
+    """A message is a tombstone now; `message` comes with what was missed: all of its state."""
+
+    id: UUID
+    session_id: UUID
+    seq: int
+    deleted_at: Time
+    deleted_by: UUID
+    message: Message | None = None
+
+
+class MessageReaction(SessionRef):
+    """Somebody reacted or took it back; `count` and `userIds` are what this emoji has now."""
+
+    message_id: UUID
+    seq: int
+    emoji: str
+    count: int
+    user_ids: list[UUID]
+    user_id: UUID
+    on: bool
+
+
+class MemberJoined(SessionRef):
+    """Somebody is now a member, or their role changed."""
+
+    seq: int
+    member: Member
+
+
+class MemberLeft(SessionRef):
+    """Somebody is no longer a member."""
+
+    seq: int
+    user_id: UUID
+
+
+class SessionUpdated(Shape):
+    """A session changed."""
+
+    session_id: UUID
+    seq: int
+    session: Session
+
+
+class SessionRemoved(SessionRef):
+    """The receiver is no longer in this session: its stream ends here."""
+
+    reason: str
+
+
+SERVER_EVENTS: dict[str, type[Shape]] = {
+    "connection:ready": ConnectionReady,
+    "connection:closing": ConnectionClosing,
+    "request:failed": RequestFailed,
+    "auth:expiring": AuthExpiring,
+    "server:draining": ServerDraining,
+    "message:new": Message,
+    "message:updated": MessageUpdated,
+    "message:deleted": MessageDeleted,
+    "message:reaction": MessageReaction,
+    "member:joined": MemberJoined,
+    "member:left": MemberLeft,
+    "session:updated": SessionUpdated,
+    "session:removed": SessionRemoved,
+    "user:status": Presence,
+    "user:typing": UserTyping,
+}
+
+# Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
+DURABLE_EVENTS = frozenset(
+    {
+        "message:new",
+        "message:updated",
+        "message:deleted",
+        "message:reaction",
+        "member:joined",
+        "member:left",
+        "session:updated",
+    }
+)
