@@ -138,6 +138,7 @@ class Settings(BaseSettings):
 
     # Presence
     presence_grace: Seconds = Field(15, description="back within this is never heard by others")
+    idle_after: Seconds = Field(300, description="a device without a request is AWAY after this")
     typing_expiry: Seconds = Field(8, description="the server ends a typing that nobody renews")
 
     # Life

@@ -84,6 +84,8 @@ class Socket(Protocol):
     id: str
     identity: Identity
     places: dict[UUID, Place]
+    active_at: float  # when its user last did something, on Trio's clock
+    is_idle: bool  # and presence has called it AWAY for that: the next activity is told
 
     def push(self, name: str, data: bytes) -> None:
         """Send an event to this socket alone; never waits."""
@@ -126,11 +128,15 @@ class Presence(Protocol):
         status: ManualStatus | None,
         text: str | None,
         until: datetime | None,
+        socket: Socket | None,
     ) -> dict[str, Any]:
-        """Set or clear a manual status; return the `Presence` that others see."""
+        """Set or clear a manual status; return the `Presence` that others see.
 
-    def set_device(self, user_id: UUID, connection_id: str, *, is_away: bool) -> dict[str, Any]:
-        """Set one device ONLINE or AWAY; return the `Presence` that others see."""
+        The device on which that is done, if it is one, is not AWAY any more.
+        """
+
+    def set_away(self, socket: Socket) -> dict[str, Any]:
+        """Call one device AWAY until its user says otherwise; return the `Presence`."""
 
 
 class Typing(Protocol):

@@ -12,7 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.errors import CloseCode, StoreUnavailable
 from chatd.ids import uuid7
-from chatd.nurseries.presence import STORE_TIMEOUT, TELL_INTERVAL, TOUCH_INTERVAL
+from chatd.nurseries.presence import STORE_TIMEOUT, TOUCH_INTERVAL
+from chatd.nurseries.presence_user import TELL_INTERVAL
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
 from chatd.testing.server import START

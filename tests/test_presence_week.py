@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chatd.nurseries.presence import TELL_INTERVAL
+from chatd.nurseries.presence_user import TELL_INTERVAL
 from chatd.testing import ChatServer, Heard, Link, Person, PersonSocket, open_chatd
 
 WEEK = 7 * 86_400.0

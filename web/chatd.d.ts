@@ -515,6 +515,8 @@ export interface ClientEvents {
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
+  /** The caller is at this device. */
+  "status:active": (data: Nothing, ack: (answer: Ack<Nothing>) => void) => void;
   /** The caller types. */
   "typing:start": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** The caller types no longer. */

@@ -206,5 +206,6 @@ OPERATIONS = (
         run=auth_refresh,
         event="auth:refresh",
         needs_socket=True,
+        is_activity=False,  # a timer sends it
     ),
 )

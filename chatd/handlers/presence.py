@@ -28,14 +28,18 @@ async def set_status(services: Services, caller: Caller, command: StatusSet) -> 
         if caller.socket is None:
             msg = "AWAY is a device's status: set it on its socket"
             raise ValidationFailed(msg)
-        return dumps({"presence": presence.set_device(user_id, caller.socket.id, is_away=True)})
+        return dumps({"presence": presence.set_away(caller.socket)})
     manual = None if command.status == "ONLINE" else command.status
     await services.store.set_status(
         user_id, manual_status=manual, text=command.text, until=command.until
     )
-    if caller.socket is not None:
-        presence.set_device(user_id, caller.socket.id, is_away=False)
-    return dumps({"presence": presence.set_manual(user_id, manual, command.text, command.until)})
+    view = presence.set_manual(user_id, manual, command.text, command.until, socket=caller.socket)
+    return dumps({"presence": view})
+
+
+async def be_active(_services: Services, _caller: Caller, _command: Nothing) -> bytes:
+    """Do nothing: that it was asked is the sign of life."""
+    return b"{}"
 
 
 async def start_typing(services: Services, caller: Caller, command: SessionRef) -> bytes:
@@ -66,7 +70,18 @@ OPERATIONS = (
         run=set_status,
         event="status:set",
         route=Route("POST", "/users/me/status"),
+        is_activity=False,  # AWAY is the opposite; what it means is told once, by itself
         rate=Rate(1, 10),
+    ),
+    Operation(
+        "status-active",
+        Nothing,
+        Nothing,
+        "The caller is at this device",
+        run=be_active,
+        event="status:active",
+        needs_socket=True,
+        rate=Rate(10 / 30, 20),  # each of ten sockets twice a minute
     ),
     Operation(
         "typing-start",

@@ -73,8 +73,10 @@ class ChatSocket:
         "_requests",
         "_services",
         "_transport",
+        "active_at",
         "id",
         "identity",
+        "is_idle",
         "outbox",
         "places",
         "trail",
@@ -95,6 +97,8 @@ class ChatSocket:
         self.identity: Identity  # set by `register`; nobody sees this socket before
         self.outbox = connection.outbox
         self.places: dict[UUID, Place] = {}
+        self.active_at = 0.0  # set by presence
+        self.is_idle = False
         self.trail = trail
         self.wire = wire
         self._connection = connection
@@ -153,6 +157,7 @@ class ChatSocket:
                 "pingTimeoutMs": round(settings.ping_timeout * 1000),
                 "typingResendMs": TYPING_RESEND_MS,
                 "typingExpiryMs": round(settings.typing_expiry * 1000),
+                "idleAfterMs": round(settings.idle_after * 1000),
             },
             "sessions": [position_dict(row, services.epoch) for row in positions],
         }
@@ -187,6 +192,10 @@ class ChatSocket:
             operation = BY_EVENT.get(name)
             if operation is None:
                 raise ValidationFailed("no such event")
+            if operation.is_activity:
+                self.active_at = now
+                if self.is_idle:
+                    self._live.presence.woke(self)
             if operation.submit is not None:
                 await self._submit(id_, caller, operation, data)
                 return

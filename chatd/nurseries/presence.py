@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,47 +16,38 @@ from uuid import UUID
 import structlog
 import trio
 
+from chatd.config import Settings
 from chatd.context import Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
-from chatd.model import dumps, iso
+from chatd.model import dumps
+from chatd.nurseries.idle import Idleness
+from chatd.nurseries.presence_user import TELL_INTERVAL, PresentUser, presence_dict
 from chatd.rows import ManualStatus, MemberRow, UserRow
 
-TELL_INTERVAL = 1.0  # seconds between two user:status of one user
 TOUCH_INTERVAL = 60.0  # seconds between writes of lastSeen: what a crash may lose of it
 STORE_TIMEOUT = 5.0  # seconds for one write of lastSeen
 
 log = structlog.get_logger("chatd.presence")
 
 
-@dataclass(slots=True, eq=False)
-class _User:
-    id: UUID
-    last_seen: datetime | None
-    sessions: set[UUID]
-    manual: ManualStatus | None = None
-    text: str | None = None
-    until: datetime | None = None
-    devices: dict[str, tuple[Socket, bool]] = field(default_factory=dict)  # socket, is away
-    shown: tuple[str, str | None] = ("OFFLINE", None)  # what the others were last told
-    told_at: float = -TELL_INTERVAL
-    is_waiting: bool = False  # a telling is scheduled
-    ending: trio.CancelScope | None = None  # waits for `until`
-    leaving: int = 0  # counts disconnects: a grace that is not the latest is void
-
-
 class Presence:
     """See `chatd.context.Presence`; made by `open_presence`."""
 
     def __init__(
-        self, nursery: trio.Nursery, store: Store, grace: float, now: Callable[[], datetime]
+        self,
+        nursery: trio.Nursery,
+        store: Store,
+        settings: Settings,
+        now: Callable[[], datetime],
     ) -> None:
         self._nursery = nursery
         self._store = store
-        self._grace = grace
+        self._grace = settings.presence_grace
         self._now = now
-        self._users: dict[UUID, _User] = {}
+        self._users: dict[UUID, PresentUser] = {}
         self._audience: dict[UUID, set[UUID]] = {}  # session -> its users who are here
+        self.idleness = Idleness[Socket](settings.idle_after, self._idled)
 
     # Connections
 
@@ -70,7 +60,7 @@ class Presence:
         user = self._users.get(socket.identity.user_id)
         if user is None:
             assert row is not None  # noqa: S101 - the caller asked `knows` in the same step
-            user = _User(row.id, row.last_seen, set())
+            user = PresentUser(row.id, row.last_seen)
             if row.status_until is None or row.status_until > self._now():
                 user.manual, user.text, user.until = (
                     row.manual_status,
@@ -83,6 +73,8 @@ class Presence:
             user.sessions.add(session_id)
             self._audience.setdefault(session_id, set()).add(user.id)
         user.devices[socket.id] = socket, False
+        socket.active_at = trio.current_time()
+        self.idleness.watch(socket)
         self._tell(user)
 
     def disconnected(self, socket: Socket, *, at_once: bool) -> None:
@@ -90,6 +82,7 @@ class Presence:
         user = self._users.get(socket.identity.user_id)
         if user is None or user.devices.pop(socket.id, None) is None:
             return
+        self.idleness.forget(socket)
         if user.manual != "INVISIBLE":
             user.last_seen = self._now()
         user.leaving += 1
@@ -99,7 +92,7 @@ class Presence:
             wait = 0.0 if at_once else self._grace
             self._nursery.start_soon(self._leave, user, user.leaving, wait)
 
-    async def _leave(self, user: _User, leaving: int, wait: float) -> None:
+    async def _leave(self, user: PresentUser, leaving: int, wait: float) -> None:
         def is_back() -> bool:
             return bool(user.devices) or user.leaving != leaving
 
@@ -116,7 +109,7 @@ class Presence:
         if not is_back():
             self._forget(user)
 
-    def _forget(self, user: _User) -> None:
+    def _forget(self, user: PresentUser) -> None:
         if self._users.get(user.id) is user:
             del self._users[user.id]
         if user.ending is not None:
@@ -156,19 +149,23 @@ class Presence:
         status: ManualStatus | None,
         text: str | None,
         until: datetime | None,
+        socket: Socket | None,
     ) -> dict[str, Any]:
         """Set or clear a manual status. See `chatd.context.Presence`."""
         user = self._users.get(user_id)
         if user is None:  # by REST, without a socket: stored, and true at the next connect
-            return _view(user_id, "OFFLINE", None, None)
+            return presence_dict(user_id, "OFFLINE", None, None)
         if status == "INVISIBLE" and user.manual != "INVISIBLE":
             user.last_seen = self._now()  # where it stays: lastSeen would give them away
         user.manual, user.text, user.until = status, text, until
         self._schedule_end(user)
+        if socket is not None and socket.id in user.devices:
+            user.devices[socket.id] = socket, False
+            self._wake(socket)
         self._tell(user)
-        return _view(user_id, *_public(user), user.last_seen)
+        return user.view(user.public)
 
-    def _schedule_end(self, user: _User) -> None:
+    def _schedule_end(self, user: PresentUser) -> None:
         if user.ending is not None:
             user.ending.cancel(reason="another status")
             user.ending = None
@@ -176,19 +173,35 @@ class Presence:
             user.ending = trio.CancelScope()
             self._nursery.start_soon(self._end_manual, user, user.until, user.ending)
 
-    async def _end_manual(self, user: _User, until: datetime, ending: trio.CancelScope) -> None:
+    async def _end_manual(
+        self, user: PresentUser, until: datetime, ending: trio.CancelScope
+    ) -> None:
         with ending:
             await trio.sleep(max(0.0, (until - self._now()).total_seconds()))
             user.manual = user.text = user.until = user.ending = None
             self._tell(user)
 
-    def set_device(self, user_id: UUID, connection_id: str, *, is_away: bool) -> dict[str, Any]:
-        """Set one device ONLINE or AWAY. See `chatd.context.Presence`."""
-        user = self._users[user_id]  # it has a socket: it is known
-        socket, _ = user.devices[connection_id]
-        user.devices[connection_id] = socket, is_away
+    def set_away(self, socket: Socket) -> dict[str, Any]:
+        """Call one device AWAY. See `chatd.context.Presence`."""
+        user = self._users[socket.identity.user_id]  # it has a socket: it is known
+        user.devices[socket.id] = socket, True
         self._tell(user)
-        return _view(user_id, *_public(user), user.last_seen)
+        return user.view(user.public)
+
+    def woke(self, socket: Socket) -> None:
+        """Count an idle device as active again: it has asked for something."""
+        self._wake(socket)
+        self._tell(self._users[socket.identity.user_id])
+
+    def _wake(self, socket: Socket) -> None:
+        socket.active_at = trio.current_time()
+        if socket.is_idle:
+            socket.is_idle = False
+            self.idleness.watch(socket)
+
+    def _idled(self, socket: Socket) -> None:
+        socket.is_idle = True
+        self._tell(self._users[socket.identity.user_id])
 
     def views(self, members: Iterable[MemberRow]) -> list[dict[str, Any]]:
         """Return members' presence as others see it. See `chatd.context.Presence`."""
@@ -196,16 +209,18 @@ class Presence:
         for row in members:
             user = self._users.get(row.user_id)
             if user is None:
-                views.append(_view(row.user_id, "OFFLINE", None, row.last_seen))
+                views.append(presence_dict(row.user_id, "OFFLINE", None, row.last_seen))
             else:
-                views.append(_view(row.user_id, *_public(user), user.last_seen or row.last_seen))
+                views.append(
+                    presence_dict(row.user_id, *user.public, user.last_seen or row.last_seen)
+                )
         return views
 
     # Telling
 
-    def _tell(self, user: _User) -> None:
+    def _tell(self, user: PresentUser) -> None:
         # Without a device the grace runs: only its end says OFFLINE.
-        if not user.devices or user.is_waiting or _public(user) == user.shown:
+        if not user.devices or user.is_waiting or user.public == user.shown:
             return
         wait = user.told_at + TELL_INTERVAL - trio.current_time()
         if wait > 0:
@@ -214,19 +229,19 @@ class Presence:
         else:
             self._send(user)
 
-    async def _tell_later(self, user: _User, wait: float) -> None:
+    async def _tell_later(self, user: PresentUser, wait: float) -> None:
         await trio.sleep(wait)
         user.is_waiting = False
         if user.devices:
             self._send(user)
 
-    def _send(self, user: _User) -> None:
-        public = _public(user)
+    def _send(self, user: PresentUser) -> None:
+        public = user.public
         if public == user.shown:
             return
         user.shown = public
         user.told_at = trio.current_time()
-        data = dumps(_view(user.id, *public, user.last_seen))
+        data = dumps(user.view(public))
         hearers = {user.id}.union(*(self._audience.get(s, ()) for s in user.sessions))
         for hearer_id in hearers:
             hearer = self._users.get(hearer_id)
@@ -250,7 +265,7 @@ class Presence:
         """Write when those who are here were last seen: the daemon stops."""
         await self._touch(list(self._users.values()))
 
-    async def _touch(self, users: list[_User]) -> None:
+    async def _touch(self, users: list[PresentUser]) -> None:
         seen = [user.id for user in users if user.manual != "INVISIBLE"]
         if not seen:
             return
@@ -261,35 +276,15 @@ class Presence:
             log.warning("lastSeen not written", users=len(seen), error=type(trouble).__name__)
 
 
-def _public(user: _User) -> tuple[str, str | None]:
-    """Return status and text as others see them."""
-    if not user.devices or user.manual == "INVISIBLE":
-        return "OFFLINE", None
-    if user.manual is not None:
-        return user.manual, user.text
-    is_away = all(is_away for _, is_away in user.devices.values())
-    return "AWAY" if is_away else "ONLINE", user.text
-
-
-def _view(
-    user_id: UUID, status: str, text: str | None, last_seen: datetime | None
-) -> dict[str, Any]:
-    return {
-        "userId": user_id,
-        "status": status,
-        "lastSeen": None if last_seen is None else iso(last_seen),
-        "text": text,
-    }
-
-
 @asynccontextmanager
 async def open_presence(
-    store: Store, grace: float, now: Callable[[], datetime]
+    store: Store, settings: Settings, now: Callable[[], datetime]
 ) -> AsyncIterator[Presence]:
     """Run presence for the length of the block; at its end lastSeen is written."""
     async with trio.open_nursery() as nursery:
-        presence = Presence(nursery, store, grace, now)
+        presence = Presence(nursery, store, settings, now)
         nursery.start_soon(presence.keep_last_seen)
+        nursery.start_soon(presence.idleness.run)
         yield presence
         with trio.move_on_after(STORE_TIMEOUT, shield=True):
             await presence.close()
