@@ -19,7 +19,7 @@ from chatd.keys import SigningKey
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
-from chatd.rows import AppendRow, ManualStatus, MemberRow, NewMessage
+from chatd.rows import AppendRow, ManualStatus, NewMessage
 from chatd.tokens import AccessTokens, Identity
 
 T = TypeVar("T")
@@ -113,13 +113,31 @@ class Rooms(Protocol):
 class Presence(Protocol):
     """Who is there."""
 
-    def views(self, members: Iterable[MemberRow]) -> list[dict[str, Any]]:
-        """Return the `Presence` of these members as others see them."""
+    @property
+    def is_everyone(self) -> bool:
+        """Whether everybody may see everybody; False: those who share a session."""
 
-    def session_opened(self, session_id: UUID, user_ids: Iterable[UUID]) -> None:
-        """These users now share a session."""
+    def account_opened(self) -> None:
+        """There is one account more."""
 
-    def member_left(self, session_id: UUID, user_id: UUID) -> None:
+    def views(self, people: Iterable[tuple[UUID, datetime | None]]) -> list[dict[str, Any]]:
+        """Return the `Presence` of these people as others see them.
+
+        Each comes with the lastSeen of the store, for those who are not here.
+        """
+
+    def online(self, session_id: UUID) -> int | None:
+        """Return how many are there in a large session; None for one of ordinary size."""
+
+    def members_of(self, session_id: UUID) -> int:
+        """Return how many members a session has of whom one is here; 0 when nobody has told."""
+
+    def session_opened(
+        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
+    ) -> None:
+        """These users now share a session, which has so many members, where the caller knows."""
+
+    def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """This user no longer shares this session."""
 
     def set_manual(

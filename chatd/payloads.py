@@ -1,7 +1,8 @@
-"""Payloads of the events that tell what became of a message: its state at the `seq` it took."""
+"""Payloads of events: what became of a message, its state at the `seq` it took; who is there."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -58,3 +59,15 @@ def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     if row.deleted_at is not None:
         return "message:deleted", deleted_event(row) | {"message": message}
     return "message:updated", edited_event(row) | {"message": message}
+
+
+def presence_dict(
+    user_id: UUID, status: str, text: str | None, last_seen: datetime | None
+) -> dict[str, Any]:
+    """Return a `Presence`."""
+    return {
+        "userId": user_id,
+        "status": status,
+        "lastSeen": iso_or_none(last_seen),
+        "text": text,
+    }

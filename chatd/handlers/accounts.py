@@ -32,6 +32,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
     if user is None:
         msg = "this address has an account"
         raise Conflict(msg)
+    services.presence.account_opened()
     return await _open_login(services, caller, user)
 
 

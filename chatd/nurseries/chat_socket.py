@@ -26,7 +26,6 @@ from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
 from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.seat import Run, Trail
-from chatd.rows import PositionRow
 from chatd.tokens import Identity
 
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
@@ -130,14 +129,14 @@ class ChatSocket:
         self._alarm = TokenAlarm(self, self._services.settings, self._services.now, identity)
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
-        ready = self._ready(first.positions, is_recovered=is_recovered)
+        ready = self._ready(first, is_recovered=is_recovered)
         mark = secrets.randbits(48)
         if self.trail is not None:
             self.trail.append(Run(None, mark, mark))
         self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))
-        live.presence.connected(self, first.user, [row.session_id for row in first.positions])
+        live.presence.connected(self, first.user, first.positions)
 
-    def _ready(self, positions: list[PositionRow], *, is_recovered: bool) -> bytes:
+    def _ready(self, first: FirstState, *, is_recovered: bool) -> bytes:
         services, settings = self._services, self._services.settings
         state = {
             "connectionId": self.id,
@@ -159,7 +158,8 @@ class ChatSocket:
                 "typingExpiryMs": round(settings.typing_expiry * 1000),
                 "idleAfterMs": round(settings.idle_after * 1000),
             },
-            "sessions": [position_dict(row, services.epoch) for row in positions],
+            "sessions": [position_dict(row, services.epoch) for row in first.positions],
+            **self._live.presence.first(first.user, first.positions),
         }
         return dumps(state)
 

@@ -1,8 +1,9 @@
-"""Who is there: devices merged to one public status a user, told to those who share a session.
+"""Who is there: devices merged to one public status a user, told to those in scope.
 
 A user is their manual status or the best of their devices. A lost transport has a grace before
 OFFLINE, so that coming back in time is never heard by others; a change is told at most once a
-second a user, and one that is taken back within that second not at all.
+second a user, and one that is taken back within that second not at all. What a newcomer is told
+first is what the others were told last: so every later change fits.
 """
 
 from __future__ import annotations
@@ -13,22 +14,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import structlog
+import orjson
 import trio
 
 from chatd.config import Settings
 from chatd.context import Socket
 from chatd.contract import Store
-from chatd.errors import StoreError
 from chatd.model import dumps
+from chatd.nurseries.audience import Audience
+from chatd.nurseries.counts import Announce, tell_counts
 from chatd.nurseries.idle import Idleness
-from chatd.nurseries.presence_user import TELL_INTERVAL, PresentUser, presence_dict
-from chatd.rows import ManualStatus, MemberRow, UserRow
-
-TOUCH_INTERVAL = 60.0  # seconds between writes of lastSeen: what a crash may lose of it
-STORE_TIMEOUT = 5.0  # seconds for one write of lastSeen
-
-log = structlog.get_logger("chatd.presence")
+from chatd.nurseries.last_seen import STORE_TIMEOUT, LastSeen
+from chatd.nurseries.presence_user import TELL_INTERVAL, PresentUser
+from chatd.nurseries.scope import SMALL, Farewell, Growth, count_accounts
+from chatd.payloads import presence_dict
+from chatd.rows import ManualStatus, PositionRow, UserRow
 
 
 class Presence:
@@ -40,42 +40,54 @@ class Presence:
         store: Store,
         settings: Settings,
         now: Callable[[], datetime],
+        *,
+        accounts: int,
     ) -> None:
         self._nursery = nursery
-        self._store = store
         self._grace = settings.presence_grace
         self._now = now
         self._users: dict[UUID, PresentUser] = {}
-        self._audience: dict[UUID, set[UUID]] = {}  # session -> its users who are here
+        scope = settings.presence_scope
+        is_everyone = scope == "everyone" or (scope == "auto" and accounts <= SMALL)
+        self.audience = Audience(self._users, is_everyone=is_everyone)
         self.idleness = Idleness[Socket](settings.idle_after, self._idled)
+        self.last_seen = LastSeen(self._users, store, now)
+        self.growth: Growth | None = None
+        if scope == "auto" and is_everyone:
+            self.growth = Growth(store, accounts, self._leave_everyone)
 
     # Connections
 
-    def knows(self, user_id: UUID) -> bool:
-        """Return whether a user is here, or within the grace."""
-        return user_id in self._users
+    def first(self, row: UserRow, positions: Iterable[PositionRow]) -> dict[str, Any]:
+        """Return what a user who connects is told: their own status, and who is there."""
+        user = self._users.get(row.id) or self._user_of(row)
+        if self.growth is not None and row.id not in self._users:
+            self.growth.at_least(len(self._users) + 1)
+        sessions = [position.session_id for position in positions]
+        return {
+            "status": user.own_status(),
+            "presence": orjson.Fragment(self.audience.first(row.id, sessions)),
+        }
 
-    def connected(self, socket: Socket, row: UserRow | None, sessions: Iterable[UUID]) -> None:
-        """Count a device in; `row` is needed when the user is not known yet."""
-        user = self._users.get(socket.identity.user_id)
+    def connected(self, socket: Socket, row: UserRow, positions: Iterable[PositionRow]) -> None:
+        """Count a device in; `row` is what the store knows of a user who is not known yet."""
+        user = self._users.get(row.id)
         if user is None:
-            assert row is not None  # noqa: S101 - the caller asked `knows` in the same step
-            user = PresentUser(row.id, row.last_seen)
-            if row.status_until is None or row.status_until > self._now():
-                user.manual, user.text, user.until = (
-                    row.manual_status,
-                    row.status_text,
-                    row.status_until,
-                )
-            self._users[user.id] = user
+            user = self._users[row.id] = self._user_of(row)
             self._schedule_end(user)
-        for session_id in sessions:
-            user.sessions.add(session_id)
-            self._audience.setdefault(session_id, set()).add(user.id)
+        for position in positions:
+            self.audience.add(user, position.session_id, position.member_count or None)
         user.devices[socket.id] = socket, False
         socket.active_at = trio.current_time()
         self.idleness.watch(socket)
         self._tell(user)
+
+    def _user_of(self, row: UserRow) -> PresentUser:
+        user = PresentUser(row.id, row.last_seen)
+        if row.status_until is None or row.status_until > self._now():
+            user.manual, user.text = row.manual_status, row.status_text
+            user.until = row.status_until
+        return user
 
     def disconnected(self, socket: Socket, *, at_once: bool) -> None:
         """Count a device out; the last one starts the grace, or none after a logout."""
@@ -99,7 +111,7 @@ class Presence:
         await trio.sleep(wait)
         if is_back():
             return
-        await self._touch([user])
+        await self.last_seen.write([user])
         await trio.sleep_until(user.told_at + TELL_INTERVAL)
         if is_back():
             return
@@ -114,32 +126,55 @@ class Presence:
             del self._users[user.id]
         if user.ending is not None:
             user.ending.cancel(reason="the user has left")
-        for session_id in user.sessions:
-            self._unlink(session_id, user.id)
-
-    def _unlink(self, session_id: UUID, user_id: UUID) -> None:
-        users = self._audience.get(session_id)
-        if users is not None:
-            users.discard(user_id)
-            if not users:
-                del self._audience[session_id]
+        for session_id in list(user.sessions):
+            self.audience.remove(user, session_id)
 
     # Membership
 
-    def session_opened(self, session_id: UUID, user_ids: Iterable[UUID]) -> None:
-        """Let those of these users who are here hear of each other from now on."""
+    def session_opened(
+        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
+    ) -> None:
+        """Let those of these users who are here hear of each other. See `chatd.context`."""
         for user_id in user_ids:
             user = self._users.get(user_id)
             if user is not None:
-                user.sessions.add(session_id)
-                self._audience.setdefault(session_id, set()).add(user_id)
+                self.audience.add(user, session_id, None)
+        if members is not None:
+            self.audience.resize(session_id, members)
 
-    def member_left(self, session_id: UUID, user_id: UUID) -> None:
+    def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """End what a user heard by sharing this session."""
         user = self._users.get(user_id)
         if user is not None:
-            user.sessions.discard(session_id)
-            self._unlink(session_id, user_id)
+            self.audience.remove(user, session_id)
+        if members is not None:
+            self.audience.resize(session_id, members)
+
+    def members_of(self, session_id: UUID) -> int:
+        """Return how many members a session has. See `chatd.context.Presence`."""
+        return self.audience.members_of(session_id)
+
+    def online(self, session_id: UUID) -> int | None:
+        """Return how many are there in a large session. See `chatd.context.Presence`."""
+        return self.audience.online(session_id)
+
+    # Scope
+
+    @property
+    def is_everyone(self) -> bool:
+        """Whether everybody may see everybody. See `chatd.context.Presence`."""
+        return self.audience.is_everyone
+
+    def account_opened(self) -> None:
+        """Count a new account. See `chatd.context.Presence`."""
+        if self.growth is not None:
+            self.growth.more()
+
+    def _leave_everyone(self) -> None:
+        """Tell from this step on only those who share a session."""
+        self.growth = None
+        self.audience.is_everyone = False
+        self._nursery.start_soon(Farewell(self.audience, self._users.values()).say)
 
     # Status
 
@@ -203,18 +238,9 @@ class Presence:
         socket.is_idle = True
         self._tell(self._users[socket.identity.user_id])
 
-    def views(self, members: Iterable[MemberRow]) -> list[dict[str, Any]]:
-        """Return members' presence as others see it. See `chatd.context.Presence`."""
-        views = []
-        for row in members:
-            user = self._users.get(row.user_id)
-            if user is None:
-                views.append(presence_dict(row.user_id, "OFFLINE", None, row.last_seen))
-            else:
-                views.append(
-                    presence_dict(row.user_id, *user.public, user.last_seen or row.last_seen)
-                )
-        return views
+    def views(self, people: Iterable[tuple[UUID, datetime | None]]) -> list[dict[str, Any]]:
+        """Return people's presence as the others were told it. See `chatd.context.Presence`."""
+        return [presence_dict(each, *self.audience.seen(each, seen)) for each, seen in people]
 
     # Telling
 
@@ -241,51 +267,31 @@ class Presence:
             return
         user.shown = public
         user.told_at = trio.current_time()
-        data = dumps(user.view(public))
-        hearers = {user.id}.union(*(self._audience.get(s, ()) for s in user.sessions))
-        for hearer_id in hearers:
-            hearer = self._users.get(hearer_id)
-            if hearer is not None:
-                for socket, _ in hearer.devices.values():
-                    socket.push_ephemeral("user:status", data)
-
-    # lastSeen
-
-    async def keep_last_seen(self) -> None:
-        """Write when everybody here was last seen, every minute, for ever."""
-        while True:
-            await trio.sleep(TOUCH_INTERVAL)
-            here = [user for user in self._users.values() if user.devices]
-            for user in here:
-                if user.manual != "INVISIBLE":
-                    user.last_seen = self._now()
-            await self._touch(here)
-
-    async def close(self) -> None:
-        """Write when those who are here were last seen: the daemon stops."""
-        await self._touch(list(self._users.values()))
-
-    async def _touch(self, users: list[PresentUser]) -> None:
-        seen = [user.id for user in users if user.manual != "INVISIBLE"]
-        if not seen:
-            return
-        try:
-            with trio.fail_after(STORE_TIMEOUT):
-                await self._store.set_last_seen(seen, self._now())
-        except (StoreError, trio.TooSlowError) as trouble:
-            log.warning("lastSeen not written", users=len(seen), error=type(trouble).__name__)
+        user.told = dumps(user.view(public))
+        self.audience.shown(user)
+        for hearer in self.audience.hearers(user):
+            for socket, _ in hearer.devices.values():
+                socket.push_ephemeral("user:status", user.told)
 
 
 @asynccontextmanager
 async def open_presence(
-    store: Store, settings: Settings, now: Callable[[], datetime]
+    store: Store, settings: Settings, now: Callable[[], datetime], announce: Announce
 ) -> AsyncIterator[Presence]:
-    """Run presence for the length of the block; at its end lastSeen is written."""
+    """Run presence for the length of the block; at its end lastSeen is written.
+
+    Raises:
+        StoreError: the accounts cannot be counted.
+    """
+    accounts = await count_accounts(store) if settings.presence_scope == "auto" else 0
     async with trio.open_nursery() as nursery:
-        presence = Presence(nursery, store, settings, now)
-        nursery.start_soon(presence.keep_last_seen)
+        presence = Presence(nursery, store, settings, now, accounts=accounts)
+        nursery.start_soon(presence.last_seen.keep)
         nursery.start_soon(presence.idleness.run)
+        nursery.start_soon(tell_counts, presence.audience, announce)
+        if presence.growth is not None:
+            nursery.start_soon(presence.growth.watch)
         yield presence
         with trio.move_on_after(STORE_TIMEOUT, shield=True):
-            await presence.close()
+            await presence.last_seen.write_all()
         nursery.cancel_scope.cancel(reason="the daemon stops")

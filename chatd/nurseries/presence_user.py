@@ -11,6 +11,7 @@ import trio
 
 from chatd.context import Socket
 from chatd.model import iso_or_none
+from chatd.payloads import presence_dict
 from chatd.rows import ManualStatus
 
 TELL_INTERVAL = 1.0  # seconds between two user:status of one user
@@ -28,6 +29,7 @@ class PresentUser:
     until: datetime | None = None
     devices: dict[str, tuple[Socket, bool]] = field(default_factory=dict)  # is AWAY by hand
     shown: tuple[str, str | None] = ("OFFLINE", None)  # what the others were last told
+    told: bytes = b""  # the same as the user:status that told it
     told_at: float = -TELL_INTERVAL
     is_waiting: bool = False  # a telling is scheduled
     ending: trio.CancelScope | None = None  # waits for `until`
@@ -43,18 +45,19 @@ class PresentUser:
         is_away = all(by_hand or socket.is_idle for socket, by_hand in self.devices.values())
         return "AWAY" if is_away else "ONLINE", self.text
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the others were told that they are there."""
+        return self.shown[0] != "OFFLINE"
+
+    def own_status(self) -> dict[str, Any]:
+        """Return what the user has set, as they see it themselves."""
+        return {
+            "status": self.manual or "ONLINE",
+            "text": self.text,
+            "until": iso_or_none(self.until),
+        }
+
     def view(self, public: tuple[str, str | None]) -> dict[str, Any]:
         """Return the `Presence` with this status and text."""
         return presence_dict(self.id, *public, self.last_seen)
-
-
-def presence_dict(
-    user_id: UUID, status: str, text: str | None, last_seen: datetime | None
-) -> dict[str, Any]:
-    """Return a `Presence`."""
-    return {
-        "userId": user_id,
-        "status": status,
-        "lastSeen": iso_or_none(last_seen),
-        "text": text,
-    }
