@@ -1,4 +1,4 @@
-"""Payloads of events: what became of a message, its state at the `seq` it took; who is there."""
+"""Payloads of events: of a message its state at the `seq` it took, who is there, the goodbye."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from chatd.errors import CloseCode
 from chatd.model import iso_or_none, message_dict, reaction_dict
 from chatd.rows import MessageRow, ReactionRow
+
+OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
+
+
+def closing_event(code: CloseCode) -> dict[str, Any] | None:
+    """Return the payload of `connection:closing`; None for a code that says all by itself."""
+    if code.code < OWN_CODES:
+        return None
+    return {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
