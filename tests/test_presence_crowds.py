@@ -119,4 +119,4 @@ def test_what_a_change_costs_does_not_grow_with_the_members() -> None:
         assert list(audience.hearers(user)) == [user]
     assert users.reads == 0
     assert audience.online(session_id) == 5000
-    assert audience.changed == {session_id}
+    assert audience.take_changed() == {session_id}

@@ -12,6 +12,8 @@ from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
+import trio
+
 from chatd.nurseries.presence_user import PresentUser
 
 LARGE = 200  # members above which a session is told counts: 200 statuses a join are 26 KiB
@@ -40,7 +42,8 @@ class Audience:
         self._users = users
         self._circles: dict[UUID, _Circle] = {}
         self._everyone: bytes | None = None  # the first state of everybody, while it holds
-        self.changed: set[UUID] = set()  # large sessions with another count than was told
+        self._changed: set[UUID] = set()  # large sessions with another count than was told
+        self._has_changed = trio.Event()
 
     # Membership
 
@@ -64,11 +67,11 @@ class Audience:
         circle.members = members
         if members <= LARGE:
             circle.online = None
-            self.changed.discard(session_id)
+            self._changed.discard(session_id)
         elif circle.online is None:
             users = map(self._users.get, circle.here)
             circle.online = {user.id for user in users if user is not None and user.is_shown}
-            self.changed.add(session_id)  # who has joined it knows of statuses only
+            self._note(session_id)  # who has joined it knows of statuses only
 
     def remove(self, user: PresentUser, session_id: UUID) -> None:
         """End what a user heard by this session."""
@@ -79,10 +82,10 @@ class Audience:
         circle.here.discard(user.id)
         if circle.online is not None and user.id in circle.online:
             circle.online.discard(user.id)
-            self.changed.add(session_id)
+            self._note(session_id)
         if not circle.here:
             del self._circles[session_id]
-            self.changed.discard(session_id)
+            self._changed.discard(session_id)
 
     def members_of(self, session_id: UUID) -> int:
         """Return how many members a session has; 0 when that is not known here."""
@@ -145,7 +148,21 @@ class Audience:
             circle.online.add(user.id)
         else:
             circle.online.discard(user.id)
-        self.changed.add(session_id)
+        self._note(session_id)
+
+    def _note(self, session_id: UUID) -> None:
+        self._changed.add(session_id)
+        self._has_changed.set()
+
+    async def changed(self) -> None:
+        """Wait until the count of a large session has changed."""
+        await self._has_changed.wait()
+
+    def take_changed(self) -> set[UUID]:
+        """Return the large sessions with another count than was taken last."""
+        taken, self._changed = self._changed, set()
+        self._has_changed = trio.Event()
+        return taken
 
     def online(self, session_id: UUID) -> int | None:
         """Return how many of a large session are seen there; None for an ordinary one."""

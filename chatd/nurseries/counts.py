@@ -10,7 +10,7 @@ import trio
 from chatd.model import dumps
 from chatd.nurseries.audience import Audience
 
-COUNT_INTERVAL = 5.0  # seconds between two counts of a session: one frame a member for any change
+COUNT_INTERVAL = 5.0  # seconds between two counts: one frame a member for all changes meanwhile
 
 Announce = Callable[[UUID, str, bytes], Awaitable[None]]
 """Sends an ephemeral event to everybody joined in a session, however many."""
@@ -19,9 +19,9 @@ Announce = Callable[[UUID, str, bytes], Awaitable[None]]
 async def tell_counts(audience: Audience, announce: Announce) -> None:
     """Tell every large session whose count has changed, for ever."""
     while True:
+        await audience.changed()
         await trio.sleep(COUNT_INTERVAL)
-        sessions, audience.changed = audience.changed, set()
-        for session_id in sessions:
+        for session_id in audience.take_changed():
             online = audience.online(session_id)
             if online is not None:
                 data = dumps({"sessionId": session_id, "online": online})
