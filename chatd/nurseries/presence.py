@@ -225,8 +225,10 @@ class Presence:
 
     def woke(self, socket: Socket) -> None:
         """Count an idle device as active again: it has asked for something."""
-        self._wake(socket)
-        self._tell(self._users[socket.identity.user_id])
+        user = self._users.get(socket.identity.user_id)
+        if user is not None and socket.id in user.devices:  # not cut meanwhile
+            self._wake(socket)
+            self._tell(user)
 
     def _wake(self, socket: Socket) -> None:
         socket.active_at = trio.current_time()
