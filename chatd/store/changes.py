@@ -7,17 +7,14 @@ from uuid import UUID
 
 from chatd.rows import MessageAccess, MessageChange, MessageRow, Role
 from chatd.store.checks import has_room
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
 # it is changed, so that nobody changes anything after the commit that removed them.
-_MESSAGE_FOR = """
+_MESSAGE_FOR = f"""
     SELECT mine.role, s.kind,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM messages m
     JOIN sessions s ON s.id = m.session_id
     JOIN session_users mine

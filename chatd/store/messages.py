@@ -10,7 +10,7 @@ from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
@@ -27,12 +27,9 @@ _LOCK_SESSIONS = """
     SELECT FROM sessions WHERE id = ANY (%(session_ids)s) ORDER BY id FOR NO KEY UPDATE
 """
 
-_FIND_MESSAGES = """
+_FIND_MESSAGES = f"""
     SELECT b.place,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM unnest(%(ids)s, %(sender_ids)s, %(client_msg_ids)s)
         WITH ORDINALITY AS b (id, sender_id, client_msg_id, place)
     JOIN LATERAL (
@@ -44,11 +41,8 @@ _FIND_MESSAGES = """
     JOIN users u ON u.id = m.sender_id
 """
 
-_MESSAGE = """
-    SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+_MESSAGE = f"""
+    SELECT {MESSAGE}
     FROM messages m
     JOIN users u ON u.id = m.sender_id
     WHERE m.id = %(message_id)s
