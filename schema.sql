@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '4');
+    ('schema_version', '5');
 
 -- People
 
@@ -204,22 +204,53 @@ CREATE FUNCTION append_messages(
 ) RETURNS TABLE (
     place bigint, outcome text, message_seq bigint, sender_name text, sender_avatar_url text,
     found_id uuid, found_session_id uuid, found_changed_seq bigint, found_content text,
-    found_created_at timestamptz, found_reply_to_id uuid
+    found_created_at timestamptz, found_reply_to_id uuid, until timestamptz
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    is_slow boolean;
 BEGIN
-    PERFORM FROM sessions WHERE id = ANY (session_ids) ORDER BY id FOR NO KEY UPDATE;
+    SELECT bool_or(locked.is_slow) INTO is_slow FROM (
+        SELECT slow_mode_seconds > 0 AS is_slow FROM sessions
+        WHERE id = ANY (session_ids) ORDER BY id FOR NO KEY UPDATE
+    ) locked;
+    -- In slow mode the second message of a sender is judged by what became of the first.
+    IF is_slow AND EXISTS (
+        SELECT FROM unnest(session_ids, sender_ids) AS b (session_id, sender_id)
+        JOIN sessions s ON s.id = b.session_id AND s.slow_mode_seconds > 0
+        GROUP BY b.session_id, b.sender_id HAVING count(*) > 1
+    ) THEN
+        FOR i IN 1 .. cardinality(ids) LOOP
+            RETURN QUERY
+            SELECT i::bigint, a.outcome, a.message_seq, a.sender_name, a.sender_avatar_url,
+                   a.found_id, a.found_session_id, a.found_changed_seq, a.found_content,
+                   a.found_created_at, a.found_reply_to_id, a.until
+            FROM append_messages(
+                ids[i:i], session_ids[i:i], sender_ids[i:i], contents[i:i], times[i:i],
+                client_msg_ids[i:i], reply_to_ids[i:i]
+            ) a;
+        END LOOP;
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH judged AS (
         SELECT b.*, s.seq AS head, s.message_count, u.name, u.avatar_url,
                d.id AS d_id, d.session_id AS d_session_id, d.seq AS d_seq,
                d.changed_seq AS d_changed_seq, d.content AS d_content,
                d.created_at AS d_created_at, d.reply_to_id AS d_reply_to_id,
+               CASE WHEN s.slow_mode_seconds > 0 THEN
+                   m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+               END AS opens_at,
                CASE
                    WHEN d.id IS NOT NULL THEN 'duplicate'
                    WHEN m.user_id IS NULL THEN 'not_a_member'
-                   WHEN m.role = 'READ_ONLY' THEN 'read_only'
+                   WHEN m.role = 'READ_ONLY' OR s.archived_at IS NOT NULL
+                       OR s.is_read_only AND m.role = 'MEMBER' THEN 'read_only'
+                   WHEN m.muted_until > b.created_at THEN 'muted'
                    WHEN b.reply_to_id IS NOT NULL AND r.id IS NULL THEN 'no_such_reply'
+                   WHEN s.slow_mode_seconds > 0 AND m.role = 'MEMBER'
+                       AND m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+                           > b.created_at THEN 'slow_mode'
                    ELSE 'stored'
                END AS verdict
         FROM unnest(ids, session_ids, sender_ids, contents, times, client_msg_ids, reply_to_ids)
@@ -255,16 +286,18 @@ BEGIN
         WHERE s.id = last.session_id
     ), marked AS (
         UPDATE session_users m
-        SET last_read_seq = last.seq, last_read_ordinal = last.ordinal
+        SET last_read_seq = last.seq, last_read_ordinal = last.ordinal,
+            last_sent_at = greatest(m.last_sent_at, last.sent_at)
         FROM (
             SELECT session_id, sender_id, max(head + step) AS seq,
-                   max(message_count + step) AS ordinal
+                   max(message_count + step) AS ordinal, max(created_at) AS sent_at
             FROM numbered WHERE verdict = 'stored' GROUP BY session_id, sender_id
         ) last
         WHERE m.session_id = last.session_id AND m.user_id = last.sender_id
     )
     SELECT nth, verdict, coalesce(d_seq, head + step), name, avatar_url,
-           d_id, d_session_id, d_changed_seq, d_content, d_created_at, d_reply_to_id
+           d_id, d_session_id, d_changed_seq, d_content, d_created_at, d_reply_to_id,
+           CASE WHEN verdict = 'slow_mode' THEN opens_at END
     FROM numbered;
 END
 $$;

@@ -204,7 +204,9 @@ class Append(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"  # this (sender, client_msg_id) is stored already: `row` is that message
     NOT_A_MEMBER = "not_a_member"  # no such session, not in it, or left while waiting
-    READ_ONLY = "read_only"  # the sender's role may not write
+    READ_ONLY = "read_only"  # the session is archived, or only others write in it
+    MUTED = "muted"  # the sender may not write yet
+    SLOW_MODE = "slow_mode"  # the sender may write again at `until`
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
 
@@ -214,6 +216,7 @@ class AppendRow(NamedTuple):
 
     outcome: Append
     row: MessageRow | None = None
+    until: datetime | None = None  # SLOW_MODE: when the sender may write again
 
 
 class RecoveryRow(NamedTuple):
@@ -229,12 +232,26 @@ class RecoveryRow(NamedTuple):
     expires_at: datetime
 
 
+class RulesRow(NamedTuple):
+    """What a session lets one of its members do."""
+
+    role: Role
+    is_archived: bool = False  # nobody writes
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    muted_until: datetime | None = None  # this member may not write before
+
+
 class MessageAccess(NamedTuple):
     """A message, and what its reader is in its session."""
 
     message: MessageRow
-    role: Role
+    rules: RulesRow
     kind: SessionKind
+
+    @property
+    def role(self) -> Role:
+        """What its reader is in the session."""
+        return self.rules.role
 
 
 class MessageChange(NamedTuple):
@@ -242,6 +259,7 @@ class MessageChange(NamedTuple):
 
     message: MessageRow
     is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
+    refusal: Append | None = None  # why it may not, where that is a rule of the session
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,7 +296,7 @@ export interface Refresh {
 
 /** Why a call was refused; clients branch on `code`, never on `message`. */
 export interface Refusal {
-  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
+  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
   message: string;
   retryable: boolean;
   requestId: string;

@@ -26,11 +26,13 @@ class MessageStore(Protocol):
         """Store a batch in one transaction and return one outcome a message, in the batch's order.
 
         Locks the sessions in id order, gives each stored message the next `seq` of its session
-        in the order of the batch, and judges membership, role, reply and (sender, client_msg_id)
-        after the lock is held: what commits is exact, hole-free and idempotent also across nodes.
+        in the order of the batch, and judges membership, the session's rules, reply and (sender,
+        client_msg_id) after the lock is held: what commits is exact, hole-free and idempotent also
+        across nodes.
         No two messages of a batch have the same (sender, client_msg_id): the caller sees to it.
         Everything is judged against the state before the batch, and a DUPLICATE before membership:
-        a repeat is answered though its sender has left. Moves each sender's own read marker.
+        a repeat is answered though its sender has left; but slow mode counts the sender's messages
+        before it in the batch. Moves each sender's own read marker.
 
         Raises:
             StoreAmbiguous: the connection was lost while COMMIT was under way.
@@ -80,20 +82,25 @@ class MessageStore(Protocol):
 
         Who may is the caller's to judge, from `message_for`: `role` is what was judged, and None
         comes back when the user does not have it any more. Nothing changes when the text is the
-        same, `version` is not the current one, or the message is deleted.
+        same, `version` is not the current one, or the message is deleted; nor where the rules of
+        the session do not let the user write: `refusal` tells which.
         """
 
     async def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without texts and reactions; once. Else as an edit."""
+        """Make a message a tombstone, without texts and reactions; once. Else as an edit.
+
+        The rules of the session are for writers: they keep nobody from deleting.
+        """
 
     async def react(
-        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool, at: datetime
     ) -> MessageChange | None:
         """Give a reaction or take it back; else as an edit.
 
-        Nothing changes when it is so already, for a tombstone, and for a 21st emoji.
+        Nothing changes when it is so already, for a tombstone, and for a 21st emoji. Members whom
+        a session does not let write may react, but not the muted, and nobody when it is archived.
         """
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import Conflict, Forbidden, NotFound
+from chatd.errors import Conflict, Forbidden, NotFound, SessionReadOnly
 from chatd.events.messages import (
     MessageAnswer,
     MessageDelete,
@@ -15,6 +15,7 @@ from chatd.events.messages import (
 )
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
+from chatd.handlers.refusals import refusal_of
 from chatd.limits import Rate
 from chatd.model import dumps, message_dict
 from chatd.payloads import deleted_event, edited_event, reaction_event
@@ -24,8 +25,10 @@ from chatd.rows import MessageAccess, MessageChange, MessageRow
 async def edit(services: Services, caller: Caller, command: MessageEdit) -> bytes:
     """Replace the text of a message of the caller's; the same text changes nothing."""
     access = await _reachable(services, caller, command)
-    if access.message.sender_id != caller.user_id or not may(access.role, Action.EDIT, access.kind):
+    if access.message.sender_id != caller.user_id:
         raise Forbidden
+    if not may(access.role, Action.EDIT, access.kind):
+        raise SessionReadOnly
 
     async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
         change = await services.store.edit_message(
@@ -75,7 +78,12 @@ async def react(services: Services, caller: Caller, command: MessageReact) -> by
 
     async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
         change = await services.store.react(
-            command.message_id, caller.user_id, role=access.role, emoji=emoji, is_on=is_on
+            command.message_id,
+            caller.user_id,
+            role=access.role,
+            emoji=emoji,
+            is_on=is_on,
+            at=services.now(),
         )
         if change is None or not change.is_changed:
             return change, ()
@@ -117,11 +125,14 @@ def _alive(change: MessageChange | None) -> MessageRow:
 
     Raises:
         NotFound, Conflict: the caller is not in the session any more; the message is deleted.
+        SessionReadOnly, Muted: the rules of the session do not let the caller write.
     """
     message = _after(change)
     if message.deleted_at is not None:
         msg = "the message is deleted"
         raise Conflict(msg)
+    if change is not None and change.refusal is not None:
+        raise refusal_of(change.refusal)
     return message
 
 

@@ -5,34 +5,21 @@ from __future__ import annotations
 import orjson
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import (
-    ChatError,
-    Forbidden,
-    IdempotencyConflict,
-    NotAMember,
-    NotFound,
-    ValidationFailed,
-)
+from chatd.errors import ChatError, IdempotencyConflict, NotAMember
 from chatd.events.messages import History, HistoryAnswer, MessageRead, MessageSend, SendAnswer
 from chatd.handlers.operations import Operation, Reply, Route
+from chatd.handlers.refusals import send_refusal
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import Position, dumps, message_dict, position_dict
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 
-_REFUSALS: dict[Append, type[ChatError]] = {
-    Append.NOT_A_MEMBER: NotAMember,
-    Append.READ_ONLY: Forbidden,
-    Append.NO_SUCH_REPLY: NotFound,
-    Append.INVALID: ValidationFailed,
-}
-
 
 def send(services: Services, caller: Caller, command: MessageSend, reply: Reply) -> None:
     """Hand a message to the journal; `reply` gets the ack in the step that publishes it.
 
-    Membership and role are judged in the transaction that stores it, so that nobody writes after
-    the commit that removed them.
+    Membership, role and the session's rules are judged in the transaction that stores it, so that
+    nobody writes after the commit that removed them.
     """
     message = NewMessage(
         id=uuid7(),
@@ -49,7 +36,7 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
             return None
         row = outcome.row
         if row is None:
-            reply(_REFUSALS[outcome.outcome]())
+            reply(send_refusal(outcome, message))
             return None
         if outcome.outcome is Append.DUPLICATE and not _is_repeat(row, message):
             reply(IdempotencyConflict())

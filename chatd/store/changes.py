@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from chatd.rows import MessageAccess, MessageChange, MessageRow, Role
-from chatd.store.checks import has_room
+from chatd.rows import MessageAccess, MessageChange, Role, RulesRow
+from chatd.store.checks import has_room, reaction_refusal, write_refusal
 from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
 # it is changed, so that nobody changes anything after the commit that removed them.
 _MESSAGE_FOR = f"""
-    SELECT mine.role, s.kind,
+    SELECT s.kind, mine.role, s.archived_at IS NOT NULL, s.is_read_only, mine.muted_until,
            {MESSAGE}
     FROM messages m
     JOIN sessions s ON s.id = m.session_id
@@ -124,12 +125,16 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await _locked(transaction, params, role)
+            if access is None:
                 return None
+            row = access.message
             is_current = row.deleted_at is None and version in (None, row.version)
             if row.content == content or not is_current:
                 return MessageChange(row, is_changed=False)
+            refusal = write_refusal(access.rules, at)
+            if refusal is not None:
+                return MessageChange(row, is_changed=False, refusal=refusal)
             [(seq,)] = await transaction.fetch(_EDIT, params | {"session_id": row.session_id})
             row = row._replace(
                 changed_seq=seq, content=content, version=row.version + 1, edited_at=at
@@ -145,9 +150,10 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await _locked(transaction, params, role)
+            if access is None:
                 return None
+            row = access.message
             if row.deleted_at is not None:
                 return MessageChange(row, is_changed=False)
             [(seq,)] = await transaction.fetch(_DELETE, params | {"session_id": row.session_id})
@@ -159,18 +165,22 @@ class Changes:
         return await self._pool.transact(work)
 
     async def react(
-        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool, at: datetime
     ) -> MessageChange | None:
         """Give a reaction or take it back, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "emoji": emoji}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await _locked(transaction, params, role)
+            if access is None:
                 return None
+            row = access.message
             has_reacted = bool(await transaction.fetch(_HAS_REACTED, params))
             if is_on == has_reacted or not (has_reacted or has_room(row, emoji)):
                 return MessageChange(row, is_changed=False)
+            refusal = reaction_refusal(access.rules, at)
+            if refusal is not None:
+                return MessageChange(row, is_changed=False, refusal=refusal)
             statement = _REACT if is_on else _TAKE_BACK
             await transaction.fetch(statement, params | {"session_id": row.session_id})
             [columns] = await transaction.fetch(_MESSAGE_FOR, params)
@@ -181,14 +191,13 @@ class Changes:
 
 async def _locked(
     transaction: Transaction, params: dict[str, object], role: Role
-) -> MessageRow | None:
+) -> MessageAccess | None:
     """Lock a message's session; return it as it then is, if the user still has this role."""
     await transaction.fetch(_LOCK_SESSION, params)
     rows = await transaction.fetch(_MESSAGE_FOR, params)
     access = _access(*rows[0]) if rows else None
-    return None if access is None or access.role != role else access.message
+    return None if access is None or access.role != role else access
 
 
-def _access(*row: object) -> MessageAccess:
-    role, kind, *columns = row
-    return MessageAccess(message_row(*columns), role, kind)  # type: ignore[arg-type]
+def _access(*row: Any) -> MessageAccess:
+    return MessageAccess(message_row(*row[5:]), RulesRow(*row[1:5]), row[0])

@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.rows import MessageAccess, MessageChange, Role
-from chatd.store.checks import has_room
-from chatd.store.memory_state import Message, Session, Tables, statement
+from chatd.store.checks import has_room, reaction_refusal, write_refusal
+from chatd.store.memory_state import Tables, statement
 
 
 class MemoryChanges(Tables):
@@ -16,11 +16,7 @@ class MemoryChanges(Tables):
     @statement
     def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
         """Return a message that the user may see."""
-        session, message = self._by_id.get(message_id, (None, None))
-        member = None if session is None else session.member(user_id)
-        if session is None or message is None or member is None:
-            return None
-        return MessageAccess(self._message_row(session, message), member.role, session.kind)
+        return self._access(message_id, user_id)
 
     @statement
     def edit_message(
@@ -34,29 +30,31 @@ class MemoryChanges(Tables):
         at: datetime,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`."""
-        found = self._changeable(message_id, user_id, role)
-        if found is None:
+        access = self._changeable(message_id, user_id, role)
+        if access is None:
             return None
-        session, message = found
+        session, message = self._by_id[message_id]
         is_current = message.deleted_at is None and version in (None, message.version)
         is_changed = message.content != content and is_current
-        if is_changed:
+        refusal = write_refusal(access.rules, at) if is_changed else None
+        if is_changed and refusal is None:
             written_at = message.edited_at or message.created_at
             message.revisions.append((message.version, message.content, written_at))
             message.content, message.edited_at = content, at
             message.version += 1
             message.changed_seq = session.next_seq()
-        return MessageChange(self._message_row(session, message), is_changed)
+        row = self._message_row(session, message)
+        return MessageChange(row, is_changed and refusal is None, refusal)
 
     @statement
     def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
         """Make a message a tombstone, without texts and reactions, and take a `seq`."""
-        found = self._changeable(message_id, user_id, role)
-        if found is None:
+        access = self._changeable(message_id, user_id, role)
+        if access is None:
             return None
-        session, message = found
+        session, message = self._by_id[message_id]
         is_changed = message.deleted_at is None
         if is_changed:
             message.content = ""
@@ -68,18 +66,21 @@ class MemoryChanges(Tables):
 
     @statement
     def react(
-        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool, at: datetime
     ) -> MessageChange | None:
         """Give a reaction or take it back, and take a `seq`."""
-        found = self._changeable(message_id, user_id, role)
-        if found is None:
+        access = self._changeable(message_id, user_id, role)
+        if access is None:
             return None
-        session, message = found
-        before = self._message_row(session, message)
+        session, message = self._by_id[message_id]
+        before = access.message
         who = message.reactions.get(emoji, [])
         has_reacted = user_id in who
         if is_on == has_reacted or not (has_reacted or has_room(before, emoji)):
             return MessageChange(before, is_changed=False)
+        refusal = reaction_refusal(access.rules, at)
+        if refusal is not None:
+            return MessageChange(before, is_changed=False, refusal=refusal)
         left = [*who, user_id] if is_on else [each for each in who if each != user_id]
         message.reactions[emoji] = left
         if not left:
@@ -87,10 +88,15 @@ class MemoryChanges(Tables):
         message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed=True)
 
-    def _changeable(
-        self, message_id: UUID, user_id: UUID, role: Role
-    ) -> tuple[Session, Message] | None:
-        """Return a message and its session, if the user still has this role in it."""
-        found = self._by_id.get(message_id)
-        member = None if found is None else found[0].member(user_id)
-        return found if member is not None and member.role == role else None
+    def _changeable(self, message_id: UUID, user_id: UUID, role: Role) -> MessageAccess | None:
+        """Return a message and the rules around it, if the user still has this role there."""
+        access = self._access(message_id, user_id)
+        return access if access is not None and access.role == role else None
+
+    def _access(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
+        session, message = self._by_id.get(message_id, (None, None))
+        member = None if session is None else session.member(user_id)
+        if session is None or message is None or member is None:
+            return None
+        rules = self._rules(session, member)
+        return MessageAccess(self._message_row(session, message), rules, session.kind)

@@ -131,6 +131,8 @@ class MemorySessions(Tables):
             last_read_ordinal=len(session.messages),
             muted=before is not None and before.muted,
             changed_seq=seq,
+            muted_until=None if before is None else before.muted_until,
+            last_sent_at=None if before is None else before.last_sent_at,
         )
         return MemberChange(self._member_row(session, member), seq, is_changed=True)
 

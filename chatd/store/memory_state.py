@@ -19,6 +19,7 @@ from chatd.rows import (
     ReactionRow,
     RecoveryRow,
     Role,
+    RulesRow,
     SessionKind,
     SessionRow,
     UserRow,
@@ -42,6 +43,8 @@ class Member:
     last_read_ordinal: int = 0
     muted: bool = False
     changed_seq: int = 0
+    muted_until: datetime | None = None
+    last_sent_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +79,9 @@ class Session:
     active_at: datetime
     seq: int = 0
     changed_seq: int = 0
+    is_read_only: bool = False
+    archived_at: datetime | None = None
+    slow_mode_seconds: int = 0
     members: dict[UUID, Member] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
 
@@ -211,6 +217,10 @@ class Tables:
             )
             or None,
         )
+
+    def _rules(self, session: Session, member: Member) -> RulesRow:
+        is_archived = session.archived_at is not None
+        return RulesRow(member.role, is_archived, session.is_read_only, member.muted_until)
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:
         user = self._users[member.user_id]

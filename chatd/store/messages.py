@@ -16,7 +16,8 @@ from chatd.store.sqlstates import constraint_of
 
 _APPEND_MESSAGES = """
     SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
-           found_session_id, found_changed_seq, found_content, found_created_at, found_reply_to_id
+           found_session_id, found_changed_seq, found_content, found_created_at, found_reply_to_id,
+           until
     FROM append_messages(
         %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
         %(times)s, %(client_msg_ids)s, %(reply_to_ids)s
@@ -132,7 +133,7 @@ def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
         elif outcome == "duplicate":
             outcomes[place] = AppendRow(Append.DUPLICATE, _duplicate(message, *columns))
         else:
-            outcomes[place] = AppendRow(Append(outcome))
+            outcomes[place] = AppendRow(Append(outcome), until=columns[-1])
     return [outcomes[place] for place in range(1, len(batch) + 1)]
 
 
@@ -162,7 +163,7 @@ def _duplicate(
     changed_seq: int,
     *rest: Any,
 ) -> MessageRow:
-    content, created_at, reply_to_id = rest
+    content, created_at, reply_to_id, _ = rest
     return MessageRow(
         found_id,
         session_id,

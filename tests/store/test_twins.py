@@ -110,6 +110,7 @@ steps = st.one_of(
         role=st.sampled_from(ROLES),
         emoji=st.sampled_from(["👍", "❤", "ü"]),
         is_on=st.booleans(),
+        at=times,
     ),
     step("session_for", sessions, users),
     step(

@@ -1,0 +1,112 @@
+-- Who may write is judged where messages are stored.
+DROP FUNCTION append_messages(uuid[], uuid[], uuid[], text[], timestamptz[], text[], uuid[]);
+
+-- Stores a batch of messages, one array a column, and returns one row a message.
+--
+-- A function, because in a volatile one each statement sees what was committed before it: the
+-- second reads after the locks of the first are held, in one round trip. Everything is judged
+-- against the state before the batch. A duplicate comes back as it is stored; of a stored message
+-- only what the caller does not know already.
+CREATE FUNCTION append_messages(
+    ids uuid[], session_ids uuid[], sender_ids uuid[], contents text[],
+    times timestamptz[], client_msg_ids text[], reply_to_ids uuid[]
+) RETURNS TABLE (
+    place bigint, outcome text, message_seq bigint, sender_name text, sender_avatar_url text,
+    found_id uuid, found_session_id uuid, found_changed_seq bigint, found_content text,
+    found_created_at timestamptz, found_reply_to_id uuid, until timestamptz
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    is_slow boolean;
+BEGIN
+    SELECT bool_or(locked.is_slow) INTO is_slow FROM (
+        SELECT slow_mode_seconds > 0 AS is_slow FROM sessions
+        WHERE id = ANY (session_ids) ORDER BY id FOR NO KEY UPDATE
+    ) locked;
+    -- In slow mode the second message of a sender is judged by what became of the first.
+    IF is_slow AND EXISTS (
+        SELECT FROM unnest(session_ids, sender_ids) AS b (session_id, sender_id)
+        JOIN sessions s ON s.id = b.session_id AND s.slow_mode_seconds > 0
+        GROUP BY b.session_id, b.sender_id HAVING count(*) > 1
+    ) THEN
+        FOR i IN 1 .. cardinality(ids) LOOP
+            RETURN QUERY
+            SELECT i::bigint, a.outcome, a.message_seq, a.sender_name, a.sender_avatar_url,
+                   a.found_id, a.found_session_id, a.found_changed_seq, a.found_content,
+                   a.found_created_at, a.found_reply_to_id, a.until
+            FROM append_messages(
+                ids[i:i], session_ids[i:i], sender_ids[i:i], contents[i:i], times[i:i],
+                client_msg_ids[i:i], reply_to_ids[i:i]
+            ) a;
+        END LOOP;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH judged AS (
+        SELECT b.*, s.seq AS head, s.message_count, u.name, u.avatar_url,
+               d.id AS d_id, d.session_id AS d_session_id, d.seq AS d_seq,
+               d.changed_seq AS d_changed_seq, d.content AS d_content,
+               d.created_at AS d_created_at, d.reply_to_id AS d_reply_to_id,
+               CASE WHEN s.slow_mode_seconds > 0 THEN
+                   m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+               END AS opens_at,
+               CASE
+                   WHEN d.id IS NOT NULL THEN 'duplicate'
+                   WHEN m.user_id IS NULL THEN 'not_a_member'
+                   WHEN m.role = 'READ_ONLY' OR s.archived_at IS NOT NULL
+                       OR s.is_read_only AND m.role = 'MEMBER' THEN 'read_only'
+                   WHEN m.muted_until > b.created_at THEN 'muted'
+                   WHEN b.reply_to_id IS NOT NULL AND r.id IS NULL THEN 'no_such_reply'
+                   WHEN s.slow_mode_seconds > 0 AND m.role = 'MEMBER'
+                       AND m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+                           > b.created_at THEN 'slow_mode'
+                   ELSE 'stored'
+               END AS verdict
+        FROM unnest(ids, session_ids, sender_ids, contents, times, client_msg_ids, reply_to_ids)
+            WITH ORDINALITY AS b (
+                id, session_id, sender_id, content, created_at, client_msg_id, reply_to_id, nth
+            )
+        LEFT JOIN messages d
+            ON d.sender_id = b.sender_id AND d.client_msg_id = b.client_msg_id
+        LEFT JOIN session_users m
+            ON m.session_id = b.session_id AND m.user_id = b.sender_id AND m.left_at IS NULL
+        LEFT JOIN sessions s ON s.id = b.session_id
+        LEFT JOIN messages r ON r.id = b.reply_to_id AND r.session_id = b.session_id
+        LEFT JOIN users u ON u.id = b.sender_id
+    ), numbered AS MATERIALIZED (
+        SELECT *, row_number() OVER (PARTITION BY session_id, verdict ORDER BY nth) AS step
+        FROM judged
+    ), stored AS (
+        INSERT INTO messages (
+            id, session_id, seq, changed_seq, ordinal, sender_id, client_msg_id, content,
+            created_at, reply_to_id
+        )
+        SELECT id, session_id, head + step, head + step, message_count + step, sender_id,
+               client_msg_id, content, created_at, reply_to_id
+        FROM numbered WHERE verdict = 'stored'
+    ), raised AS (
+        UPDATE sessions s
+        SET seq = last.seq, message_count = last.ordinal, active_at = last.created_at
+        FROM (
+            SELECT DISTINCT ON (session_id) session_id, head + step AS seq,
+                   message_count + step AS ordinal, created_at
+            FROM numbered WHERE verdict = 'stored' ORDER BY session_id, step DESC
+        ) last
+        WHERE s.id = last.session_id
+    ), marked AS (
+        UPDATE session_users m
+        SET last_read_seq = last.seq, last_read_ordinal = last.ordinal,
+            last_sent_at = greatest(m.last_sent_at, last.sent_at)
+        FROM (
+            SELECT session_id, sender_id, max(head + step) AS seq,
+                   max(message_count + step) AS ordinal, max(created_at) AS sent_at
+            FROM numbered WHERE verdict = 'stored' GROUP BY session_id, sender_id
+        ) last
+        WHERE m.session_id = last.session_id AND m.user_id = last.sender_id
+    )
+    SELECT nth, verdict, coalesce(d_seq, head + step), name, avatar_url,
+           d_id, d_session_id, d_changed_seq, d_content, d_created_at, d_reply_to_id,
+           CASE WHEN verdict = 'slow_mode' THEN opens_at END
+    FROM numbered;
+END
+$$;
