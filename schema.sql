@@ -126,6 +126,7 @@ CREATE TABLE messages (
     version integer NOT NULL DEFAULT 1 CHECK (version > 0),  -- counts the texts it has had
     deleted_by uuid,  -- no reference: the trace outlives the account
     reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0),  -- spares a look-up
+    reply_excerpt text,  -- what the answered message said then; NULL when it is deleted
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -166,6 +167,14 @@ CREATE FUNCTION reactions_of(message uuid) RETURNS jsonb LANGUAGE sql STABLE AS 
     ) each
 $$;
 
+-- What a reply shows of the message it answers: [id, seq, user id, name, avatar, excerpt].
+CREATE FUNCTION reply_of(parent uuid, excerpt text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_array(m.id, m.seq, u.id, u.name, u.avatar_url, excerpt)
+    FROM messages m
+    JOIN users u ON u.id = m.sender_id
+    WHERE m.id = parent
+$$;
+
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,
 -- taken once when the client comes back, deleted when it comes too late. `state` is the daemon's
 -- own JSON: nothing in SQL looks inside.
@@ -204,7 +213,7 @@ CREATE FUNCTION append_messages(
 ) RETURNS TABLE (
     place bigint, outcome text, message_seq bigint, sender_name text, sender_avatar_url text,
     found_id uuid, found_session_id uuid, found_changed_seq bigint, found_content text,
-    found_created_at timestamptz, found_reply_to_id uuid, until timestamptz
+    found_created_at timestamptz, reply jsonb, until timestamptz
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -224,7 +233,7 @@ BEGIN
             RETURN QUERY
             SELECT i::bigint, a.outcome, a.message_seq, a.sender_name, a.sender_avatar_url,
                    a.found_id, a.found_session_id, a.found_changed_seq, a.found_content,
-                   a.found_created_at, a.found_reply_to_id, a.until
+                   a.found_created_at, a.reply, a.until
             FROM append_messages(
                 ids[i:i], session_ids[i:i], sender_ids[i:i], contents[i:i], times[i:i],
                 client_msg_ids[i:i], reply_to_ids[i:i]
@@ -238,6 +247,8 @@ BEGIN
                d.id AS d_id, d.session_id AS d_session_id, d.seq AS d_seq,
                d.changed_seq AS d_changed_seq, d.content AS d_content,
                d.created_at AS d_created_at, d.reply_to_id AS d_reply_to_id,
+               d.reply_excerpt AS d_reply_excerpt,
+               CASE WHEN r.deleted_at IS NULL THEN left(r.content, 200) END AS excerpt,
                CASE WHEN s.slow_mode_seconds > 0 THEN
                    m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
                END AS opens_at,
@@ -270,10 +281,10 @@ BEGIN
     ), stored AS (
         INSERT INTO messages (
             id, session_id, seq, changed_seq, ordinal, sender_id, client_msg_id, content,
-            created_at, reply_to_id
+            created_at, reply_to_id, reply_excerpt
         )
         SELECT id, session_id, head + step, head + step, message_count + step, sender_id,
-               client_msg_id, content, created_at, reply_to_id
+               client_msg_id, content, created_at, reply_to_id, excerpt
         FROM numbered WHERE verdict = 'stored'
     ), raised AS (
         UPDATE sessions s
@@ -296,7 +307,12 @@ BEGIN
         WHERE m.session_id = last.session_id AND m.user_id = last.sender_id
     )
     SELECT nth, verdict, coalesce(d_seq, head + step), name, avatar_url,
-           d_id, d_session_id, d_changed_seq, d_content, d_created_at, d_reply_to_id,
+           d_id, d_session_id, d_changed_seq, d_content, d_created_at,
+           CASE
+               WHEN d_reply_to_id IS NOT NULL THEN reply_of(d_reply_to_id, d_reply_excerpt)
+               WHEN reply_to_id IS NOT NULL AND verdict = 'stored'
+                   THEN reply_of(reply_to_id, excerpt)
+           END,
            CASE WHEN verdict = 'slow_mode' THEN opens_at END
     FROM numbered;
 END

@@ -21,6 +21,7 @@ from chatd.rows import (
     MessageRow,
     PositionRow,
     ReactionRow,
+    ReplyRow,
     Role,
     SessionKind,
     SessionListRow,
@@ -95,6 +96,15 @@ class Reaction(Shape):
     user_ids: list[UUID]
 
 
+class Reply(Shape):
+    """The message that another answers; `excerpt` is of then, and null when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender: User
+    excerpt: str | None
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -109,7 +119,7 @@ class Message(Shape):
     content: str
     created_at: Time
     client_msg_id: str | None
-    reply_to: None
+    reply_to: Reply | None
     mentions: list[UUID]
     attachments: list[UUID]
     changed_seq: int | None = None
@@ -211,7 +221,7 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "content": row.content,
         "createdAt": iso(row.created_at),
         "clientMsgId": row.client_msg_id,
-        "replyTo": None,
+        "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
         "mentions": (),
         "attachments": (),
     }
@@ -225,6 +235,20 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message
+
+
+def reply_dict(row: ReplyRow) -> dict[str, Any]:
+    """Return a `Reply`."""
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "sender": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.excerpt,
+    }
 
 
 def reaction_dict(row: ReactionRow) -> dict[str, Any]:

@@ -81,6 +81,17 @@ class ReactionRow(NamedTuple):
     user_ids: tuple[UUID, ...]
 
 
+class ReplyRow(NamedTuple):
+    """The message that another answers; `excerpt` is of then, and None when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender_id: UUID
+    sender_name: str
+    sender_avatar_url: str | None
+    excerpt: str | None
+
+
 class MessageRow(NamedTuple):
     """One message; `client_msg_id` is unique per sender.
 
@@ -97,7 +108,7 @@ class MessageRow(NamedTuple):
     content: str
     created_at: datetime
     client_msg_id: str | None
-    reply_to_id: UUID | None
+    reply_to: ReplyRow | None = None
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty

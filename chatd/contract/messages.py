@@ -91,6 +91,7 @@ class MessageStore(Protocol):
     ) -> MessageChange | None:
         """Make a message a tombstone, without texts and reactions; once. Else as an edit.
 
+        The excerpts that replies have of it are wiped, without a `seq` of their own.
         The rules of the session are for writers: they keep nobody from deleting.
         """
 

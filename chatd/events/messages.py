@@ -17,6 +17,7 @@ class MessageSend(SessionRef):
 
     content: Content
     client_msg_id: ClientMsgId | None = None
+    reply_to_id: UUID | None = None
 
 
 class SendAnswer(Shape):

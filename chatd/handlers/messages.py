@@ -28,6 +28,7 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
         content=command.content,
         created_at=services.now(),
         client_msg_id=command.client_msg_id,
+        reply_to_id=command.reply_to_id,
     )
 
     def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
@@ -56,7 +57,9 @@ def _is_repeat(row: MessageRow, message: NewMessage) -> bool:
     """Return whether a message is the stored one; a change has replaced what that was."""
     if row.version > 1 or row.deleted_at is not None:
         return row.session_id == message.session_id
-    return (row.session_id, row.content) == (message.session_id, message.content)
+    answered = None if row.reply_to is None else row.reply_to.id
+    said = (message.session_id, message.content, message.reply_to_id)
+    return (row.session_id, row.content, answered) == said
 
 
 async def history(services: Services, caller: Caller, command: History) -> bytes:

@@ -57,6 +57,8 @@ _DELETE = """
         DELETE FROM message_revisions WHERE message_id = %(message_id)s
     ), unsaid AS (
         DELETE FROM reactions WHERE message_id = %(message_id)s
+    ), unquoted AS (
+        UPDATE messages SET reply_excerpt = NULL WHERE reply_to_id = %(message_id)s
     )
     UPDATE messages
     SET content = '', deleted_at = %(at)s, deleted_by = %(user_id)s, reaction_count = 0,
@@ -146,7 +148,7 @@ class Changes:
     async def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without texts and reactions, and take a `seq`."""
+        """Make a message a tombstone, its words nowhere any more, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chatd.errors import StoreBug
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
-from chatd.store.checks import is_storable, write_refusal
+from chatd.store.checks import EXCERPT, is_storable, write_refusal
 from chatd.store.memory_state import Member, Message, Session, Tables, statement
 
 
@@ -77,6 +77,7 @@ class MemoryAppend(Tables):
             created_at=new.created_at,
             client_msg_id=new.client_msg_id,
             reply_to_id=new.reply_to_id,
+            reply_excerpt=self._excerpt(new.reply_to_id),
         )
         session.messages.append(message)
         session.active_at = new.created_at
@@ -87,6 +88,12 @@ class MemoryAppend(Tables):
         sender.last_read_seq, sender.last_read_ordinal = seq, message.ordinal
         sender.last_sent_at = _later(sender.last_sent_at, new.created_at)
         return AppendRow(Append.STORED, self._message_row(session, message))
+
+    def _excerpt(self, message_id: UUID | None) -> str | None:
+        if message_id is None:
+            return None
+        _, parent = self._by_id[message_id]
+        return None if parent.deleted_at is not None else parent.content[:EXCERPT]
 
     @statement
     def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:

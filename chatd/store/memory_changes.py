@@ -50,7 +50,7 @@ class MemoryChanges(Tables):
     def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without texts and reactions, and take a `seq`."""
+        """Make a message a tombstone, its words nowhere any more, and take a `seq`."""
         access = self._changeable(message_id, user_id, role)
         if access is None:
             return None
@@ -60,6 +60,9 @@ class MemoryChanges(Tables):
             message.content = ""
             message.revisions.clear()
             message.reactions.clear()
+            for reply in session.messages:
+                if reply.reply_to_id == message_id:
+                    reply.reply_excerpt = None
             message.deleted_at, message.deleted_by = at, user_id
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)

@@ -18,6 +18,7 @@ from chatd.rows import (
     MessageRow,
     ReactionRow,
     RecoveryRow,
+    ReplyRow,
     Role,
     RulesRow,
     SessionKind,
@@ -60,6 +61,7 @@ class Message:
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    reply_excerpt: str | None = None
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -206,7 +208,7 @@ class Tables:
             content=message.content,
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
-            reply_to_id=message.reply_to_id,
+            reply_to=self._reply_row(message),
             version=message.version,
             edited_at=message.edited_at,
             deleted_at=message.deleted_at,
@@ -217,6 +219,14 @@ class Tables:
             )
             or None,
         )
+
+    def _reply_row(self, message: Message) -> ReplyRow | None:
+        if message.reply_to_id is None:
+            return None
+        _, parent = self._by_id[message.reply_to_id]
+        user = self._users[parent.sender_id]
+        said = message.reply_excerpt
+        return ReplyRow(parent.id, parent.seq, user.id, user.name, user.avatar_url, said)
 
     def _rules(self, session: Session, member: Member) -> RulesRow:
         is_archived = session.archived_at is not None

@@ -10,14 +10,13 @@ from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE, message_row, reply_row
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
 _APPEND_MESSAGES = """
     SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
-           found_session_id, found_changed_seq, found_content, found_created_at, found_reply_to_id,
-           until
+           found_session_id, found_changed_seq, found_content, found_created_at, reply, until
     FROM append_messages(
         %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
         %(times)s, %(client_msg_ids)s, %(reply_to_ids)s
@@ -48,6 +47,8 @@ _MESSAGE = f"""
     JOIN users u ON u.id = m.sender_id
     WHERE m.id = %(message_id)s
 """
+
+_REPLY = 5  # place of `reply` behind the columns that every outcome has
 
 # Taken by another node between our look and our insert: the second look sees it.
 _RACED = frozenset({"messages_client_msg_id_key", "messages_seq_key"})
@@ -128,8 +129,7 @@ def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
     for place, outcome, *columns in rows:
         message = batch[place - 1]
         if outcome == "stored":
-            seq, name, avatar_url, *_ = columns
-            outcomes[place] = AppendRow(Append.STORED, _stored(message, seq, name, avatar_url))
+            outcomes[place] = AppendRow(Append.STORED, _stored(message, *columns))
         elif outcome == "duplicate":
             outcomes[place] = AppendRow(Append.DUPLICATE, _duplicate(message, *columns))
         else:
@@ -137,7 +137,10 @@ def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
     return [outcomes[place] for place in range(1, len(batch) + 1)]
 
 
-def _stored(message: NewMessage, seq: int, name: str, avatar_url: str | None) -> MessageRow:
+def _stored(
+    message: NewMessage, seq: int, name: str, avatar_url: str | None, *rest: Any
+) -> MessageRow:
+    reply = rest[_REPLY]
     return MessageRow(
         message.id,
         message.session_id,
@@ -149,7 +152,7 @@ def _stored(message: NewMessage, seq: int, name: str, avatar_url: str | None) ->
         message.content,
         message.created_at,
         message.client_msg_id,
-        message.reply_to_id,
+        reply if reply is None else reply_row(reply),
     )
 
 
@@ -163,7 +166,7 @@ def _duplicate(
     changed_seq: int,
     *rest: Any,
 ) -> MessageRow:
-    content, created_at, reply_to_id, _ = rest
+    content, created_at, reply, _ = rest
     return MessageRow(
         found_id,
         session_id,
@@ -175,5 +178,5 @@ def _duplicate(
         content,
         created_at,
         message.client_msg_id,
-        reply_to_id,
+        reply_row(reply),
     )
