@@ -98,7 +98,7 @@ CREATE TABLE session_users (
     left_at timestamptz,
     last_read_seq bigint NOT NULL DEFAULT 0 CHECK (last_read_seq >= 0),
     last_read_ordinal bigint NOT NULL DEFAULT 0 CHECK (last_read_ordinal >= 0),
-    mention_count integer NOT NULL DEFAULT 0 CHECK (mention_count >= 0),  -- nobody counts yet
+    mention_count integer NOT NULL DEFAULT 0 CHECK (mention_count >= 0),
     muted boolean NOT NULL DEFAULT false,
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq >= 0),
     muted_until timestamptz,  -- may not write before; `muted` is the user's own wish
@@ -127,6 +127,7 @@ CREATE TABLE messages (
     deleted_by uuid,  -- no reference: the trace outlives the account
     reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0),  -- spares a look-up
     reply_excerpt text,  -- what the answered message said then; NULL when it is deleted
+    mentions uuid[],  -- NULL is nobody, {} everybody
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -175,6 +176,31 @@ CREATE FUNCTION reply_of(parent uuid, excerpt text) RETURNS jsonb LANGUAGE sql S
     WHERE m.id = parent
 $$;
 
+-- Whom a message mentions, but its sender: one row a member, "everybody" as of then. mention_count
+-- of a member is the number of these above last_read_ordinal; a deleted message has none.
+CREATE TABLE mentions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    PRIMARY KEY (message_id, user_id)
+);
+
+CREATE INDEX mentions_unread_idx ON mentions (session_id, user_id, ordinal);
+
+-- Those of a JSON array of ids who are members, in its order; {} for a string, "ALL".
+CREATE FUNCTION mentionable(session uuid, wanted jsonb) RETURNS uuid[] LANGUAGE sql STABLE AS $$
+    SELECT CASE jsonb_typeof(wanted)
+        WHEN 'string' THEN '{}'::uuid[]
+        WHEN 'array' THEN (
+            SELECT array_agg(m.user_id ORDER BY w.nth)
+            FROM jsonb_array_elements_text(wanted) WITH ORDINALITY AS w (id, nth)
+            JOIN session_users m
+                ON m.session_id = session AND m.user_id = w.id::uuid AND m.left_at IS NULL
+        )
+    END
+$$;
+
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,
 -- taken once when the client comes back, deleted when it comes too late. `state` is the daemon's
 -- own JSON: nothing in SQL looks inside.
@@ -206,14 +232,16 @@ CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, at);
 -- A function, because in a volatile one each statement sees what was committed before it: the
 -- second reads after the locks of the first are held, in one round trip. Everything is judged
 -- against the state before the batch. A duplicate comes back as it is stored; of a stored message
--- only what the caller does not know already.
+-- only what the caller does not know already. `mentioned` is NULL where nobody is: {place: ids or
+-- "ALL"}; whom a stored message newly mentions comes behind, as rows `told` with the id in found_id.
 CREATE FUNCTION append_messages(
     ids uuid[], session_ids uuid[], sender_ids uuid[], contents text[],
-    times timestamptz[], client_msg_ids text[], reply_to_ids uuid[]
+    times timestamptz[], client_msg_ids text[], reply_to_ids uuid[],
+    mentioned jsonb DEFAULT NULL
 ) RETURNS TABLE (
     place bigint, outcome text, message_seq bigint, sender_name text, sender_avatar_url text,
     found_id uuid, found_session_id uuid, found_changed_seq bigint, found_content text,
-    found_created_at timestamptz, reply jsonb, until timestamptz
+    found_created_at timestamptz, reply jsonb, found_mentions uuid[], until timestamptz
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -233,10 +261,12 @@ BEGIN
             RETURN QUERY
             SELECT i::bigint, a.outcome, a.message_seq, a.sender_name, a.sender_avatar_url,
                    a.found_id, a.found_session_id, a.found_changed_seq, a.found_content,
-                   a.found_created_at, a.reply, a.until
+                   a.found_created_at, a.reply, a.found_mentions, a.until
             FROM append_messages(
                 ids[i:i], session_ids[i:i], sender_ids[i:i], contents[i:i], times[i:i],
-                client_msg_ids[i:i], reply_to_ids[i:i]
+                client_msg_ids[i:i], reply_to_ids[i:i],
+                CASE WHEN mentioned ? i::text
+                    THEN jsonb_build_object('1', mentioned -> i::text) END
             ) a;
         END LOOP;
         RETURN;
@@ -247,7 +277,9 @@ BEGIN
                d.id AS d_id, d.session_id AS d_session_id, d.seq AS d_seq,
                d.changed_seq AS d_changed_seq, d.content AS d_content,
                d.created_at AS d_created_at, d.reply_to_id AS d_reply_to_id,
-               d.reply_excerpt AS d_reply_excerpt,
+               d.reply_excerpt AS d_reply_excerpt, d.mentions AS d_mentions,
+               CASE WHEN mentioned IS NOT NULL
+                   THEN mentionable(b.session_id, mentioned -> b.nth::text) END AS mentions,
                CASE WHEN r.deleted_at IS NULL THEN left(r.content, 200) END AS excerpt,
                CASE WHEN s.slow_mode_seconds > 0 THEN
                    m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
@@ -259,6 +291,8 @@ BEGIN
                        OR s.is_read_only AND m.role = 'MEMBER' THEN 'read_only'
                    WHEN m.muted_until > b.created_at THEN 'muted'
                    WHEN b.reply_to_id IS NOT NULL AND r.id IS NULL THEN 'no_such_reply'
+                   WHEN s.member_count > 200 AND m.role = 'MEMBER'
+                       AND jsonb_typeof(mentioned -> b.nth::text) = 'string' THEN 'too_many'
                    WHEN s.slow_mode_seconds > 0 AND m.role = 'MEMBER'
                        AND m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
                            > b.created_at THEN 'slow_mode'
@@ -281,10 +315,10 @@ BEGIN
     ), stored AS (
         INSERT INTO messages (
             id, session_id, seq, changed_seq, ordinal, sender_id, client_msg_id, content,
-            created_at, reply_to_id, reply_excerpt
+            created_at, reply_to_id, reply_excerpt, mentions
         )
         SELECT id, session_id, head + step, head + step, message_count + step, sender_id,
-               client_msg_id, content, created_at, reply_to_id, excerpt
+               client_msg_id, content, created_at, reply_to_id, excerpt, mentions
         FROM numbered WHERE verdict = 'stored'
     ), raised AS (
         UPDATE sessions s
@@ -298,7 +332,7 @@ BEGIN
     ), marked AS (
         UPDATE session_users m
         SET last_read_seq = last.seq, last_read_ordinal = last.ordinal,
-            last_sent_at = greatest(m.last_sent_at, last.sent_at)
+            last_sent_at = greatest(m.last_sent_at, last.sent_at), mention_count = 0
         FROM (
             SELECT session_id, sender_id, max(head + step) AS seq,
                    max(message_count + step) AS ordinal, max(created_at) AS sent_at
@@ -313,8 +347,37 @@ BEGIN
                WHEN reply_to_id IS NOT NULL AND verdict = 'stored'
                    THEN reply_of(reply_to_id, excerpt)
            END,
+           CASE WHEN d_id IS NULL THEN mentions ELSE d_mentions END,
            CASE WHEN verdict = 'slow_mode' THEN opens_at END
     FROM numbered;
+    IF mentioned IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH told AS (
+        INSERT INTO mentions (message_id, user_id, session_id, ordinal)
+        SELECT m.id, who.user_id, m.session_id, m.ordinal
+        FROM messages m
+        JOIN session_users who ON who.session_id = m.session_id AND who.left_at IS NULL
+            AND who.user_id <> m.sender_id
+            AND (m.mentions = '{}' OR who.user_id = ANY (m.mentions))
+        WHERE m.id = ANY (ids)
+        ON CONFLICT DO NOTHING
+        RETURNING message_id, user_id, session_id, ordinal
+    ), counted AS (
+        UPDATE session_users m SET mention_count = m.mention_count + unread.number
+        FROM (
+            SELECT session_id, user_id, count(*) AS number
+            FROM told JOIN session_users USING (session_id, user_id)
+            WHERE ordinal > last_read_ordinal
+            GROUP BY session_id, user_id
+        ) unread
+        WHERE m.session_id = unread.session_id AND m.user_id = unread.user_id
+    )
+    SELECT array_position(ids, message_id)::bigint, 'told', NULL::bigint, NULL, NULL, user_id,
+           NULL::uuid, NULL::bigint, NULL, NULL::timestamptz, NULL::jsonb, NULL::uuid[],
+           NULL::timestamptz
+    FROM told ORDER BY user_id;
 END
 $$;
 

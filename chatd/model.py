@@ -8,7 +8,7 @@ ack, for every member and for history; `tests/test_model.py` holds the two toget
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -120,7 +120,7 @@ class Message(Shape):
     created_at: Time
     client_msg_id: str | None
     reply_to: Reply | None
-    mentions: list[UUID]
+    mentions: list[UUID] | Literal["ALL"]
     attachments: list[UUID]
     changed_seq: int | None = None
     version: int = 1
@@ -222,7 +222,7 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "createdAt": iso(row.created_at),
         "clientMsgId": row.client_msg_id,
         "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
-        "mentions": (),
+        "mentions": row.mentions or (),
         "attachments": (),
     }
     if row.changed_seq != row.seq:

@@ -8,6 +8,8 @@ from uuid import UUID
 from chatd.model import iso_or_none, message_dict, reaction_dict
 from chatd.rows import MessageRow, ReactionRow
 
+EXCERPT = 200  # characters: what a notification on a phone shows
+
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
     """Return the payload of `message:updated`."""
@@ -17,7 +19,24 @@ def edited_event(row: MessageRow) -> dict[str, Any]:
         "seq": row.changed_seq,
         "version": row.version,
         "content": row.content,
+        "mentions": row.mentions or (),
         "editedAt": iso_or_none(row.edited_at),
+    }
+
+
+def mention_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of the `notification:new` for those whom a message mentions."""
+    return {
+        "type": "MENTION",
+        "sessionId": row.session_id,
+        "messageId": row.id,
+        "seq": row.seq,
+        "from": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.content[:EXCERPT],
     }
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
 Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
+Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
 
 
@@ -109,6 +110,7 @@ class MessageRow(NamedTuple):
     created_at: datetime
     client_msg_id: str | None
     reply_to: ReplyRow | None = None
+    mentions: Mentions | None = None  # None: nobody
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty
@@ -207,6 +209,7 @@ class NewMessage(NamedTuple):
     created_at: datetime
     client_msg_id: str | None = None
     reply_to_id: UUID | None = None
+    mentions: Mentions = ()
 
 
 class Append(Enum):
@@ -218,6 +221,7 @@ class Append(Enum):
     READ_ONLY = "read_only"  # the session is archived, or only others write in it
     MUTED = "muted"  # the sender may not write yet
     SLOW_MODE = "slow_mode"  # the sender may write again at `until`
+    TOO_MANY = "too_many"  # the sender may not mention everybody in so large a session
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
 
@@ -228,6 +232,7 @@ class AppendRow(NamedTuple):
     outcome: Append
     row: MessageRow | None = None
     until: datetime | None = None  # SLOW_MODE: when the sender may write again
+    told: tuple[UUID, ...] = ()  # whom a message mentions that is STORED by this call
 
 
 class RecoveryRow(NamedTuple):
@@ -271,6 +276,8 @@ class MessageChange(NamedTuple):
     message: MessageRow
     is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
     refusal: Append | None = None  # why it may not, where that is a rule of the session
+    is_stale: bool = False  # nor did it: it has another version than was expected
+    told: tuple[UUID, ...] = ()  # whom the message mentions now and did not before
 
 
 @dataclass(frozen=True, slots=True)

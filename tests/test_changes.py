@@ -71,6 +71,7 @@ async def test_an_edit_is_heard_by_all_who_joined_and_read_by_who_comes_later(
                 "seq": 2,
                 "version": 2,
                 "content": "tea",
+                "mentions": [],
                 "editedAt": edited_at,
             }
             changed = {"content": "tea", "version": 2, "changedSeq": 2, "editedAt": edited_at}

@@ -17,6 +17,7 @@ from chatd.events.server import (
     MessageDeleted,
     MessageReaction,
     MessageUpdated,
+    NotificationNew,
 )
 from chatd.model import Shape
 from chatd.rows import (
@@ -63,6 +64,8 @@ EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=
 REACTED = EDITED._replace(reactions=(ReactionRow("👍", 1, (USER.id,)),))
 REPLY = MESSAGE._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, None, "well?"))
 ORPHAN = REPLY._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, "/anna.png", None))
+MENTIONS = MESSAGE._replace(mentions=(uuid4(), USER.id))
+FOR_ALL = EDITED._replace(mentions="ALL")
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
 MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
@@ -83,6 +86,10 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Message, model.message_dict(MESSAGE)),
         (model.Message, model.message_dict(EDITED)),
         (model.Message, model.message_dict(REPLY)),
+        (model.Message, model.message_dict(MENTIONS)),
+        (model.Message, model.message_dict(FOR_ALL)),
+        (NotificationNew, payloads.mention_event(MENTIONS)),
+        (MessageUpdated, payloads.edited_event(FOR_ALL)),
         (model.Message, model.message_dict(ORPHAN)),
         (model.Message, model.message_dict(REACTED)),
         (MessageReaction, payloads.reaction_event(REACTED, "👍", USER.id, is_on=True)),

@@ -69,6 +69,12 @@ export interface Devices {
   devices: Array<Device>;
 }
 
+/** The message as it is now; `ignoredMentions`, absent when there are none, are no members. */
+export interface EditAnswer {
+  message: Message;
+  ignoredMentions?: Array<string>;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -179,8 +185,8 @@ export interface Message {
   content: string;
   createdAt: string;
   clientMsgId: string | null;
-  replyTo: null;
-  mentions: Array<string>;
+  replyTo: Reply | null;
+  mentions: Array<string> | "ALL";
   attachments: Array<string>;
   changedSeq?: number | null;
   version?: number;
@@ -210,11 +216,12 @@ export interface MessageDeleted {
   message?: Message | null;
 }
 
-/** Replace a message's text, if `expectedVersion` (where given) is the current one. */
+/** Replace a message's text, if `expectedVersion` (where given) is the current one. `mentions`, where given, take the place of those there were. */
 export interface MessageEdit {
   messageId: string;
   content: string;
   expectedVersion?: number | null;
+  mentions?: Array<string> | "ALL" | null;
 }
 
 /** Give a reaction or take it back; a message takes at most 20 different emoji. */
@@ -247,6 +254,8 @@ export interface MessageSend {
   sessionId: string;
   content: string;
   clientMsgId?: string | null;
+  replyToId?: string | null;
+  mentions?: Array<string> | "ALL";
 }
 
 /** A message has a new text; `message` comes with what was missed: all of its state. */
@@ -256,12 +265,23 @@ export interface MessageUpdated {
   seq: number;
   version: number;
   content: string;
+  mentions: Array<string> | "ALL";
   editedAt: string | null;
   message?: Message | null;
 }
 
 /** No fields. */
 export interface Nothing {
+}
+
+/** Somebody mentions the receiver; `seq` is the place of the message. */
+export interface NotificationNew {
+  sessionId: string;
+  type: "MENTION";
+  messageId: string;
+  seq: number;
+  from: User;
+  excerpt: string;
 }
 
 /** Where the caller stands in one session. */
@@ -311,16 +331,25 @@ export interface Register {
   name?: string | null;
 }
 
+/** The message that another answers; `excerpt` is of then, and null when it is deleted. */
+export interface Reply {
+  id: string;
+  seq: number;
+  sender: User;
+  excerpt: string | null;
+}
+
 /** A request over Socket.IO that asked for no ack was refused. */
 export interface RequestFailed {
   event: string;
   error: Refusal;
 }
 
-/** The stored message; `duplicate` tells that it was stored before this call. */
+/** The stored message; `duplicate` tells that it was stored before this call. `ignoredMentions`, absent when there are none, are no members of the session. */
 export interface SendAnswer {
   message: Message;
   duplicate: boolean;
+  ignoredMentions?: Array<string>;
 }
 
 /** The server is going down; connections close evenly until the deadline. */
@@ -508,7 +537,7 @@ export interface ClientEvents {
   /** Move the caller's read marker forward. */
   "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
   /** Replace the text of a message of one's own. */
-  "message:edit": (data: MessageEdit, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  "message:edit": (data: MessageEdit, ack: (answer: Ack<EditAnswer>) => void) => void;
   /** Delete a message of one's own, or another's where the role allows it. */
   "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** React to a message, or take it back. */
@@ -553,4 +582,6 @@ export interface ServerEvents {
   "user:status": (data: Presence) => void;
   /** Somebody types, or no longer. */
   "user:typing": (data: UserTyping) => void;
+  /** Somebody mentions the receiver; `seq` is the place of the message. */
+  "notification:new": (data: NotificationNew) => void;
 }

@@ -11,6 +11,7 @@ from chatd.rows import (
     AppendRow,
     ChangesPage,
     HistoryPage,
+    Mentions,
     MessageAccess,
     MessageChange,
     NewMessage,
@@ -33,6 +34,10 @@ class MessageStore(Protocol):
         Everything is judged against the state before the batch, and a DUPLICATE before membership:
         a repeat is answered though its sender has left; but slow mode counts the sender's messages
         before it in the batch. Moves each sender's own read marker.
+
+        Of `mentions` only members are kept; `mention_count` of each of them but the sender counts
+        the message until it is read or deleted, and `told` names them. "ALL" are the members at
+        the time; a MEMBER mentions at most 200 like that (TOO_MANY).
 
         Raises:
             StoreAmbiguous: the connection was lost while COMMIT was under way.
@@ -77,6 +82,7 @@ class MessageStore(Protocol):
         content: str,
         version: int | None,
         at: datetime,
+        mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`, under the session lock.
 
@@ -84,6 +90,9 @@ class MessageStore(Protocol):
         comes back when the user does not have it any more. Nothing changes when the text is the
         same, `version` is not the current one, or the message is deleted; nor where the rules of
         the session do not let the user write: `refusal` tells which.
+
+        New `mentions` take the place of those there were, None leaves them; `told` are those whom
+        the message did not mention before.
         """
 
     async def delete_message(

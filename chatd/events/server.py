@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from chatd.events.answers import Refusal
 from chatd.events.sessions import SessionRef
-from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
+from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
 class ConnectionReady(Shape):
@@ -69,6 +72,7 @@ class MessageUpdated(Shape):
     seq: int
     version: int
     content: str
+    mentions: list[UUID] | Literal["ALL"]
     edited_at: Time | None
     message: Message | None = None
 
@@ -124,6 +128,16 @@ class SessionRemoved(SessionRef):
     reason: str
 
 
+class NotificationNew(SessionRef):
+    """Somebody mentions the receiver; `seq` is the place of the message."""
+
+    type: Literal["MENTION"]
+    message_id: UUID
+    seq: int
+    from_: Annotated[User, Field(alias="from")]
+    excerpt: str
+
+
 SERVER_EVENTS: dict[str, type[Shape]] = {
     "connection:ready": ConnectionReady,
     "connection:closing": ConnectionClosing,
@@ -140,6 +154,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "session:removed": SessionRemoved,
     "user:status": Presence,
     "user:typing": UserTyping,
+    "notification:new": NotificationNew,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotFound, SessionReadOnly
 from chatd.events.messages import (
+    EditAnswer,
     MessageAnswer,
     MessageDelete,
     MessageEdit,
     MessageReact,
     MessageRef,
 )
+from chatd.handlers.mentions import ignored, notify, unique
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.handlers.refusals import refusal_of
@@ -30,6 +32,8 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
     if not may(access.role, Action.EDIT, access.kind):
         raise SessionReadOnly
 
+    mentions = None if command.mentions is None else unique(command.mentions)
+
     async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
         change = await services.store.edit_message(
             command.message_id,
@@ -38,16 +42,22 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
             content=command.content,
             version=command.expected_version,
             at=services.now(),
+            mentions=mentions,
         )
         if change is None or not change.is_changed:
             return change, ()
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
-    message = _alive(await services.journal.change(work))
-    if message.content != command.content:
+    change = await services.journal.change(work)
+    message = _alive(change)
+    if change is not None and change.is_stale:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
-    return dumps({"message": message_dict(message)})
+    if change is not None and change.told:
+        notify(services, message, change.told)
+    answer: dict[str, object] = {"message": message_dict(message)}
+    not_mentioned = ignored(mentions, message)
+    return dumps(answer | {"ignoredMentions": not_mentioned} if not_mentioned else answer)
 
 
 async def delete(services: Services, caller: Caller, command: MessageDelete) -> bytes:
@@ -148,7 +158,7 @@ OPERATIONS = (
     Operation(
         "message-edit",
         MessageEdit,
-        MessageAnswer,
+        EditAnswer,
         "Replace the text of a message of one's own",
         run=edit,
         rate=_CHANGE_RATE,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import orjson
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import ChatError, IdempotencyConflict, NotAMember
 from chatd.events.messages import History, HistoryAnswer, MessageRead, MessageSend, SendAnswer
+from chatd.handlers.mentions import ignored, notify, unique
 from chatd.handlers.operations import Operation, Reply, Route
 from chatd.handlers.refusals import send_refusal
 from chatd.ids import uuid7
@@ -29,6 +32,7 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
         created_at=services.now(),
         client_msg_id=command.client_msg_id,
         reply_to_id=command.reply_to_id,
+        mentions=unique(command.mentions) if command.mentions else (),
     )
 
     def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
@@ -44,13 +48,24 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
             return None
         encoded = orjson.dumps(message_dict(row))  # once: for the ack and for everybody
         is_duplicate = outcome.outcome is Append.DUPLICATE
-        reply(b'{"message":%b,"duplicate":%b}' % (encoded, b"true" if is_duplicate else b"false"))
+        reply(_answer(encoded, ignored(message.mentions, row), is_duplicate=is_duplicate))
         if is_duplicate:
             return None
         services.typing.stop(row.session_id, row.sender_id)
+        if outcome.told:
+            notify(services, row, outcome.told)
         return RoomEvent(row.session_id, row.seq, "message:new", encoded)
 
     services.journal.submit(message, settle)
+
+
+def _answer(message: bytes, not_mentioned: list[UUID], *, is_duplicate: bool) -> bytes:
+    rest = b',"ignoredMentions":%b' % dumps(not_mentioned) if not_mentioned else b""
+    return b'{"message":%b,"duplicate":%b%b}' % (
+        message,
+        b"true" if is_duplicate else b"false",
+        rest,
+    )
 
 
 def _is_repeat(row: MessageRow, message: NewMessage) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatd.errors import (
     ChatError,
+    Forbidden,
     Muted,
     NotAMember,
     NotFound,
@@ -18,6 +19,7 @@ _REFUSALS: dict[Append, type[ChatError]] = {
     Append.READ_ONLY: SessionReadOnly,
     Append.MUTED: Muted,
     Append.SLOW_MODE: SlowMode,
+    Append.TOO_MANY: Forbidden,
     Append.NO_SUCH_REPLY: NotFound,
     Append.INVALID: ValidationFailed,
 }

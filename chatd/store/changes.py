@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chatd.rows import MessageAccess, MessageChange, Role, RulesRow
-from chatd.store.checks import has_room, reaction_refusal, write_refusal
-from chatd.store.columns import MESSAGE, message_row
+import orjson
+
+from chatd.rows import Mentions, MessageAccess, MessageChange, MessageRow, Role, RulesRow
+from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
+from chatd.store.columns import MESSAGE, ids_of, mentions_of, message_row
 from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
@@ -30,6 +32,38 @@ _LOCK_SESSION = """
     FOR NO KEY UPDATE
 """
 
+_MENTIONABLE = """
+    SELECT mentionable(id, %(mentioned)s::jsonb), member_count FROM sessions
+    WHERE id = %(session_id)s
+"""
+
+# Behind an edit: who is mentioned now and was not before counts it, and the other way round.
+_MENTION = """
+    WITH mentioned AS (
+        SELECT m.id AS message_id, who.user_id, m.session_id, m.ordinal
+        FROM messages m
+        JOIN session_users who ON who.session_id = m.session_id AND who.left_at IS NULL
+            AND who.user_id <> m.sender_id
+            AND (m.mentions = '{}' OR who.user_id = ANY (m.mentions))
+        WHERE m.id = %(message_id)s
+    ), gone AS (
+        DELETE FROM mentions
+        WHERE message_id = %(message_id)s AND user_id NOT IN (SELECT user_id FROM mentioned)
+        RETURNING message_id, user_id, session_id, ordinal
+    ), told AS (
+        INSERT INTO mentions (message_id, user_id, session_id, ordinal)
+        SELECT message_id, user_id, session_id, ordinal FROM mentioned
+        ON CONFLICT DO NOTHING
+        RETURNING message_id, user_id, session_id, ordinal
+    ), counted AS (
+        UPDATE session_users m SET mention_count = greatest(m.mention_count + each.step, 0)
+        FROM (SELECT *, 1 AS step FROM told UNION ALL SELECT *, -1 FROM gone) each
+        WHERE m.session_id = each.session_id AND m.user_id = each.user_id
+          AND m.last_read_ordinal < each.ordinal
+    )
+    SELECT user_id FROM told ORDER BY user_id
+"""
+
 _EDIT = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1
@@ -41,12 +75,12 @@ _EDIT = """
         FROM messages WHERE id = %(message_id)s
     )
     UPDATE messages
-    SET content = %(content)s, version = version + 1, edited_at = %(at)s, changed_seq = raised.seq
+    SET content = %(content)s, mentions = %(mentions)s, version = version + 1,
+        edited_at = %(at)s, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
 """
-
 
 _DELETE = """
     WITH raised AS (
@@ -57,12 +91,20 @@ _DELETE = """
         DELETE FROM message_revisions WHERE message_id = %(message_id)s
     ), unsaid AS (
         DELETE FROM reactions WHERE message_id = %(message_id)s
+    ), unmentioned AS (
+        DELETE FROM mentions WHERE message_id = %(message_id)s
+        RETURNING session_id, user_id, ordinal
+    ), uncounted AS (
+        UPDATE session_users m SET mention_count = greatest(m.mention_count - 1, 0)
+        FROM unmentioned
+        WHERE m.session_id = unmentioned.session_id AND m.user_id = unmentioned.user_id
+          AND m.last_read_ordinal < unmentioned.ordinal
     ), unquoted AS (
         UPDATE messages SET reply_excerpt = NULL WHERE reply_to_id = %(message_id)s
     )
     UPDATE messages
     SET content = '', deleted_at = %(at)s, deleted_by = %(user_id)s, reaction_count = 0,
-        changed_seq = raised.seq
+        mentions = NULL, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
@@ -122,6 +164,7 @@ class Changes:
         content: str,
         version: int | None,
         at: datetime,
+        mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
@@ -131,17 +174,29 @@ class Changes:
             if access is None:
                 return None
             row = access.message
-            is_current = row.deleted_at is None and version in (None, row.version)
-            if row.content == content or not is_current:
+            kept, members = row.mentions, 0
+            if mentions is not None:
+                kept, members = await _mentionable(transaction, row, mentions)
+            if row.deleted_at is not None or (row.content, row.mentions) == (content, kept):
                 return MessageChange(row, is_changed=False)
-            refusal = write_refusal(access.rules, at)
+            if version not in (None, row.version):
+                return MessageChange(row, is_changed=False, is_stale=True)
+            refusal = write_refusal(access.rules, at) or mention_refusal(
+                access.rules, mentions, members
+            )
             if refusal is not None:
                 return MessageChange(row, is_changed=False, refusal=refusal)
-            [(seq,)] = await transaction.fetch(_EDIT, params | {"session_id": row.session_id})
+            more = {"session_id": row.session_id, "mentions": ids_of(kept)}
+            [(seq,)] = await transaction.fetch(_EDIT, params | more)
+            told = () if kept == row.mentions else await _mention(transaction, row.id)
             row = row._replace(
-                changed_seq=seq, content=content, version=row.version + 1, edited_at=at
+                changed_seq=seq,
+                content=content,
+                mentions=kept,
+                version=row.version + 1,
+                edited_at=at,
             )
-            return MessageChange(row, is_changed=True)
+            return MessageChange(row, is_changed=True, told=told)
 
         return await self._pool.transact(work)
 
@@ -160,7 +215,12 @@ class Changes:
                 return MessageChange(row, is_changed=False)
             [(seq,)] = await transaction.fetch(_DELETE, params | {"session_id": row.session_id})
             row = row._replace(
-                changed_seq=seq, content="", deleted_at=at, deleted_by=user_id, reactions=None
+                changed_seq=seq,
+                content="",
+                deleted_at=at,
+                deleted_by=user_id,
+                reactions=None,
+                mentions=None,
             )
             return MessageChange(row, is_changed=True)
 
@@ -189,6 +249,20 @@ class Changes:
             return MessageChange(_access(*columns).message, is_changed=True)
 
         return await self._pool.transact(work)
+
+
+async def _mentionable(
+    transaction: Transaction, row: MessageRow, mentions: Mentions
+) -> tuple[Mentions | None, int]:
+    """Return those of the mentioned who are members, and how many members there are."""
+    params = {"session_id": row.session_id, "mentioned": orjson.dumps(mentions).decode()}
+    [(ids, members)] = await transaction.fetch(_MENTIONABLE, params)
+    return mentions_of(ids), members
+
+
+async def _mention(transaction: Transaction, message_id: UUID) -> tuple[UUID, ...]:
+    rows = await transaction.fetch(_MENTION, {"message_id": message_id})
+    return tuple(user_id for (user_id,) in rows)
 
 
 async def _locked(

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from chatd.rows import Append, MessageRow, NewMessage, RulesRow, SessionKind
+from chatd.rows import Append, Mentions, MessageRow, NewMessage, RulesRow, SessionKind
 
 CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
 JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
 
 EXCERPT = 200  # characters of an answered message that its replies show; in schema.sql as well
+MENTION_ALL = 200  # members up to whom each may call all; in append_messages() as well
 EMOJI = 20  # different ones a message: a row of buttons, not a wall
 REACTORS = 20  # people who are named of one emoji, in reactions_of() as well: the rest is a number
 
@@ -43,6 +44,12 @@ def write_refusal(rules: RulesRow, at: datetime) -> Append | None:
     if rules.is_archived or is_reader:
         return Append.READ_ONLY
     return _muted(rules, at)
+
+
+def mention_refusal(rules: RulesRow, mentions: Mentions | None, members: int) -> Append | None:
+    """Tell why a member may not mention: everybody, in a session that is more than a circle."""
+    is_shout = mentions == "ALL" and rules.role == "MEMBER" and members > MENTION_ALL
+    return Append.TOO_MANY if is_shout else None
 
 
 def reaction_refusal(rules: RulesRow, at: datetime) -> Append | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chatd.errors import StoreBug
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
-from chatd.store.checks import EXCERPT, is_storable, write_refusal
+from chatd.store.checks import EXCERPT, is_storable, mention_refusal, write_refusal
 from chatd.store.memory_state import Member, Message, Session, Tables, statement
 
 
@@ -23,7 +23,14 @@ class MemoryAppend(Tables):
         if len(set(stored)) < len(stored) or not self._by_id.keys().isdisjoint(stored):
             msg = "a message id is taken"
             raise StoreBug(msg)
-        return [row or self._store(each) for each, row in zip(batch, judged, strict=True)]
+        rows = [row or self._store(each) for each, row in zip(batch, judged, strict=True)]
+        for each, row in zip(batch, judged, strict=True):  # behind all markers, as in the function
+            if row is not None or not each.mentions:
+                continue
+            session, message = self._by_id[each.id]
+            place = batch.index(each)
+            rows[place] = rows[place]._replace(told=session.mention(message))
+        return rows
 
     def _judge_all(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
         """Return why each message is not stored, None when it will be."""
@@ -56,6 +63,9 @@ class MemoryAppend(Tables):
         if refusal is None and message.reply_to_id is not None:
             answered, _ = self._by_id.get(message.reply_to_id, (None, None))
             refusal = None if answered is session else Append.NO_SUCH_REPLY
+        if refusal is None:
+            count = session.row().member_count
+            refusal = mention_refusal(self._rules(session, member), message.mentions, count)
         return None if refusal is None else AppendRow(refusal)
 
     def _find_by_key(self, message: NewMessage) -> MessageRow | None:
@@ -78,6 +88,7 @@ class MemoryAppend(Tables):
             client_msg_id=new.client_msg_id,
             reply_to_id=new.reply_to_id,
             reply_excerpt=self._excerpt(new.reply_to_id),
+            mentions=session.mentionable(new.mentions),
         )
         session.messages.append(message)
         session.active_at = new.created_at
@@ -86,6 +97,7 @@ class MemoryAppend(Tables):
             self._by_key[new.sender_id, new.client_msg_id] = (session, message)
         sender = session.members[new.sender_id]
         sender.last_read_seq, sender.last_read_ordinal = seq, message.ordinal
+        sender.mention_count = 0
         sender.last_sent_at = _later(sender.last_sent_at, new.created_at)
         return AppendRow(Append.STORED, self._message_row(session, message))
 

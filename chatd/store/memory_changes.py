@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from chatd.rows import MessageAccess, MessageChange, Role
-from chatd.store.checks import has_room, reaction_refusal, write_refusal
+from chatd.rows import Mentions, MessageAccess, MessageChange, Role
+from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
 from chatd.store.memory_state import Tables, statement
 
 
@@ -28,23 +28,32 @@ class MemoryChanges(Tables):
         content: str,
         version: int | None,
         at: datetime,
+        mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`."""
         access = self._changeable(message_id, user_id, role)
         if access is None:
             return None
         session, message = self._by_id[message_id]
-        is_current = message.deleted_at is None and version in (None, message.version)
-        is_changed = message.content != content and is_current
-        refusal = write_refusal(access.rules, at) if is_changed else None
-        if is_changed and refusal is None:
-            written_at = message.edited_at or message.created_at
-            message.revisions.append((message.version, message.content, written_at))
-            message.content, message.edited_at = content, at
-            message.version += 1
-            message.changed_seq = session.next_seq()
-        row = self._message_row(session, message)
-        return MessageChange(row, is_changed and refusal is None, refusal)
+        kept = message.mentions if mentions is None else session.mentionable(mentions)
+        before = access.message
+        if before.deleted_at is not None or (before.content, before.mentions) == (content, kept):
+            return MessageChange(before, is_changed=False)
+        if version not in (None, message.version):
+            return MessageChange(before, is_changed=False, is_stale=True)
+        members = session.row().member_count
+        refusal = write_refusal(access.rules, at) or mention_refusal(
+            access.rules, mentions, members
+        )
+        if refusal is not None:
+            return MessageChange(before, is_changed=False, refusal=refusal)
+        written_at = message.edited_at or message.created_at
+        message.revisions.append((message.version, message.content, written_at))
+        message.content, message.edited_at, message.mentions = content, at, kept
+        message.version += 1
+        message.changed_seq = session.next_seq()
+        told = () if kept == before.mentions else session.mention(message)
+        return MessageChange(self._message_row(session, message), is_changed=True, told=told)
 
     @statement
     def delete_message(
@@ -57,7 +66,8 @@ class MemoryChanges(Tables):
         session, message = self._by_id[message_id]
         is_changed = message.deleted_at is None
         if is_changed:
-            message.content = ""
+            message.content, message.mentions = "", None
+            session.mention(message)
             message.revisions.clear()
             message.reactions.clear()
             for reply in session.messages:

@@ -79,7 +79,7 @@ class MemoryMessages(MemoryAppend, MemorySessions):
             recovered=is_recovered,
             members=self._member_page(session, None, JOIN_MEMBERS),
             unread_count=len(session.messages) - member.last_read_ordinal,
-            mention_count=0,
+            mention_count=member.mention_count,
             last_read_seq=member.last_read_seq,
         )
 

@@ -76,7 +76,7 @@ class MemorySessions(Tables):
                 session=session.row(),
                 role=member.role,
                 unread_count=_unread(session, member),
-                mention_count=0,
+                mention_count=member.mention_count,
                 last_read_seq=member.last_read_seq,
                 muted=member.muted,
                 last_message=(
@@ -203,6 +203,6 @@ def _position(session: Session, member: Member) -> PositionRow:
         session_id=session.id,
         seq=session.seq,
         unread_count=_unread(session, member),
-        mention_count=0,
+        mention_count=member.mention_count,
         last_read_seq=member.last_read_seq,
     )

@@ -15,6 +15,7 @@ import trio
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
     MemberRow,
+    Mentions,
     MessageRow,
     ReactionRow,
     RecoveryRow,
@@ -46,6 +47,7 @@ class Member:
     changed_seq: int = 0
     muted_until: datetime | None = None
     last_sent_at: datetime | None = None
+    mention_count: int = 0
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Message:
     client_msg_id: str | None
     reply_to_id: UUID | None
     reply_excerpt: str | None = None
+    mentions: Mentions | None = None
+    told: frozenset[UUID] = frozenset()  # whom the table `mentions` has
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -91,6 +95,30 @@ class Session:
         """Return a current member."""
         member = self.members.get(user_id)
         return member if member is not None and member.left_at is None else None
+
+    def mentionable(self, mentions: Mentions) -> Mentions | None:
+        """Return those of the mentioned who are members, None when nobody is."""
+        if mentions == "ALL":
+            return "ALL"
+        return tuple(each for each in mentions if self.member(each) is not None) or None
+
+    def mention(self, message: Message) -> tuple[UUID, ...]:
+        """Count a message for those whom it mentions now; return who is new among them."""
+        mentioned = message.mentions or ()
+        now = {
+            user_id
+            for user_id, member in self.members.items()
+            if member.left_at is None
+            and user_id != message.sender_id
+            and (mentioned == "ALL" or user_id in mentioned)
+        }
+        for user_id in now ^ message.told:
+            member = self.members[user_id]
+            if member.last_read_ordinal < message.ordinal:
+                step = 1 if user_id in now else -1
+                member.mention_count = max(member.mention_count + step, 0)
+        told, message.told = sorted(now - message.told), frozenset(now)
+        return tuple(told)
 
     def next_seq(self) -> int:
         """Take the next `seq`, for a durable change."""
@@ -209,6 +237,7 @@ class Tables:
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
             reply_to=self._reply_row(message),
+            mentions=message.mentions,
             version=message.version,
             edited_at=message.edited_at,
             deleted_at=message.deleted_at,

@@ -81,7 +81,9 @@ async def test_the_same_text_or_a_stale_version_changes_nothing(
     [said] = await say(store, tea, people.alice, "tea")
     unchanged = MessageChange(said, is_changed=False)
     assert await edit(store, said.id, people.alice, "tea") == unchanged
-    assert await edit(store, said.id, people.alice, "coffee", version=2) == unchanged
+    assert await edit(store, said.id, people.alice, "coffee", version=2) == (
+        unchanged._replace(is_stale=True)
+    )
     assert await store.heads([tea]) == {tea: 1}
     assert await revisions(store, said.id) == []
 
