@@ -256,6 +256,7 @@ export interface MessageSend {
   clientMsgId?: string | null;
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
+  deadlineMs?: number | null;
 }
 
 /** A message has a new text; `message` comes with what was missed: all of its state. */

@@ -19,6 +19,7 @@ class MessageSend(SessionRef):
     client_msg_id: ClientMsgId | None = None
     reply_to_id: UUID | None = None
     mentions: Annotated[Mentioned, Field(default_factory=list)]
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000, strict=True)] | None = None
 
 
 class SendAnswer(Shape):

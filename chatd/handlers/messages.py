@@ -56,7 +56,8 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
             notify(services, row, outcome.told)
         return RoomEvent(row.session_id, row.seq, "message:new", encoded)
 
-    services.journal.submit(message, settle)
+    lifetime = None if command.deadline_ms is None else command.deadline_ms / 1000
+    services.journal.submit(message, settle, lifetime=lifetime)
 
 
 def _answer(message: bytes, not_mentioned: list[UUID], *, is_duplicate: bool) -> bytes:
