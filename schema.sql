@@ -128,6 +128,8 @@ CREATE TABLE messages (
     reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0),  -- spares a look-up
     reply_excerpt text,  -- what the answered message said then; NULL when it is deleted
     mentions uuid[],  -- NULL is nobody, {} everybody
+    pinned_at timestamptz,
+    pinned_by uuid CHECK ((pinned_at IS NULL) = (pinned_by IS NULL)),  -- no reference, as above
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -138,6 +140,8 @@ CREATE INDEX messages_changed_seq_idx ON messages (session_id, changed_seq);
 CREATE UNIQUE INDEX messages_client_msg_id_key ON messages (sender_id, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
 CREATE INDEX messages_reply_to_id_idx ON messages (reply_to_id) WHERE reply_to_id IS NOT NULL;
+
+CREATE INDEX messages_pinned_at_idx ON messages (session_id, pinned_at) WHERE pinned_at IS NOT NULL;
 
 -- The texts before the current one; `created_at` is when each was written.
 CREATE TABLE message_revisions (

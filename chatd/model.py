@@ -127,6 +127,8 @@ class Message(Shape):
     edited_at: Time | None = None
     deleted_at: Time | None = None
     deleted_by: UUID | None = None
+    pinned_at: Time | None = None
+    pinned_by: UUID | None = None
     reactions: list[Reaction] = []
 
 
@@ -232,6 +234,8 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "editedAt": iso_or_none(row.edited_at),
             "deletedAt": iso_or_none(row.deleted_at),
             "deletedBy": row.deleted_by,
+            "pinnedAt": iso_or_none(row.pinned_at),
+            "pinnedBy": row.pinned_by,
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message

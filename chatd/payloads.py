@@ -51,6 +51,18 @@ def deleted_event(row: MessageRow) -> dict[str, Any]:
     }
 
 
+def pinned_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of `message:pinned`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.changed_seq,
+        "pinnedAt": iso_or_none(row.pinned_at),
+        "pinnedBy": row.pinned_by,
+        "on": row.pinned_at is not None,
+    }
+
+
 def reaction_event(row: MessageRow, emoji: str, user_id: UUID, *, is_on: bool) -> dict[str, Any]:
     """Return the payload of `message:reaction`: what is now under a message with this emoji."""
     none = ReactionRow(emoji, 0, ())

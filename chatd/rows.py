@@ -115,6 +115,8 @@ class MessageRow(NamedTuple):
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
@@ -224,6 +226,14 @@ class Append(Enum):
     TOO_MANY = "too_many"  # the sender may not mention everybody in so large a session
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
+
+
+class RevisionRow(NamedTuple):
+    """An earlier text of a message, and when it was written."""
+
+    version: int
+    content: str
+    created_at: datetime
 
 
 class AppendRow(NamedTuple):

@@ -15,6 +15,7 @@ from chatd.events.server import (
     MemberJoined,
     MemberLeft,
     MessageDeleted,
+    MessagePinned,
     MessageReaction,
     MessageUpdated,
     NotificationNew,
@@ -64,6 +65,7 @@ EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=
 REACTED = EDITED._replace(reactions=(ReactionRow("👍", 1, (USER.id,)),))
 REPLY = MESSAGE._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, None, "well?"))
 ORPHAN = REPLY._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, "/anna.png", None))
+PINNED = EDITED._replace(pinned_at=AT, pinned_by=USER.id)
 MENTIONS = MESSAGE._replace(mentions=(uuid4(), USER.id))
 FOR_ALL = EDITED._replace(mentions="ALL")
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
@@ -88,6 +90,9 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Message, model.message_dict(REPLY)),
         (model.Message, model.message_dict(MENTIONS)),
         (model.Message, model.message_dict(FOR_ALL)),
+        (model.Message, model.message_dict(PINNED)),
+        (MessagePinned, payloads.pinned_event(PINNED)),
+        (MessagePinned, payloads.pinned_event(EDITED)),
         (NotificationNew, payloads.mention_event(MENTIONS)),
         (MessageUpdated, payloads.edited_event(FOR_ALL)),
         (model.Message, model.message_dict(ORPHAN)),

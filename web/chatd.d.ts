@@ -193,6 +193,8 @@ export interface Message {
   editedAt?: string | null;
   deletedAt?: string | null;
   deletedBy?: string | null;
+  pinnedAt?: string | null;
+  pinnedBy?: string | null;
   reactions?: Array<Reaction>;
 }
 
@@ -222,6 +224,22 @@ export interface MessageEdit {
   content: string;
   expectedVersion?: number | null;
   mentions?: Array<string> | "ALL" | null;
+}
+
+/** Pin a message or take the pin off; a session has at most 50 pins. */
+export interface MessagePin {
+  messageId: string;
+  on: boolean;
+}
+
+/** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+export interface MessagePinned {
+  sessionId: string;
+  id: string;
+  seq: number;
+  pinnedAt: string | null;
+  pinnedBy: string | null;
+  on: boolean;
 }
 
 /** Give a reaction or take it back; a message takes at most 20 different emoji. */
@@ -285,6 +303,16 @@ export interface NotificationNew {
   excerpt: string;
 }
 
+/** Read what is pinned in a session. */
+export interface PinList {
+  sessionId: string;
+}
+
+/** The pinned messages, the newest pin first. */
+export interface PinListAnswer {
+  messages: Array<Message>;
+}
+
 /** Where the caller stands in one session. */
 export interface Position {
   sessionId: string;
@@ -344,6 +372,27 @@ export interface Reply {
 export interface RequestFailed {
   event: string;
   error: Refusal;
+}
+
+/** An earlier text of a message; `createdAt` is when it was written. */
+export interface Revision {
+  version: number;
+  content: string;
+  createdAt: string;
+}
+
+/** Page through the earlier texts of a message. */
+export interface RevisionList {
+  messageId: string;
+  beforeVersion?: number | null;
+  limit?: number;
+}
+
+/** Earlier texts, the newest first. */
+export interface RevisionPage {
+  messageId: string;
+  revisions: Array<Revision>;
+  hasMore: boolean;
 }
 
 /** The stored message; `duplicate` tells that it was stored before this call. `ignoredMentions`, absent when there are none, are no members of the session. */
@@ -543,6 +592,12 @@ export interface ClientEvents {
   "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** React to a message, or take it back. */
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** Pin a message, or take the pin off. */
+  "message:pin": (data: MessagePin, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** The pinned messages of a session. */
+  "message:pins": (data: PinList, ack: (answer: Ack<PinListAnswer>) => void) => void;
+  /** The earlier texts of a message, newest first. */
+  "message:revisions": (data: RevisionList, ack: (answer: Ack<RevisionPage>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller types. */
@@ -571,6 +626,8 @@ export interface ServerEvents {
   "message:deleted": (data: MessageDeleted, offset: string) => void;
   /** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
   "message:reaction": (data: MessageReaction, offset: string) => void;
+  /** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+  "message:pinned": (data: MessagePinned, offset: string) => void;
   /** Somebody is now a member, or their role changed. */
   "member:joined": (data: MemberJoined, offset: string) => void;
   /** Somebody is no longer a member. */

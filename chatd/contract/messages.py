@@ -14,8 +14,10 @@ from chatd.rows import (
     Mentions,
     MessageAccess,
     MessageChange,
+    MessageRow,
     NewMessage,
     PositionRow,
+    RevisionRow,
     Role,
 )
 
@@ -111,6 +113,26 @@ class MessageStore(Protocol):
 
         Nothing changes when it is so already, for a tombstone, and for a 21st emoji. Members whom
         a session does not let write may react, but not the muted, and nobody when it is archived.
+        """
+
+    async def pin_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, is_on: bool, at: datetime
+    ) -> MessageChange | None:
+        """Pin a message or take the pin off; else as an edit.
+
+        Nothing changes when it is so already, for a tombstone, and for a 51st pin of the session.
+        An archived session refuses. Deleting a message takes its pin off, in the same `seq`.
+        """
+
+    async def pins(self, session_id: UUID, user_id: UUID) -> list[MessageRow] | None:
+        """Return what is pinned in a session, the newest pin first; None for no member."""
+
+    async def revisions(
+        self, message_id: UUID, user_id: UUID, *, before: int | None, limit: int
+    ) -> list[RevisionRow] | None:
+        """Return the earlier texts of a message below a version, the newest first.
+
+        None when there is no such message for the user.
         """
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:

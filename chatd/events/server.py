@@ -100,6 +100,16 @@ class MessageReaction(SessionRef):
     on: bool
 
 
+class MessagePinned(SessionRef):
+    """A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null."""
+
+    id: UUID
+    seq: int
+    pinned_at: Time | None
+    pinned_by: UUID | None
+    on: bool
+
+
 class MemberJoined(SessionRef):
     """Somebody is now a member, or their role changed."""
 
@@ -148,6 +158,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:updated": MessageUpdated,
     "message:deleted": MessageDeleted,
     "message:reaction": MessageReaction,
+    "message:pinned": MessagePinned,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,
@@ -164,6 +175,7 @@ DURABLE_EVENTS = frozenset(
         "message:updated",
         "message:deleted",
         "message:reaction",
+        "message:pinned",
         "member:joined",
         "member:left",
         "session:updated",

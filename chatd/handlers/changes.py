@@ -26,7 +26,7 @@ from chatd.rows import MessageAccess, MessageChange, MessageRow
 
 async def edit(services: Services, caller: Caller, command: MessageEdit) -> bytes:
     """Replace the text of a message of the caller's; the same text changes nothing."""
-    access = await _reachable(services, caller, command)
+    access = await reachable(services, caller, command)
     if access.message.sender_id != caller.user_id:
         raise Forbidden
     if not may(access.role, Action.EDIT, access.kind):
@@ -49,7 +49,7 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
     change = await services.journal.change(work)
-    message = _alive(change)
+    message = alive(change)
     if change is not None and change.is_stale:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
@@ -62,7 +62,7 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
 
 async def delete(services: Services, caller: Caller, command: MessageDelete) -> bytes:
     """Make a message a tombstone; one that is deleted already stays as it is."""
-    access = await _reachable(services, caller, command)
+    access = await reachable(services, caller, command)
     is_own = access.message.sender_id == caller.user_id
     if not may(access.role, Action.DELETE if is_own else Action.DELETE_ANY, access.kind):
         raise Forbidden
@@ -81,7 +81,7 @@ async def delete(services: Services, caller: Caller, command: MessageDelete) -> 
 
 async def react(services: Services, caller: Caller, command: MessageReact) -> bytes:
     """Give a reaction or take it back; what is so already stays so."""
-    access = await _reachable(services, caller, command)
+    access = await reachable(services, caller, command)
     if not may(access.role, Action.REACT, access.kind):
         raise Forbidden
     emoji, is_on = command.emoji, command.on
@@ -100,14 +100,14 @@ async def react(services: Services, caller: Caller, command: MessageReact) -> by
         payload = reaction_event(change.message, emoji, caller.user_id, is_on=is_on)
         return change, [_event("message:reaction", change.message, payload)]
 
-    message = _alive(await services.journal.change(work))
+    message = alive(await services.journal.change(work))
     if is_on and emoji not in {reaction.emoji for reaction in message.reactions or ()}:
         msg = "the message has as many different emoji as it can"
         raise Conflict(msg)
     return dumps({"message": message_dict(message)})
 
 
-async def _reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
+async def reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
     """Return a message and the caller's role in its session.
 
     Raises:
@@ -130,7 +130,7 @@ def _after(change: MessageChange | None) -> MessageRow:
     return change.message
 
 
-def _alive(change: MessageChange | None) -> MessageRow:
+def alive(change: MessageChange | None) -> MessageRow:
     """Return the message after a change that a tombstone does not take.
 
     Raises:
@@ -152,7 +152,7 @@ def _event(name: str, row: MessageRow, payload: dict[str, object]) -> RoomEvent:
 
 _PATH = "/chat/messages/<uuid:message_id>"
 
-_CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
+CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
 
 OPERATIONS = (
     Operation(
@@ -161,7 +161,7 @@ OPERATIONS = (
         EditAnswer,
         "Replace the text of a message of one's own",
         run=edit,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:edit",
         route=Route("PATCH", _PATH),
     ),
@@ -171,7 +171,7 @@ OPERATIONS = (
         MessageAnswer,
         "Delete a message of one's own, or another's where the role allows it",
         run=delete,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:delete",
         route=Route("DELETE", _PATH),
     ),
@@ -181,7 +181,7 @@ OPERATIONS = (
         MessageAnswer,
         "React to a message, or take it back",
         run=react,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:react",
         route=Route("POST", _PATH + "/reactions"),
     ),

@@ -15,7 +15,7 @@ from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
 # it is changed, so that nobody changes anything after the commit that removed them.
-_MESSAGE_FOR = f"""
+MESSAGE_FOR = f"""
     SELECT s.kind, mine.role, s.archived_at IS NOT NULL, s.is_read_only, mine.muted_until,
            {MESSAGE}
     FROM messages m
@@ -104,7 +104,7 @@ _DELETE = """
     )
     UPDATE messages
     SET content = '', deleted_at = %(at)s, deleted_by = %(user_id)s, reaction_count = 0,
-        mentions = NULL, changed_seq = raised.seq
+        mentions = NULL, pinned_at = NULL, pinned_by = NULL, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
@@ -152,7 +152,7 @@ class Changes:
     async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
         """Return a message that the user may see."""
         params = {"message_id": message_id, "user_id": user_id}
-        rows = await self._pool.fetch(_MESSAGE_FOR, params)
+        rows = await self._pool.fetch(MESSAGE_FOR, params)
         return _access(*rows[0]) if rows else None
 
     async def edit_message(
@@ -170,7 +170,7 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await _locked(transaction, params, role)
+            access = await locked_message(transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -207,7 +207,7 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await _locked(transaction, params, role)
+            access = await locked_message(transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -221,6 +221,8 @@ class Changes:
                 deleted_by=user_id,
                 reactions=None,
                 mentions=None,
+                pinned_at=None,
+                pinned_by=None,
             )
             return MessageChange(row, is_changed=True)
 
@@ -233,7 +235,7 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "emoji": emoji}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await _locked(transaction, params, role)
+            access = await locked_message(transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -245,7 +247,7 @@ class Changes:
                 return MessageChange(row, is_changed=False, refusal=refusal)
             statement = _REACT if is_on else _TAKE_BACK
             await transaction.fetch(statement, params | {"session_id": row.session_id})
-            [columns] = await transaction.fetch(_MESSAGE_FOR, params)
+            [columns] = await transaction.fetch(MESSAGE_FOR, params)
             return MessageChange(_access(*columns).message, is_changed=True)
 
         return await self._pool.transact(work)
@@ -265,12 +267,12 @@ async def _mention(transaction: Transaction, message_id: UUID) -> tuple[UUID, ..
     return tuple(user_id for (user_id,) in rows)
 
 
-async def _locked(
+async def locked_message(
     transaction: Transaction, params: dict[str, object], role: Role
 ) -> MessageAccess | None:
     """Lock a message's session; return it as it then is, if the user still has this role."""
     await transaction.fetch(_LOCK_SESSION, params)
-    rows = await transaction.fetch(_MESSAGE_FOR, params)
+    rows = await transaction.fetch(MESSAGE_FOR, params)
     access = _access(*rows[0]) if rows else None
     return None if access is None or access.role != role else access
 

@@ -12,6 +12,7 @@ CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from fai
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
 JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
 
+PINS = 50  # messages a session: what is pinned is read at once
 EXCERPT = 200  # characters of an answered message that its replies show; in schema.sql as well
 MENTION_ALL = 200  # members up to whom each may call all; in append_messages() as well
 EMOJI = 20  # different ones a message: a row of buttons, not a wall

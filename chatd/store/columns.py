@@ -12,7 +12,7 @@ from chatd.store.arrays import Uuids
 MESSAGE = """m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
            m.content, m.created_at, m.client_msg_id,
            CASE WHEN m.reply_to_id IS NOT NULL THEN reply_of(m.reply_to_id, m.reply_excerpt) END,
-           m.mentions, m.version, m.edited_at, m.deleted_at, m.deleted_by,
+           m.mentions, m.version, m.edited_at, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by,
            CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END"""
 
 

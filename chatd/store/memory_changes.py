@@ -67,6 +67,7 @@ class MemoryChanges(Tables):
         is_changed = message.deleted_at is None
         if is_changed:
             message.content, message.mentions = "", None
+            message.pinned_at, message.pinned_by = None, None
             session.mention(message)
             message.revisions.clear()
             message.reactions.clear()

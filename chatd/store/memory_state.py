@@ -70,6 +70,8 @@ class Message:
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
 
@@ -242,6 +244,8 @@ class Tables:
             edited_at=message.edited_at,
             deleted_at=message.deleted_at,
             deleted_by=message.deleted_by,
+            pinned_at=message.pinned_at,
+            pinned_by=message.pinned_by,
             reactions=tuple(
                 ReactionRow(emoji, len(who), tuple(who[:REACTORS]))
                 for emoji, who in sorted(message.reactions.items())

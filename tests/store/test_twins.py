@@ -116,6 +116,16 @@ steps = st.one_of(
         is_on=st.booleans(),
         at=times,
     ),
+    step(
+        "pin_message",
+        said,
+        users,
+        role=st.sampled_from(ROLES),
+        is_on=st.booleans(),
+        at=times,
+    ),
+    step("pins", sessions, users),
+    step("revisions", said, users, before=st.none() | st.integers(1, 3), limit=limits),
     step("session_for", sessions, users),
     step(
         "list_sessions",

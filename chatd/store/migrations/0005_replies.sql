@@ -40,6 +40,13 @@ CREATE FUNCTION mentionable(session uuid, wanted jsonb) RETURNS uuid[] LANGUAGE 
     END
 $$;
 
+-- Pins: at most 50 a session.
+ALTER TABLE messages
+    ADD COLUMN pinned_at timestamptz,
+    ADD COLUMN pinned_by uuid CHECK ((pinned_at IS NULL) = (pinned_by IS NULL));
+
+CREATE INDEX messages_pinned_at_idx ON messages (session_id, pinned_at) WHERE pinned_at IS NOT NULL;
+
 -- Who may write is judged where messages are stored.
 DROP FUNCTION append_messages(uuid[], uuid[], uuid[], text[], timestamptz[], text[], uuid[]);
 
