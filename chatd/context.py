@@ -46,8 +46,12 @@ Settle = Callable[[AppendRow | ChatError], RoomEvent | None]
 class Journal(Protocol):
     """The one way into the log of sessions."""
 
-    def submit(self, message: NewMessage, settle: Settle) -> None:
+    def submit(self, message: NewMessage, settle: Settle, *, lifetime: float | None = None) -> None:
         """Take a message for the next group commit; `settle` is called when its fate is known.
+
+        With a `lifetime`, in seconds, a message whose transaction does not begin within it is
+        never stored: at that moment it is settled with DeadlineExceeded. From the transaction's
+        beginning on it is settled with what became of it, however late.
 
         Raises:
             Overloaded: the queue is full, nothing was taken.

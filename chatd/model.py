@@ -8,7 +8,7 @@ ack, for every member and for history; `tests/test_model.py` holds the two toget
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -21,6 +21,7 @@ from chatd.rows import (
     MessageRow,
     PositionRow,
     ReactionRow,
+    ReplyRow,
     Role,
     SessionKind,
     SessionListRow,
@@ -95,6 +96,15 @@ class Reaction(Shape):
     user_ids: list[UUID]
 
 
+class Reply(Shape):
+    """The message that another answers; `excerpt` is of then, and null when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender: User
+    excerpt: str | None
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -109,14 +119,16 @@ class Message(Shape):
     content: str
     created_at: Time
     client_msg_id: str | None
-    reply_to: None
-    mentions: list[UUID]
+    reply_to: Reply | None
+    mentions: list[UUID] | Literal["ALL"]
     attachments: list[UUID]
     changed_seq: int | None = None
     version: int = 1
     edited_at: Time | None = None
     deleted_at: Time | None = None
     deleted_by: UUID | None = None
+    pinned_at: Time | None = None
+    pinned_by: UUID | None = None
     reactions: list[Reaction] = []
 
 
@@ -211,8 +223,8 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "content": row.content,
         "createdAt": iso(row.created_at),
         "clientMsgId": row.client_msg_id,
-        "replyTo": None,
-        "mentions": (),
+        "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
+        "mentions": row.mentions or (),
         "attachments": (),
     }
     if row.changed_seq != row.seq:
@@ -222,9 +234,25 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "editedAt": iso_or_none(row.edited_at),
             "deletedAt": iso_or_none(row.deleted_at),
             "deletedBy": row.deleted_by,
+            "pinnedAt": iso_or_none(row.pinned_at),
+            "pinnedBy": row.pinned_by,
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message
+
+
+def reply_dict(row: ReplyRow) -> dict[str, Any]:
+    """Return a `Reply`."""
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "sender": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.excerpt,
+    }
 
 
 def reaction_dict(row: ReactionRow) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from chatd.errors import CloseCode
 from chatd.model import iso_or_none, message_dict, reaction_dict
 from chatd.rows import MessageRow, ReactionRow
 
+EXCERPT = 200  # characters: what a notification on a phone shows
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 
 
@@ -28,7 +29,24 @@ def edited_event(row: MessageRow) -> dict[str, Any]:
         "seq": row.changed_seq,
         "version": row.version,
         "content": row.content,
+        "mentions": row.mentions or (),
         "editedAt": iso_or_none(row.edited_at),
+    }
+
+
+def mention_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of the `notification:new` for those whom a message mentions."""
+    return {
+        "type": "MENTION",
+        "sessionId": row.session_id,
+        "messageId": row.id,
+        "seq": row.seq,
+        "from": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.content[:EXCERPT],
     }
 
 
@@ -40,6 +58,18 @@ def deleted_event(row: MessageRow) -> dict[str, Any]:
         "seq": row.changed_seq,
         "deletedAt": iso_or_none(row.deleted_at),
         "deletedBy": row.deleted_by,
+    }
+
+
+def pinned_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of `message:pinned`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.changed_seq,
+        "pinnedAt": iso_or_none(row.pinned_at),
+        "pinnedBy": row.pinned_by,
+        "on": row.pinned_at is not None,
     }
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
 Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
+Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
 
 
@@ -81,6 +82,17 @@ class ReactionRow(NamedTuple):
     user_ids: tuple[UUID, ...]
 
 
+class ReplyRow(NamedTuple):
+    """The message that another answers; `excerpt` is of then, and None when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender_id: UUID
+    sender_name: str
+    sender_avatar_url: str | None
+    excerpt: str | None
+
+
 class MessageRow(NamedTuple):
     """One message; `client_msg_id` is unique per sender.
 
@@ -97,11 +109,14 @@ class MessageRow(NamedTuple):
     content: str
     created_at: datetime
     client_msg_id: str | None
-    reply_to_id: UUID | None
+    reply_to: ReplyRow | None = None
+    mentions: Mentions | None = None  # None: nobody
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
@@ -197,6 +212,7 @@ class NewMessage(NamedTuple):
     created_at: datetime
     client_msg_id: str | None = None
     reply_to_id: UUID | None = None
+    mentions: Mentions = ()
 
 
 class Append(Enum):
@@ -205,9 +221,20 @@ class Append(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"  # this (sender, client_msg_id) is stored already: `row` is that message
     NOT_A_MEMBER = "not_a_member"  # no such session, not in it, or left while waiting
-    READ_ONLY = "read_only"  # the sender's role may not write
+    READ_ONLY = "read_only"  # the session is archived, or only others write in it
+    MUTED = "muted"  # the sender may not write yet
+    SLOW_MODE = "slow_mode"  # the sender may write again at `until`
+    TOO_MANY = "too_many"  # the sender may not mention everybody in so large a session
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
+
+
+class RevisionRow(NamedTuple):
+    """An earlier text of a message, and when it was written."""
+
+    version: int
+    content: str
+    created_at: datetime
 
 
 class AppendRow(NamedTuple):
@@ -215,6 +242,8 @@ class AppendRow(NamedTuple):
 
     outcome: Append
     row: MessageRow | None = None
+    until: datetime | None = None  # SLOW_MODE: when the sender may write again
+    told: tuple[UUID, ...] = ()  # whom a message mentions that is STORED by this call
 
 
 class RecoveryRow(NamedTuple):
@@ -230,12 +259,26 @@ class RecoveryRow(NamedTuple):
     expires_at: datetime
 
 
+class RulesRow(NamedTuple):
+    """What a session lets one of its members do."""
+
+    role: Role
+    is_archived: bool = False  # nobody writes
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    muted_until: datetime | None = None  # this member may not write before
+
+
 class MessageAccess(NamedTuple):
     """A message, and what its reader is in its session."""
 
     message: MessageRow
-    role: Role
+    rules: RulesRow
     kind: SessionKind
+
+    @property
+    def role(self) -> Role:
+        """What its reader is in the session."""
+        return self.rules.role
 
 
 class MessageChange(NamedTuple):
@@ -243,6 +286,9 @@ class MessageChange(NamedTuple):
 
     message: MessageRow
     is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
+    refusal: Append | None = None  # why it may not, where that is a rule of the session
+    is_stale: bool = False  # nor did it: it has another version than was expected
+    told: tuple[UUID, ...] = ()  # whom the message mentions now and did not before
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from chatd.events.server import (
     MemberJoined,
     MemberLeft,
     MessageDeleted,
+    MessagePinned,
     MessageReaction,
     MessageUpdated,
+    NotificationNew,
 )
 from chatd.model import Shape
 from chatd.rows import (
@@ -24,6 +26,7 @@ from chatd.rows import (
     MessageRow,
     PositionRow,
     ReactionRow,
+    ReplyRow,
     SessionListRow,
     SessionRow,
     UserRow,
@@ -56,10 +59,15 @@ MESSAGE = MessageRow(
     content='quotes " and \\ and \u2028',
     created_at=AT,
     client_msg_id="k-1",
-    reply_to_id=None,
+    reply_to=None,
 )
 EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=AT)
 REACTED = EDITED._replace(reactions=(ReactionRow("👍", 1, (USER.id,)),))
+REPLY = MESSAGE._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, None, "well?"))
+ORPHAN = REPLY._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, "/anna.png", None))
+PINNED = EDITED._replace(pinned_at=AT, pinned_by=USER.id)
+MENTIONS = MESSAGE._replace(mentions=(uuid4(), USER.id))
+FOR_ALL = EDITED._replace(mentions="ALL")
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
 MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
@@ -79,6 +87,15 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Account, model.account_dict(USER)),
         (model.Message, model.message_dict(MESSAGE)),
         (model.Message, model.message_dict(EDITED)),
+        (model.Message, model.message_dict(REPLY)),
+        (model.Message, model.message_dict(MENTIONS)),
+        (model.Message, model.message_dict(FOR_ALL)),
+        (model.Message, model.message_dict(PINNED)),
+        (MessagePinned, payloads.pinned_event(PINNED)),
+        (MessagePinned, payloads.pinned_event(EDITED)),
+        (NotificationNew, payloads.mention_event(MENTIONS)),
+        (MessageUpdated, payloads.edited_event(FOR_ALL)),
+        (model.Message, model.message_dict(ORPHAN)),
         (model.Message, model.message_dict(REACTED)),
         (MessageReaction, payloads.reaction_event(REACTED, "👍", USER.id, is_on=True)),
         (MessageReaction, payloads.reaction_event(REACTED, "❤", USER.id, is_on=False)),

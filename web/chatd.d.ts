@@ -71,6 +71,12 @@ export interface Devices {
   devices: Array<Device>;
 }
 
+/** The message as it is now; `ignoredMentions`, absent when there are none, are no members. */
+export interface EditAnswer {
+  message: Message;
+  ignoredMentions?: Array<string>;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -182,14 +188,16 @@ export interface Message {
   content: string;
   createdAt: string;
   clientMsgId: string | null;
-  replyTo: null;
-  mentions: Array<string>;
+  replyTo: Reply | null;
+  mentions: Array<string> | "ALL";
   attachments: Array<string>;
   changedSeq?: number | null;
   version?: number;
   editedAt?: string | null;
   deletedAt?: string | null;
   deletedBy?: string | null;
+  pinnedAt?: string | null;
+  pinnedBy?: string | null;
   reactions?: Array<Reaction>;
 }
 
@@ -213,11 +221,28 @@ export interface MessageDeleted {
   message?: Message | null;
 }
 
-/** Replace a message's text, if `expectedVersion` (where given) is the current one. */
+/** Replace a message's text, if `expectedVersion` (where given) is the current one. `mentions`, where given, take the place of those there were. */
 export interface MessageEdit {
   messageId: string;
   content: string;
   expectedVersion?: number | null;
+  mentions?: Array<string> | "ALL" | null;
+}
+
+/** Pin a message or take the pin off; a session has at most 50 pins. */
+export interface MessagePin {
+  messageId: string;
+  on: boolean;
+}
+
+/** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+export interface MessagePinned {
+  sessionId: string;
+  id: string;
+  seq: number;
+  pinnedAt: string | null;
+  pinnedBy: string | null;
+  on: boolean;
 }
 
 /** Give a reaction or take it back; a message takes at most 20 different emoji. */
@@ -250,6 +275,9 @@ export interface MessageSend {
   sessionId: string;
   content: string;
   clientMsgId?: string | null;
+  replyToId?: string | null;
+  mentions?: Array<string> | "ALL";
+  deadlineMs?: number | null;
 }
 
 /** A message has a new text; `message` comes with what was missed: all of its state. */
@@ -259,6 +287,7 @@ export interface MessageUpdated {
   seq: number;
   version: number;
   content: string;
+  mentions: Array<string> | "ALL";
   editedAt: string | null;
   message?: Message | null;
 }
@@ -267,11 +296,31 @@ export interface MessageUpdated {
 export interface Nothing {
 }
 
+/** Somebody mentions the receiver; `seq` is the place of the message. */
+export interface NotificationNew {
+  sessionId: string;
+  type: "MENTION";
+  messageId: string;
+  seq: number;
+  from: User;
+  excerpt: string;
+}
+
 /** What the caller has set; ONLINE is nothing. */
 export interface OwnStatus {
   status: "ONLINE" | "BUSY" | "INVISIBLE";
   text: string | null;
   until: string | null;
+}
+
+/** Read what is pinned in a session. */
+export interface PinList {
+  sessionId: string;
+}
+
+/** The pinned messages, the newest pin first. */
+export interface PinListAnswer {
+  messages: Array<Message>;
 }
 
 /** Where the caller stands in one session. */
@@ -306,7 +355,7 @@ export interface Refresh {
 
 /** Why a call was refused; clients branch on `code`, never on `message`. */
 export interface Refusal {
-  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
+  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
   message: string;
   retryable: boolean;
   requestId: string;
@@ -321,16 +370,46 @@ export interface Register {
   name?: string | null;
 }
 
+/** The message that another answers; `excerpt` is of then, and null when it is deleted. */
+export interface Reply {
+  id: string;
+  seq: number;
+  sender: User;
+  excerpt: string | null;
+}
+
 /** A request over Socket.IO that asked for no ack was refused. */
 export interface RequestFailed {
   event: string;
   error: Refusal;
 }
 
-/** The stored message; `duplicate` tells that it was stored before this call. */
+/** An earlier text of a message; `createdAt` is when it was written. */
+export interface Revision {
+  version: number;
+  content: string;
+  createdAt: string;
+}
+
+/** Page through the earlier texts of a message. */
+export interface RevisionList {
+  messageId: string;
+  beforeVersion?: number | null;
+  limit?: number;
+}
+
+/** Earlier texts, the newest first. */
+export interface RevisionPage {
+  messageId: string;
+  revisions: Array<Revision>;
+  hasMore: boolean;
+}
+
+/** The stored message; `duplicate` tells that it was stored before this call. `ignoredMentions`, absent when there are none, are no members of the session. */
 export interface SendAnswer {
   message: Message;
   duplicate: boolean;
+  ignoredMentions?: Array<string>;
 }
 
 /** The server is going down; connections close evenly until the deadline. */
@@ -534,11 +613,17 @@ export interface ClientEvents {
   /** Move the caller's read marker forward. */
   "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
   /** Replace the text of a message of one's own. */
-  "message:edit": (data: MessageEdit, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  "message:edit": (data: MessageEdit, ack: (answer: Ack<EditAnswer>) => void) => void;
   /** Delete a message of one's own, or another's where the role allows it. */
   "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** React to a message, or take it back. */
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** Pin a message, or take the pin off. */
+  "message:pin": (data: MessagePin, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** The pinned messages of a session. */
+  "message:pins": (data: PinList, ack: (answer: Ack<PinListAnswer>) => void) => void;
+  /** The earlier texts of a message, newest first. */
+  "message:revisions": (data: RevisionList, ack: (answer: Ack<RevisionPage>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */
@@ -571,6 +656,8 @@ export interface ServerEvents {
   "message:deleted": (data: MessageDeleted, offset: string) => void;
   /** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
   "message:reaction": (data: MessageReaction, offset: string) => void;
+  /** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+  "message:pinned": (data: MessagePinned, offset: string) => void;
   /** Somebody is now a member, or their role changed. */
   "member:joined": (data: MemberJoined, offset: string) => void;
   /** Somebody is no longer a member. */
@@ -585,4 +672,6 @@ export interface ServerEvents {
   "user:status": (data: Presence) => void;
   /** Somebody types, or no longer. */
   "user:typing": (data: UserTyping) => void;
+  /** Somebody mentions the receiver; `seq` is the place of the message. */
+  "notification:new": (data: NotificationNew) => void;
 }

@@ -11,6 +11,7 @@ from chatd.client.events import Event, Position
 # `message:read` is not among them: its `seq` is a marker, not a change.
 DURABLE_EVENTS = frozenset({
     "message:new", "message:updated", "message:deleted", "message:reaction",
+    "message:pinned",
     "member:joined", "member:left", "member:updated", "session:updated", "session:removed",
 })  # fmt: skip
 

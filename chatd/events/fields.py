@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
 MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
+MAX_MENTIONS = 50  # people called by name; who wants more of them calls all
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
 
 # Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
@@ -72,5 +74,6 @@ ClientMsgId = Annotated[
     str,
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),
 ]
+Mentioned = Annotated[list[UUID], Field(max_length=MAX_MENTIONS)] | Literal["ALL"]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]

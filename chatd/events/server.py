@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from chatd.events.answers import Refusal
 from chatd.events.sessions import SessionRef
-from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
+from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
 class OwnStatus(Shape):
@@ -90,6 +92,7 @@ class MessageUpdated(Shape):
     seq: int
     version: int
     content: str
+    mentions: list[UUID] | Literal["ALL"]
     edited_at: Time | None
     message: Message | None = None
 
@@ -114,6 +117,16 @@ class MessageReaction(SessionRef):
     count: int
     user_ids: list[UUID]
     user_id: UUID
+    on: bool
+
+
+class MessagePinned(SessionRef):
+    """A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null."""
+
+    id: UUID
+    seq: int
+    pinned_at: Time | None
+    pinned_by: UUID | None
     on: bool
 
 
@@ -145,6 +158,16 @@ class SessionRemoved(SessionRef):
     reason: str
 
 
+class NotificationNew(SessionRef):
+    """Somebody mentions the receiver; `seq` is the place of the message."""
+
+    type: Literal["MENTION"]
+    message_id: UUID
+    seq: int
+    from_: Annotated[User, Field(alias="from")]
+    excerpt: str
+
+
 SERVER_EVENTS: dict[str, type[Shape]] = {
     "connection:ready": ConnectionReady,
     "connection:closing": ConnectionClosing,
@@ -155,6 +178,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:updated": MessageUpdated,
     "message:deleted": MessageDeleted,
     "message:reaction": MessageReaction,
+    "message:pinned": MessagePinned,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,
@@ -162,6 +186,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "session:presence": SessionPresence,
     "user:status": Presence,
     "user:typing": UserTyping,
+    "notification:new": NotificationNew,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
@@ -171,6 +196,7 @@ DURABLE_EVENTS = frozenset(
         "message:updated",
         "message:deleted",
         "message:reaction",
+        "message:pinned",
         "member:joined",
         "member:left",
         "session:updated",

@@ -15,6 +15,7 @@ class Action(Enum):
     EDIT = "edit a message of one's own"
     REACT = "react to a message"
     DELETE = "delete a message of one's own"
+    PIN = "pin a message"
     DELETE_ANY = "delete another's message"
     RENAME = "rename"
     ADD_SELF = "add self"
@@ -46,4 +47,6 @@ def may(role: Role | None, action: Action, kind: SessionKind) -> bool:
     """Return whether somebody with this role (None: no member) may do this in such a session."""
     if role is None:
         return kind == "PUBLIC" and action is Action.ADD_SELF
+    if kind == "DIRECT" and action is Action.PIN and role == "MEMBER":
+        return True  # the two of it are its owners
     return action in _ALLOWED[role] and not (kind == "DIRECT" and action is Action.RENAME)

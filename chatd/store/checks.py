@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from chatd.rows import MessageRow, NewMessage, SessionKind
+from chatd.rows import Append, Mentions, MessageRow, NewMessage, RulesRow, SessionKind
 
 CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
 JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
 
+PINS = 50  # messages a session: what is pinned is read at once
+EXCERPT = 200  # characters of an answered message that its replies show; in schema.sql as well
+MENTION_ALL = 200  # members up to whom each may call all; in append_messages() as well
 EMOJI = 20  # different ones a message: a row of buttons, not a wall
 REACTORS = 20  # people who are named of one emoji, in reactions_of() as well: the rest is a number
 
@@ -33,6 +37,30 @@ def has_room(message: MessageRow, emoji: str) -> bool:
     """Tell whether a message takes a reaction: not a tombstone, nor a 21st emoji."""
     there = [reaction.emoji for reaction in message.reactions or ()]
     return message.deleted_at is None and (emoji in there or len(there) < EMOJI)
+
+
+def write_refusal(rules: RulesRow, at: datetime) -> Append | None:
+    """Tell why a member may not write; append_messages() in schema.sql says the same."""
+    is_reader = rules.role == "READ_ONLY" or (rules.is_read_only and rules.role == "MEMBER")
+    if rules.is_archived or is_reader:
+        return Append.READ_ONLY
+    return _muted(rules, at)
+
+
+def mention_refusal(rules: RulesRow, mentions: Mentions | None, members: int) -> Append | None:
+    """Tell why a member may not mention: everybody, in a session that is more than a circle."""
+    is_shout = mentions == "ALL" and rules.role == "MEMBER" and members > MENTION_ALL
+    return Append.TOO_MANY if is_shout else None
+
+
+def reaction_refusal(rules: RulesRow, at: datetime) -> Append | None:
+    """Tell why a member may not react: where only others write they may."""
+    return Append.READ_ONLY if rules.is_archived else _muted(rules, at)
+
+
+def _muted(rules: RulesRow, at: datetime) -> Append | None:
+    is_muted = rules.muted_until is not None and rules.muted_until > at
+    return Append.MUTED if is_muted else None
 
 
 def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID]) -> list[UUID]:

@@ -49,7 +49,7 @@ _JOIN = """
         ON CONFLICT (session_id, user_id) DO UPDATE
         SET role = excluded.role, joined_at = excluded.joined_at, left_at = NULL,
             last_read_seq = excluded.last_read_seq,
-            last_read_ordinal = excluded.last_read_ordinal,
+            last_read_ordinal = excluded.last_read_ordinal, mention_count = 0,
             changed_seq = excluded.changed_seq
         RETURNING *
     )

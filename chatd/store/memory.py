@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
-from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(
-    MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries, MemoryAcquaintances
+    MemoryAccounts,
+    MemoryMessages,
+    MemoryPins,
+    MemoryRecoveries,
+    MemoryAcquaintances,
 ):
     """A whole store in memory.
 

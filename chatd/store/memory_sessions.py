@@ -76,7 +76,7 @@ class MemorySessions(Tables):
                 session=session.row(),
                 role=member.role,
                 unread_count=_unread(session, member),
-                mention_count=0,
+                mention_count=member.mention_count,
                 last_read_seq=member.last_read_seq,
                 muted=member.muted,
                 last_message=(
@@ -131,6 +131,8 @@ class MemorySessions(Tables):
             last_read_ordinal=len(session.messages),
             muted=before is not None and before.muted,
             changed_seq=seq,
+            muted_until=None if before is None else before.muted_until,
+            last_sent_at=None if before is None else before.last_sent_at,
         )
         return MemberChange(self._member_row(session, member), seq, is_changed=True)
 
@@ -201,7 +203,7 @@ def _position(session: Session, member: Member) -> PositionRow:
         session_id=session.id,
         seq=session.seq,
         unread_count=_unread(session, member),
-        mention_count=0,
+        mention_count=member.mention_count,
         last_read_seq=member.last_read_seq,
     )
 

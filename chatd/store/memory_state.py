@@ -15,10 +15,13 @@ import trio
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
     MemberRow,
+    Mentions,
     MessageRow,
     ReactionRow,
     RecoveryRow,
+    ReplyRow,
     Role,
+    RulesRow,
     SessionKind,
     SessionRow,
     UserRow,
@@ -42,6 +45,9 @@ class Member:
     last_read_ordinal: int = 0
     muted: bool = False
     changed_seq: int = 0
+    muted_until: datetime | None = None
+    last_sent_at: datetime | None = None
+    mention_count: int = 0
 
 
 @dataclass(slots=True)
@@ -57,10 +63,15 @@ class Message:
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    reply_excerpt: str | None = None
+    mentions: Mentions | None = None
+    told: frozenset[UUID] = frozenset()  # whom the table `mentions` has
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
 
@@ -76,6 +87,9 @@ class Session:
     active_at: datetime
     seq: int = 0
     changed_seq: int = 0
+    is_read_only: bool = False
+    archived_at: datetime | None = None
+    slow_mode_seconds: int = 0
     members: dict[UUID, Member] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
 
@@ -83,6 +97,30 @@ class Session:
         """Return a current member."""
         member = self.members.get(user_id)
         return member if member is not None and member.left_at is None else None
+
+    def mentionable(self, mentions: Mentions) -> Mentions | None:
+        """Return those of the mentioned who are members, None when nobody is."""
+        if mentions == "ALL":
+            return "ALL"
+        return tuple(each for each in mentions if self.member(each) is not None) or None
+
+    def mention(self, message: Message) -> tuple[UUID, ...]:
+        """Count a message for those whom it mentions now; return who is new among them."""
+        mentioned = message.mentions or ()
+        now = {
+            user_id
+            for user_id, member in self.members.items()
+            if member.left_at is None
+            and user_id != message.sender_id
+            and (mentioned == "ALL" or user_id in mentioned)
+        }
+        for user_id in now ^ message.told:
+            member = self.members[user_id]
+            if member.last_read_ordinal < message.ordinal:
+                step = 1 if user_id in now else -1
+                member.mention_count = max(member.mention_count + step, 0)
+        told, message.told = sorted(now - message.told), frozenset(now)
+        return tuple(told)
 
     def next_seq(self) -> int:
         """Take the next `seq`, for a durable change."""
@@ -200,17 +238,32 @@ class Tables:
             content=message.content,
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
-            reply_to_id=message.reply_to_id,
+            reply_to=self._reply_row(message),
+            mentions=message.mentions,
             version=message.version,
             edited_at=message.edited_at,
             deleted_at=message.deleted_at,
             deleted_by=message.deleted_by,
+            pinned_at=message.pinned_at,
+            pinned_by=message.pinned_by,
             reactions=tuple(
                 ReactionRow(emoji, len(who), tuple(who[:REACTORS]))
                 for emoji, who in sorted(message.reactions.items())
             )
             or None,
         )
+
+    def _reply_row(self, message: Message) -> ReplyRow | None:
+        if message.reply_to_id is None:
+            return None
+        _, parent = self._by_id[message.reply_to_id]
+        user = self._users[parent.sender_id]
+        said = message.reply_excerpt
+        return ReplyRow(parent.id, parent.seq, user.id, user.name, user.avatar_url, said)
+
+    def _rules(self, session: Session, member: Member) -> RulesRow:
+        is_archived = session.archived_at is not None
+        return RulesRow(member.role, is_archived, session.is_read_only, member.muted_until)
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:
         user = self._users[member.user_id]

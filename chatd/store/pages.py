@@ -10,7 +10,7 @@ from uuid import UUID
 
 from chatd.rows import ChangesPage, HistoryPage, JoinPage, MemberRow, MessageRow, SessionRow
 from chatd.store.checks import JOIN_MEMBERS, one_bound
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool
 
 MAX_SEQ = 2**63 - 1
@@ -21,7 +21,7 @@ _MEMBER = 6 + len(MessageRow._fields)
 
 # All kinds of pages have a pivot: `older` messages below it, `newer` from it on, and one more on
 # each side that tells whether there are more.
-_HISTORY = """
+_HISTORY = f"""
     WITH pivot AS (
         SELECT CASE WHEN %(around_id)s::uuid IS NULL THEN %(pivot)s::bigint ELSE (
             SELECT seq FROM messages
@@ -29,10 +29,7 @@ _HISTORY = """
         ) END AS seq
     )
     SELECT s.seq, m.seq < pivot.seq,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM session_users mine
     JOIN sessions s ON s.id = mine.session_id
     CROSS JOIN pivot
@@ -51,7 +48,7 @@ _HISTORY = """
     ORDER BY m.seq
 """
 
-_JOIN_PAGE = """
+_JOIN_PAGE = f"""
     WITH head AS (
         SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, mine.role,
                s.message_count - mine.last_read_ordinal AS unread_count, mine.mention_count,
@@ -74,10 +71,7 @@ _JOIN_PAGE = """
              ORDER BY seq DESC LIMIT %(limit)s + 1)
         ) m
     ), message AS (
-        SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-               m.deleted_at, m.deleted_by,
-               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END,
+        SELECT {MESSAGE},
                m.place
         FROM page m JOIN users u ON u.id = m.sender_id
     ), member AS (
@@ -96,12 +90,9 @@ _JOIN_PAGE = """
     ORDER BY message.place, member.user_id
 """
 
-_CHANGES_SINCE = """
+_CHANGES_SINCE = f"""
     WITH message AS (
-        SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-               m.deleted_at, m.deleted_by,
-               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+        SELECT {MESSAGE}
         FROM messages m
         JOIN users u ON u.id = m.sender_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s

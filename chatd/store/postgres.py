@@ -9,6 +9,7 @@ from chatd.store.changes import Changes
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
+from chatd.store.pins import Pins
 from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
 from chatd.store.recovery import Recoveries
@@ -24,7 +25,16 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
 class PostgresStore(
-    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Acquaintances
+    Users,
+    Tokens,
+    Sessions,
+    Members,
+    Messages,
+    Changes,
+    Pins,
+    Pages,
+    Recoveries,
+    Acquaintances,
 ):
     """The durable side of chatd.
 

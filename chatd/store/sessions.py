@@ -17,7 +17,7 @@ from chatd.rows import (
 )
 from chatd.store.arrays import Uuids
 from chatd.store.checks import direct_key, members_to_be
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool, Transaction
 
 _MISSING_USER = """
@@ -64,14 +64,11 @@ _SESSION_FOR = """
     WHERE s.id = %(session_id)s AND (m.role IS NOT NULL OR s.kind = 'PUBLIC')
 """
 
-_LIST_SESSIONS = """
+_LIST_SESSIONS = f"""
     SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
            mine.role, s.message_count - mine.last_read_ordinal, mine.mention_count,
            mine.last_read_seq, mine.muted,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM (
         SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted
         FROM session_users m

@@ -18,7 +18,7 @@ from chatd.store.migrate import Migration, SchemaTooNew, migrate, migrations, sc
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
-from tests.store.kit import DAY, NOW, gather, say, sign_up
+from tests.store.kit import DAY, NOW, contents, gather, say, sign_up
 
 SCHEMA = Path(__file__).parents[2] / "schema.sql"
 
@@ -59,6 +59,18 @@ def test_schema_sql_is_what_all_migrations_make(
     assert settings[0] == settings[1]
 
 
+SAID_IN_VERSION_1 = """
+    WITH said AS (
+        INSERT INTO messages (
+            id, session_id, seq, changed_seq, ordinal, sender_id, content, created_at
+        )
+        SELECT gen_random_uuid(), %(session_id)s, nth, nth, nth, %(sender_id)s, content, %(at)s
+        FROM unnest(ARRAY['one', 'two']) WITH ORDINALITY AS words (content, nth)
+    )
+    UPDATE sessions SET seq = 2, message_count = 2 WHERE id = %(session_id)s
+"""
+
+
 async def test_migrating_again_does_nothing(empty_url: str) -> None:
     with trio.fail_after(10):
         async with open_pool(empty_url, size=1) as pool:
@@ -80,14 +92,16 @@ async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
             assert await schema_version(pool) == 1
             alice = await sign_up(store, "Alice")
             tea = await gather(store, alice)
-            said = await say(store, tea, alice, "one", "two")
+            await pool.fetch(SAID_IN_VERSION_1, {"session_id": tea, "sender_id": alice, "at": NOW})
             epoch = await store.epoch()
 
             assert await migrate(empty_url) == len(migrations()) - 1
             assert await schema_version(pool) == len(migrations())
             page = await store.history(tea, alice)
             assert page is not None
-            assert (page.messages, await store.epoch()) == (said, epoch)
+            assert (contents(page.messages), await store.epoch()) == (["one", "two"], epoch)
+            [three] = await say(store, tea, alice, "three")
+            assert three.seq == 3
             row = RecoveryRow("a" * 24, alice, b"{}", NOW + DAY)
             await store.save_recoveries([row], NOW)
             assert await store.take_recovery(row.pid, row.user_id, NOW) == row

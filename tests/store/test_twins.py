@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatd.contract import Store
 from chatd.errors import StoreBug
-from chatd.rows import NewMessage, RecoveryRow
+from chatd.rows import Mentions, NewMessage, RecoveryRow
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -37,6 +37,8 @@ said = st.integers(0, 3).map(lambda n: some("me", n))  # one more than are said 
 times = st.integers(0, 5).map(lambda n: NOW + n * SECOND)
 seqs = st.integers(-1, 20)
 limits = st.integers(1, 5)
+ALL: Mentions = "ALL"
+mentions = st.just(ALL) | st.lists(users, max_size=3, unique=True).map(tuple)
 tokens = st.integers(0, 4).map(lambda n: b"token %d" % n)
 pids = st.integers(0, 3).map(lambda n: f"pid {n}")
 
@@ -54,6 +56,7 @@ def batches(draw: st.DrawFn) -> list[NewMessage]:
             created_at=draw(times),
             client_msg_id=draw(st.none() | st.sampled_from(["a", "b", "c"])),
             reply_to_id=draw(st.none() | messages),
+            mentions=draw(mentions),
         )
         for each in ids
     ]
@@ -101,6 +104,7 @@ steps = st.one_of(
         content=st.sampled_from(["hello", "hi", ""]),
         version=st.none() | st.integers(1, 3),
         at=times,
+        mentions=st.none() | mentions,
     ),
     step("delete_message", said, users, role=st.sampled_from(ROLES), at=times),
     step(
@@ -110,7 +114,18 @@ steps = st.one_of(
         role=st.sampled_from(ROLES),
         emoji=st.sampled_from(["👍", "❤", "ü"]),
         is_on=st.booleans(),
+        at=times,
     ),
+    step(
+        "pin_message",
+        said,
+        users,
+        role=st.sampled_from(ROLES),
+        is_on=st.booleans(),
+        at=times,
+    ),
+    step("pins", sessions, users),
+    step("revisions", said, users, before=st.none() | st.integers(1, 3), limit=limits),
     step("session_for", sessions, users),
     step(
         "list_sessions",
