@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from chatd.rows import (
     DeviceRow,
+    MarkerRow,
     MemberRow,
     MessageRow,
     PositionRow,
@@ -140,6 +141,7 @@ class SessionSummary(Session):
     mention_count: int
     last_read_seq: int
     muted: bool
+    marked_unread: bool
 
 
 class Position(Shape):
@@ -258,10 +260,11 @@ def summary_dict(row: SessionListRow) -> dict[str, Any]:
         "mentionCount": row.mention_count,
         "lastReadSeq": row.last_read_seq,
         "muted": row.muted,
+        "markedUnread": row.marked_unread,
     }
 
 
-def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
+def position_dict(row: PositionRow | MarkerRow, epoch: UUID) -> dict[str, Any]:
     """Return a `Position`."""
     return {
         "sessionId": row.session_id,

@@ -400,6 +400,7 @@ export interface SessionSummary {
   mentionCount: number;
   lastReadSeq: number;
   muted: boolean;
+  markedUnread: boolean;
 }
 
 /** A session changed. */

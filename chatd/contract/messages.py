@@ -1,4 +1,4 @@
-"""The store's contract: messages, their changes and how far each member has read."""
+"""The store's contract: messages and their changes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from chatd.rows import (
     MessageAccess,
     MessageChange,
     NewMessage,
-    PositionRow,
     Role,
 )
 
 
 class MessageStore(Protocol):
-    """Messages, their changes and how far each member has read."""
+    """Messages and their changes."""
 
     async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         """Store a batch in one transaction and return one outcome a message, in the batch's order.
@@ -95,6 +94,3 @@ class MessageStore(Protocol):
 
         Nothing changes when it is so already, for a tombstone, and for a 21st emoji.
         """
-
-    async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward, never back; return where it is, None for no member."""

@@ -18,6 +18,7 @@ from chatd.rows import (
     NewMessage,
 )
 from chatd.store.checks import JOIN_MEMBERS, is_storable, one_bound
+from chatd.store.memory_counts import unread_of
 from chatd.store.memory_sessions import MemorySessions
 from chatd.store.memory_state import Message, Session, statement
 
@@ -151,7 +152,7 @@ class MemoryMessages(MemorySessions):
             has_more=not is_recovered and len(page) < len(session.messages),
             recovered=is_recovered,
             members=self._member_page(session, None, JOIN_MEMBERS),
-            unread_count=len(session.messages) - member.last_read_ordinal,
+            unread_count=unread_of(session, member),
             mention_count=0,
             last_read_seq=member.last_read_seq,
         )

@@ -42,6 +42,7 @@ class Member:
     last_read_ordinal: int = 0
     muted: bool = False
     changed_seq: int = 0
+    marked_unread_at: int | None = None  # the ordinal at which the marker then stood
 
 
 @dataclass(slots=True)

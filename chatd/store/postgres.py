@@ -10,6 +10,7 @@ from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
 from chatd.store.pool import Pool
+from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
 from chatd.store.tokens import Tokens
@@ -22,7 +23,9 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries):
+class PostgresStore(
+    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Reading, Recoveries
+):
     """The durable side of chatd.
 
     Example:
