@@ -1,12 +1,15 @@
-"""Payloads of the events that tell what became of a message: its state at the `seq` it took."""
+"""Payloads of events: what became of a message, at the `seq` it took, and what is unread."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from chatd.model import iso_or_none, message_dict, reaction_dict
-from chatd.rows import MessageRow, ReactionRow
+import orjson
+
+from chatd.model import dumps, iso_or_none, message_dict, reaction_dict
+from chatd.rows import MessageRow, ReactionRow, UnreadPage, UnreadRow
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
@@ -58,3 +61,22 @@ def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     if row.deleted_at is not None:
         return "message:deleted", deleted_event(row) | {"message": message}
     return "message:updated", edited_event(row) | {"message": message}
+
+
+def unread_payloads(page: UnreadPage) -> Iterator[tuple[UnreadRow, dict[str, Any]]]:
+    """Return the payload of `session:unread` for each row; a session's message is encoded once."""
+    last = {
+        session_id: orjson.Fragment(dumps(message_dict(row)))
+        for session_id, row in page.last_messages.items()
+    }
+    for row in page.counts.values():
+        yield (
+            row,
+            {
+                "sessionId": row.session_id,
+                "unreadCount": row.unread_count,
+                "mentionCount": row.mention_count,
+                "lastReadSeq": row.last_read_seq,
+                "lastMessage": last.get(row.session_id),
+            },
+        )

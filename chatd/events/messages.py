@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Seq
+from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit
 from chatd.events.sessions import SessionRef
 from chatd.model import Message, Shape
 
@@ -54,12 +54,6 @@ class MessageAnswer(Shape):
     """The message as it is now."""
 
     message: Message
-
-
-class MessageRead(SessionRef):
-    """Move the caller's read marker forward."""
-
-    seq: Seq
 
 
 class History(SessionRef):

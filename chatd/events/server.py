@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from chatd.events.answers import Refusal
+from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
 from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
 
@@ -140,6 +141,9 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "session:removed": SessionRemoved,
     "user:status": Presence,
     "user:typing": UserTyping,
+    "message:read": ReadMarker,
+    "session:unread": SessionUnread,
+    "session:heartbeat": SessionHeartbeat,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.

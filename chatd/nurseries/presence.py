@@ -7,7 +7,7 @@ second a user, and one that is taken back within that second not at all.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -147,6 +147,10 @@ class Presence:
         if user is not None:
             user.sessions.discard(session_id)
             self._unlink(session_id, user_id)
+
+    def here(self, session_id: UUID) -> Collection[UUID]:
+        """Return the users of a session who are here, or within the grace."""
+        return self._audience.get(session_id, ())
 
     # Status
 
