@@ -12,7 +12,7 @@ from chatd.contract.reading import UnreadQuestion
 from chatd.rows import PositionRow, UnreadPage, UnreadRow
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import migrate, migrations
-from chatd.store.pool import Pool, open_pool
+from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
 from tests.store.conftest import People
@@ -210,3 +210,68 @@ async def test_a_session_that_was_left_between_the_two_reads_of_a_first_state_is
     monkeypatch.setattr(PostgresStore, "_count_exactly", leave_first)
     states = await store.first_states([bob], 10)
     assert states[bob][1] == [PositionRow(cake, 2, 0, 0, 0)]
+
+
+_MENTION = """
+    WITH named AS (
+        INSERT INTO mentions (message_id, user_id, session_id, ordinal)
+        SELECT id, %(user_id)s, session_id, ordinal FROM messages WHERE id = %(message_id)s
+    )
+    UPDATE session_users SET mention_count = mention_count + 1
+    WHERE session_id = %(session_id)s AND user_id = %(user_id)s
+"""
+
+
+async def test_a_marker_leaves_exactly_the_mentions_above_it(pool: Pool) -> None:
+    store = PostgresStore(pool)
+    alice, bob = await sign_up(store, "Alice"), await sign_up(store, "Bob")
+    tea, cake = await gather(store, alice, bob), await gather(store, alice, bob)
+    for session_id in (tea, cake):
+        for row in await say(store, session_id, alice, "1", "2", "3"):
+            params = {"message_id": row.id, "session_id": session_id, "user_id": bob}
+            await pool.fetch(_MENTION, params, writes=True)
+    assert (await counted(store, tea, bob)).mention_count == 3
+    for seq, left in ((1, 2), (9, 0)):
+        row = await store.mark_read(tea, bob, seq)
+        assert row is not None
+        assert row.mention_count == left == (await counted(store, tea, bob)).mention_count
+    marked = await store.mark_unread(tea, bob, 2)
+    assert marked is not None
+    assert marked.mention_count == (await counted(store, tea, bob)).mention_count == 2
+    large = await store.unread_states(
+        [UnreadQuestion(tea, alice), UnreadQuestion(tea, bob)], large=1
+    )
+    assert set(large.counts) == {(tea, bob)}  # mentioned
+    assert (await counted(store, cake, bob)).mention_count == 3
+    await store.remove_member(tea, bob, at=NOW)
+    await store.add_member(tea, bob, role="MEMBER", at=NOW)
+    assert (await counted(store, tea, bob)).mention_count == 0
+
+
+async def test_a_mention_that_commits_while_its_reader_reads_is_not_forgotten(pool: Pool) -> None:
+    store = PostgresStore(pool)
+    alice, bob = await sign_up(store, "Alice"), await sign_up(store, "Bob")
+    tea = await gather(store, alice, bob)
+    _, named = await say(store, tea, alice, "1", "2")
+    params = {"message_id": named.id, "session_id": tea, "user_id": bob}
+    reads = trio.Event()
+
+    async def read() -> None:
+        row = await store.mark_read(tea, bob, 1)
+        assert row is not None
+        assert row.mention_count == 1
+
+    async def mention(transaction: Transaction) -> None:
+        await transaction.fetch(_MENTION, params)
+        nursery.start_soon(read)
+        while not await pool.fetch(_WAITERS):  # noqa: ASYNC110 - PostgreSQL tells nobody
+            await trio.sleep(0.01)
+        reads.set()
+
+    async with trio.open_nursery() as nursery:
+        await pool.transact(mention)
+        assert reads.is_set()
+    assert (await counted(store, tea, bob)).mention_count == 1
+
+
+_WAITERS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'move_marker'"
