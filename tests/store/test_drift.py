@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -13,7 +12,7 @@ import trio
 
 from chatd.contract import Store
 from chatd.contract.reading import UnreadQuestion
-from chatd.rows import Append, NewMessage
+from chatd.rows import Append, NewMessage, Role
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import Pool, open_pool
 from chatd.store.postgres import PostgresStore
@@ -96,6 +95,9 @@ class Story:
         [(_, way)] = self.rng.choices(self.ways, weights)
         await way(self.rng.choice(self.ledgers), self.rng.choice(self.people))
 
+    def _role(self, user_id: UUID) -> Role:
+        return "OWNER" if user_id == self.people[0] else "MEMBER"
+
     def _text(self) -> str:
         self.contents += 1
         return f"text {self.contents}"
@@ -120,7 +122,7 @@ class Story:
         if not ledger.said:
             return
         said, content = self.rng.choice(ledger.said[-20:]), self._text()
-        role = "OWNER" if user_id == self.people[0] else "MEMBER"
+        role = self._role(user_id)
         change = await self.store.edit_message(
             said.id, user_id, role=role, content=content, version=None, at=NOW
         )
@@ -131,7 +133,7 @@ class Story:
         if not ledger.said:
             return
         said = self.rng.choice(ledger.said[-30:])
-        role = "OWNER" if user_id == self.people[0] else "MEMBER"
+        role = self._role(user_id)
         change = await self.store.delete_message(said.id, user_id, role=role, at=NOW)
         if change is not None:
             assert change.is_changed != said.is_deleted
@@ -144,7 +146,7 @@ class Story:
             return
         said, emoji = self.rng.choice(ledger.said[-20:]), self.rng.choice("👍❤😀")
         is_on = self.rng.random() < 0.6
-        role = "OWNER" if user_id == self.people[0] else "MEMBER"
+        role = self._role(user_id)
         change = await self.store.react(said.id, user_id, role=role, emoji=emoji, is_on=is_on)
         if change is not None and change.is_changed:
             ledger.seq += 1
@@ -184,7 +186,7 @@ class Story:
             del ledger.markers[user_id]
 
     async def add(self, ledger: Ledger, user_id: UUID) -> None:
-        role = "OWNER" if user_id == self.people[0] else "MEMBER"
+        role = self._role(user_id)
         change = await self.store.add_member(ledger.id, user_id, role=role, at=NOW)
         assert change is not None
         assert change.is_changed != (user_id in ledger.markers)
@@ -242,7 +244,7 @@ async def stored_counters(pool: Pool, ledgers: Sequence[Ledger]) -> None:
         assert mentions == ledger.mentions(user_id)
         own = [said for said in ledger.said if said.sender_id == user_id and said.seq > marker]
         assert own_above == len(own)
-    reactions = defaultdict(int, dict(await pool.fetch("SELECT id, reaction_count FROM messages")))
+    reactions: dict[UUID, int] = dict(await pool.fetch("SELECT id, reaction_count FROM messages"))
     counted = await pool.fetch("SELECT message_id, count(*) FROM reactions GROUP BY message_id")
     assert {key: count for key, count in reactions.items() if count} == dict(counted)
     for ledger in ledgers:

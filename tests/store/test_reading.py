@@ -232,9 +232,9 @@ async def test_a_marker_leaves_exactly_the_mentions_above_it(pool: Pool) -> None
             await pool.fetch(_MENTION, params, writes=True)
     assert (await counted(store, tea, bob)).mention_count == 3
     for seq, left in ((1, 2), (9, 0)):
-        row = await store.mark_read(tea, bob, seq)
-        assert row is not None
-        assert row.mention_count == left == (await counted(store, tea, bob)).mention_count
+        read = await store.mark_read(tea, bob, seq)
+        assert read is not None
+        assert read.mention_count == left == (await counted(store, tea, bob)).mention_count
     marked = await store.mark_unread(tea, bob, 2)
     assert marked is not None
     assert marked.mention_count == (await counted(store, tea, bob)).mention_count == 2
