@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '5');
+    ('schema_version', '6');
 
 -- People
 
@@ -84,12 +84,14 @@ CREATE TABLE sessions (
     member_count bigint NOT NULL DEFAULT 0 CHECK (member_count >= 0),
     is_read_only boolean NOT NULL DEFAULT false,  -- only OWNER and ADMIN write
     archived_at timestamptz,  -- nobody writes
-    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120)
+    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120),
+    -- The highest ordinal of a deleted message: who has read beyond it has nothing to look up.
+    last_deleted_ordinal bigint NOT NULL DEFAULT 0 CHECK (last_deleted_ordinal >= 0)
 ) WITH (fillfactor = 80);  -- each message updates the row: room for it on the same page
 
 CREATE UNIQUE INDEX sessions_direct_key_key ON sessions (direct_key) WHERE direct_key IS NOT NULL;
 
--- Who left keeps the row, as a trace with left_at. unread = message_count - last_read_ordinal.
+-- Who left keeps the row, as a trace with left_at. What is unread: unread_of(), below.
 CREATE TABLE session_users (
     session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
     user_id uuid NOT NULL REFERENCES users,
@@ -103,6 +105,11 @@ CREATE TABLE session_users (
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq >= 0),
     muted_until timestamptz,  -- may not write before; `muted` is the user's own wish
     last_sent_at timestamptz,  -- for slow mode
+    -- Sending moves the sender's marker, so nobody has own messages above it, but who has set it
+    -- back. The two behind `set_back_ordinal` count for as long as the marker stands there.
+    set_back_ordinal bigint,
+    own_above integer NOT NULL DEFAULT 0 CHECK (own_above >= 0),
+    marked_unread boolean NOT NULL DEFAULT false,
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 
@@ -140,6 +147,7 @@ CREATE INDEX messages_changed_seq_idx ON messages (session_id, changed_seq);
 CREATE UNIQUE INDEX messages_client_msg_id_key ON messages (sender_id, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
 CREATE INDEX messages_reply_to_id_idx ON messages (reply_to_id) WHERE reply_to_id IS NOT NULL;
+CREATE INDEX messages_deleted_idx ON messages (session_id, ordinal) WHERE deleted_at IS NOT NULL;
 
 CREATE INDEX messages_pinned_at_idx ON messages (session_id, pinned_at) WHERE pinned_at IS NOT NULL;
 
@@ -203,6 +211,91 @@ CREATE FUNCTION mentionable(session uuid, wanted jsonb) RETURNS uuid[] LANGUAGE 
                 ON m.session_id = session AND m.user_id = w.id::uuid AND m.left_at IS NULL
         )
     END
+$$;
+
+-- Deleted messages of others above a marker.
+CREATE FUNCTION deleted_above(session uuid, reader uuid, marker bigint)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT count(*) FROM messages
+    WHERE session_id = session AND ordinal > marker AND deleted_at IS NOT NULL
+      AND sender_id <> reader
+$$;
+
+-- How many messages a member has not read. PostgreSQL puts the expression in place of the call.
+CREATE FUNCTION unread_of(s sessions, m session_users) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT s.message_count - m.last_read_ordinal
+        - CASE WHEN m.set_back_ordinal = m.last_read_ordinal THEN m.own_above ELSE 0 END
+        - CASE WHEN s.last_deleted_ordinal > m.last_read_ordinal
+               THEN deleted_above(m.session_id, m.user_id, m.last_read_ordinal) ELSE 0 END
+$$;
+
+-- Moves a member's marker, forward to `wanted` or back to before it; see Store.mark_read.
+--
+-- The member's row is locked first, and what is counted is read after: an append that names this
+-- member has raised their mention_count under the same lock, and its mention is seen.
+CREATE FUNCTION move_marker(session uuid, reader uuid, wanted bigint, sets_back boolean)
+RETURNS TABLE (
+    session_id uuid, seq bigint, unread_count bigint, mention_count integer, last_read_seq bigint,
+    member_count bigint, is_moved boolean, is_changed boolean
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    was session_users;
+    mine session_users;
+    was_marked boolean;
+    was_own_above integer;
+BEGIN
+    SELECT * INTO was FROM session_users
+    WHERE session_id = session AND user_id = reader AND left_at IS NULL
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    was_marked := was.marked_unread AND was.set_back_ordinal = was.last_read_ordinal;
+    was_own_above := CASE
+        WHEN was.set_back_ordinal = was.last_read_ordinal THEN was.own_above ELSE 0
+    END;
+    mine := was;
+    SELECT CASE WHEN sets_back THEN greatest(least(was.last_read_seq, wanted - 1), 0)
+                ELSE greatest(was.last_read_seq, least(wanted, seq)) END
+    INTO mine.last_read_seq FROM sessions WHERE id = session;
+    IF mine.last_read_seq <> was.last_read_seq THEN
+        mine.last_read_ordinal := coalesce((
+            SELECT ordinal FROM messages
+            WHERE session_id = session AND seq <= mine.last_read_seq
+            ORDER BY seq DESC LIMIT 1
+        ), 0);
+    END IF;
+    mine.marked_unread := sets_back;
+    mine.own_above := 0;
+    IF sets_back OR was_own_above > 0 THEN
+        mine.own_above := (
+            SELECT count(*) FROM messages
+            WHERE session_id = session AND seq > mine.last_read_seq AND sender_id = reader
+        );
+    END IF;
+    mine.set_back_ordinal := CASE
+        WHEN sets_back OR mine.own_above > 0 THEN mine.last_read_ordinal
+    END;
+    mine.mention_count := (
+        SELECT count(*) FROM mentions
+        WHERE user_id = reader AND session_id = session AND ordinal > mine.last_read_ordinal
+    );
+    IF mine IS DISTINCT FROM was THEN
+        UPDATE session_users
+        SET last_read_seq = mine.last_read_seq, last_read_ordinal = mine.last_read_ordinal,
+            set_back_ordinal = mine.set_back_ordinal, own_above = mine.own_above,
+            marked_unread = mine.marked_unread, mention_count = mine.mention_count
+        WHERE session_id = session AND user_id = reader;
+    END IF;
+    RETURN QUERY
+    SELECT s.id, s.seq, unread_of(s, m), m.mention_count, m.last_read_seq, s.member_count,
+           m.last_read_seq <> was.last_read_seq,
+           m.last_read_seq <> was.last_read_seq OR was_marked <> sets_back
+    FROM sessions s
+    JOIN session_users m ON m.session_id = s.id AND m.user_id = reader
+    WHERE s.id = session;
+END
 $$;
 
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,

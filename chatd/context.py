@@ -19,7 +19,7 @@ from chatd.keys import SigningKey
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
-from chatd.rows import AppendRow, ManualStatus, NewMessage
+from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
 from chatd.tokens import AccessTokens, Identity
 
 T = TypeVar("T")
@@ -96,6 +96,12 @@ class Socket(Protocol):
 
     def push_ephemeral(self, name: str, data: bytes) -> None:
         """Send an event that a slow client can do without; never waits."""
+
+    def push_latest(self, name: str, key: UUID, data: bytes) -> None:
+        """Send an event in place of an earlier one of its name and key that still waits.
+
+        A slow client can do without it, as without any that is ephemeral; never waits.
+        """
 
     def renew(self, identity: Identity) -> None:
         """Take a newer access token of the same user and login."""
@@ -174,6 +180,23 @@ class Typing(Protocol):
         """Return who types in a session now."""
 
 
+class MarkerMove(NamedTuple):
+    """A read marker that has changed, and who is to hear of it."""
+
+    row: MarkerRow
+    user_id: UUID
+    at: datetime
+    is_marked: bool  # unread, by hand
+    is_private: bool  # nobody hears of it but the reader's own devices
+
+
+class Readers(Protocol):
+    """How far people have read."""
+
+    def moved(self, move: MarkerMove, *, by: Socket | None) -> None:
+        """Tell who is to hear of a marker, except the socket that has moved it; never waits."""
+
+
 class Sockets(Protocol):
     """The registry of live connections."""
 
@@ -204,6 +227,7 @@ class Services:
     rooms: Rooms
     presence: Presence
     typing: Typing
+    readers: Readers
     sockets: Sockets
     is_draining: Callable[[], bool]
 

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from chatd.rows import (
     DeviceRow,
+    MarkerRow,
     MemberRow,
     MessageRow,
     PositionRow,
@@ -152,6 +153,7 @@ class SessionSummary(Session):
     mention_count: int
     last_read_seq: int
     muted: bool
+    marked_unread: bool
 
 
 class Position(Shape):
@@ -286,10 +288,11 @@ def summary_dict(row: SessionListRow) -> dict[str, Any]:
         "mentionCount": row.mention_count,
         "lastReadSeq": row.last_read_seq,
         "muted": row.muted,
+        "markedUnread": row.marked_unread,
     }
 
 
-def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
+def position_dict(row: PositionRow | MarkerRow, epoch: UUID) -> dict[str, Any]:
     """Return a `Position`."""
     return {
         "sessionId": row.session_id,

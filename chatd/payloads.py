@@ -1,14 +1,17 @@
-"""Payloads of events: of a message its state at the `seq` it took, who is there, the goodbye."""
+"""Payloads of events: of a message its state at the `seq` it took, what is unread, who is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from chatd.errors import CloseCode
-from chatd.model import iso_or_none, message_dict, reaction_dict
-from chatd.rows import MessageRow, ReactionRow
+from chatd.model import dumps, iso_or_none, message_dict, reaction_dict
+from chatd.rows import MessageRow, ReactionRow, UnreadPage, UnreadRow
 
 EXCERPT = 200  # characters: what a notification on a phone shows
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
@@ -111,3 +114,22 @@ def presence_dict(
         "lastSeen": iso_or_none(last_seen),
         "text": text,
     }
+
+
+def unread_payloads(page: UnreadPage) -> Iterator[tuple[UnreadRow, dict[str, Any]]]:
+    """Return the payload of `session:unread` for each row; a session's message is encoded once."""
+    last = {
+        session_id: orjson.Fragment(dumps(message_dict(row)))
+        for session_id, row in page.last_messages.items()
+    }
+    for row in page.counts.values():
+        yield (
+            row,
+            {
+                "sessionId": row.session_id,
+                "unreadCount": row.unread_count,
+                "mentionCount": row.mention_count,
+                "lastReadSeq": row.last_read_seq,
+                "lastMessage": last.get(row.session_id),
+            },
+        )

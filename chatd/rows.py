@@ -145,6 +145,7 @@ class SessionListRow:
     last_read_seq: int
     muted: bool
     last_message: MessageRow | None
+    marked_unread: bool = False
 
 
 class PositionRow(NamedTuple):
@@ -156,6 +157,40 @@ class PositionRow(NamedTuple):
     mention_count: int
     last_read_seq: int
     member_count: int = 0  # of the session; only a first state says it
+
+
+class MarkerRow(NamedTuple):
+    """Where a member stands after their marker was to be moved; the first fields are a position's.
+
+    `is_changed` without `is_moved`: the marker stands where it was, it is marked unread or no more.
+    """
+
+    session_id: UUID
+    seq: int
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+    member_count: int
+    is_moved: bool
+    is_changed: bool
+
+
+class UnreadRow(NamedTuple):
+    """What one member has not read in one session."""
+
+    session_id: UUID
+    user_id: UUID
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadPage:
+    """What members have not read, and the last message of each of their sessions that has one."""
+
+    counts: dict[tuple[UUID, UUID], UnreadRow]  # by session and user
+    last_messages: dict[UUID, MessageRow]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(
         "session-rename": {"name": "x"},
         "message-send": {"content": "x"},
         "message-read": {"seq": 1},
+        "message-unread": {"seq": 1},
         "member-add": {},
     }
     async with open_world(tmp_path) as world:

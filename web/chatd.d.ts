@@ -264,10 +264,11 @@ export interface MessageReaction {
   on: boolean;
 }
 
-/** Move the caller's read marker forward. */
+/** Move the caller's read marker forward; `private` tells the caller's own devices only. */
 export interface MessageRead {
   sessionId: string;
   seq: number;
+  private?: boolean;
 }
 
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
@@ -278,6 +279,12 @@ export interface MessageSend {
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
   deadlineMs?: number | null;
+}
+
+/** Set the caller's read marker back: the message at `seq` is the first unread one. */
+export interface MessageUnread {
+  sessionId: string;
+  seq: number;
 }
 
 /** A message has a new text; `message` comes with what was missed: all of its state. */
@@ -346,6 +353,17 @@ export interface Reaction {
   emoji: string;
   count: number;
   userIds: Array<string>;
+}
+
+/** How far somebody has read; the reader's own devices are told the counts as well. */
+export interface ReadMarker {
+  sessionId: string;
+  userId: string;
+  seq: number;
+  readAt: string;
+  unreadCount?: number | null;
+  mentionCount?: number | null;
+  markedUnread?: boolean | null;
 }
 
 /** Exchange a refresh token for a new pair. */
@@ -439,6 +457,11 @@ export interface SessionCreate {
   memberIds?: Array<string>;
 }
 
+/** How far each joined session was sent on this socket; a client behind that joins again. */
+export interface SessionHeartbeat {
+  positions: Record<string, number>;
+}
+
 /** Receive a session's events on this socket, from a position where one is given. */
 export interface SessionJoin {
   sessionId: string;
@@ -495,6 +518,16 @@ export interface SessionSummary {
   mentionCount: number;
   lastReadSeq: number;
   muted: boolean;
+  markedUnread: boolean;
+}
+
+/** What is unread in a session that this socket has not joined: absolute values. */
+export interface SessionUnread {
+  sessionId: string;
+  unreadCount: number;
+  mentionCount: number;
+  lastReadSeq: number;
+  lastMessage: Message | null;
 }
 
 /** A session changed. */
@@ -610,8 +643,6 @@ export interface ClientEvents {
   "message:send": (data: MessageSend, ack: (answer: Ack<SendAnswer>) => void) => void;
   /** Messages by keyset, oldest first. */
   "message:history": (data: History, ack: (answer: Ack<HistoryAnswer>) => void) => void;
-  /** Move the caller's read marker forward. */
-  "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
   /** Replace the text of a message of one's own. */
   "message:edit": (data: MessageEdit, ack: (answer: Ack<EditAnswer>) => void) => void;
   /** Delete a message of one's own, or another's where the role allows it. */
@@ -624,6 +655,10 @@ export interface ClientEvents {
   "message:pins": (data: PinList, ack: (answer: Ack<PinListAnswer>) => void) => void;
   /** The earlier texts of a message, newest first. */
   "message:revisions": (data: RevisionList, ack: (answer: Ack<RevisionPage>) => void) => void;
+  /** Move the caller's read marker forward. */
+  "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
+  /** Mark a session unread from a message on. */
+  "message:unread": (data: MessageUnread, ack: (answer: Ack<Position>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */
@@ -674,4 +709,10 @@ export interface ServerEvents {
   "user:typing": (data: UserTyping) => void;
   /** Somebody mentions the receiver; `seq` is the place of the message. */
   "notification:new": (data: NotificationNew) => void;
+  /** How far somebody has read; the reader's own devices are told the counts as well. */
+  "message:read": (data: ReadMarker) => void;
+  /** What is unread in a session that this socket has not joined: absolute values. */
+  "session:unread": (data: SessionUnread) => void;
+  /** How far each joined session was sent on this socket; a client behind that joins again. */
+  "session:heartbeat": (data: SessionHeartbeat) => void;
 }

@@ -104,6 +104,14 @@ def change_of(event: Event) -> Change | None:
     return Change(session_id, seq, event.name, event.data)
 
 
+def told_positions(event: Event) -> dict[str, int]:
+    """Return how far the server has sent each session, as a `session:heartbeat` says."""
+    positions = event.data.get("positions")
+    if not isinstance(positions, dict):
+        return {}
+    return {key: seq for key, seq in positions.items() if isinstance(seq, int)}
+
+
 def replay(answer: JsonObject, since: Position | None) -> tuple[Joined, list[Change]]:
     """Return the notice and the changes that the answer to a join with `since` comes to."""
     first = Joined.first(answer)

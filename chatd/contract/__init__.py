@@ -15,12 +15,20 @@ from chatd.contract.accounts import AccountStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.presence import PresenceStore
+from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
 
 
 class Store(
-    AccountStore, SessionStore, MemberStore, MessageStore, RecoveryStore, PresenceStore, Protocol
+    AccountStore,
+    SessionStore,
+    MemberStore,
+    MessageStore,
+    ReadingStore,
+    RecoveryStore,
+    PresenceStore,
+    Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
 

@@ -1,4 +1,4 @@
-"""The store's contract: messages, their changes and how far each member has read."""
+"""The store's contract: messages and their changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from chatd.rows import (
     MessageChange,
     MessageRow,
     NewMessage,
-    PositionRow,
     RevisionRow,
     Role,
 )
 
 
 class MessageStore(Protocol):
-    """Messages, their changes and how far each member has read."""
+    """Messages and their changes."""
 
     async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         """Store a batch in one transaction and return one outcome a message, in the batch's order.
@@ -134,6 +133,3 @@ class MessageStore(Protocol):
 
         None when there is no such message for the user.
         """
-
-    async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward, never back; return where it is, None for no member."""

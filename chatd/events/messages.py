@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Mentioned, Seq
+from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Mentioned
 from chatd.events.sessions import SessionRef
 from chatd.model import Message, Shape
 
@@ -71,12 +71,6 @@ class EditAnswer(MessageAnswer):
     """The message as it is now; `ignoredMentions`, absent when there are none, are no members."""
 
     ignored_mentions: Annotated[list[UUID], Field(default_factory=list)]
-
-
-class MessageRead(SessionRef):
-    """Move the caller's read marker forward."""
-
-    seq: Seq
 
 
 class History(SessionRef):

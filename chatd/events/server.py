@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from chatd.events.answers import Refusal
+from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
 from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
@@ -187,6 +188,9 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "user:status": Presence,
     "user:typing": UserTyping,
     "notification:new": NotificationNew,
+    "message:read": ReadMarker,
+    "session:unread": SessionUnread,
+    "session:heartbeat": SessionHeartbeat,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.

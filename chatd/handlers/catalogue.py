@@ -10,6 +10,7 @@ from chatd.handlers import (
     messages,
     pins,
     presence,
+    reading,
     sessions,
     users,
 )
@@ -24,6 +25,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *messages.OPERATIONS,
     *changes.OPERATIONS,
     *pins.OPERATIONS,
+    *reading.OPERATIONS,
     *presence.OPERATIONS,
 )
 

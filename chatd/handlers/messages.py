@@ -1,4 +1,4 @@
-"""Messages: send, history, read marker (protocol.md section 4)."""
+"""Messages: send, history (protocol.md section 4)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import orjson
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import ChatError, IdempotencyConflict, NotAMember
-from chatd.events.messages import History, HistoryAnswer, MessageRead, MessageSend, SendAnswer
+from chatd.events.messages import History, HistoryAnswer, MessageSend, SendAnswer
 from chatd.handlers.mentions import ignored, notify, unique
 from chatd.handlers.operations import Operation, Reply, Route
 from chatd.handlers.refusals import send_refusal
 from chatd.ids import uuid7
 from chatd.limits import Rate
-from chatd.model import Position, dumps, message_dict, position_dict
+from chatd.model import dumps, message_dict
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 
 
@@ -101,14 +101,6 @@ async def history(services: Services, caller: Caller, command: History) -> bytes
     )
 
 
-async def read(services: Services, caller: Caller, command: MessageRead) -> bytes:
-    """Move the caller's read marker forward and return where they now stand."""
-    position = await services.store.mark_read(command.session_id, caller.user_id, command.seq)
-    if position is None:
-        raise NotAMember
-    return dumps(position_dict(position, services.epoch))
-
-
 _PATH = "/chat/sessions/<uuid:session_id>"
 
 OPERATIONS = (
@@ -130,14 +122,5 @@ OPERATIONS = (
         run=history,
         event="message:history",
         route=Route("GET", _PATH + "/messages"),
-    ),
-    Operation(
-        "message-read",
-        MessageRead,
-        Position,
-        "Move the caller's read marker forward",
-        run=read,
-        event="message:read",
-        route=Route("POST", _PATH + "/read"),
     ),
 )

@@ -6,7 +6,7 @@ set, not a frame a member.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -44,6 +44,11 @@ class Audience:
         self._everyone: bytes | None = None  # the first state of everybody, while it holds
         self._changed: set[UUID] = set()  # large sessions with another count than was told
         self._has_changed = trio.Event()
+
+    def here(self, session_id: UUID) -> Collection[UUID]:
+        """Return the users of a session who are here, or within the grace."""
+        circle = self._circles.get(session_id)
+        return () if circle is None else circle.here
 
     # Membership
 

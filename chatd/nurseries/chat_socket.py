@@ -252,6 +252,11 @@ class ChatSocket:
         if not self.outbox.push_ephemeral(self.wire.event(name, data)):
             self._services.metrics.dropped.inc()
 
+    def push_latest(self, name: str, key: UUID, data: bytes) -> None:
+        """Send an event in place of an earlier one of its name and key that still waits."""
+        if not self.outbox.push_latest((name, key), self.wire.event(name, data)):
+            self._services.metrics.dropped.inc()
+
     def drop_place(self, session_id: UUID) -> None:
         """Forget a place that the room takes back."""
         place = self.places.pop(session_id, None)

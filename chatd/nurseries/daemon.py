@@ -20,7 +20,7 @@ import trio
 
 from chatd.app import create_app
 from chatd.config import Settings
-from chatd.context import Services
+from chatd.context import RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.keys import load_signing_keys
@@ -35,12 +35,15 @@ from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
+from chatd.nurseries.readers import open_readers
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import open_typing
+from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
@@ -130,7 +133,15 @@ async def open_daemon(
         rooms = await enter(open_rooms(store, settings, metrics))
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings, now, rooms.announce))
-        journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
+        unread = await enter(open_unread(store, sockets, presence.here))
+        readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
+        await enter(open_positions(sockets.all))
+
+        def publish(event: RoomEvent) -> None:
+            rooms.publish(event)
+            unread.published(event)
+
+        journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
         services = Services(
             settings=settings,
@@ -146,6 +157,7 @@ async def open_daemon(
             rooms=rooms,
             presence=presence,
             typing=typing,
+            readers=readers,
             sockets=sockets,
             is_draining=lambda: state.is_draining,
         )

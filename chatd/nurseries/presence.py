@@ -8,7 +8,7 @@ first is what the others were told last: so every later change fits.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -175,6 +175,10 @@ class Presence:
         self.growth = None
         self.audience.is_everyone = False
         self._nursery.start_soon(Farewell(self.audience, self._users.values()).say)
+
+    def here(self, session_id: UUID) -> Collection[UUID]:
+        """Return the users of a session who are here, or within the grace."""
+        return self.audience.here(session_id)
 
     # Status
 

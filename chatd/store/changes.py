@@ -84,7 +84,11 @@ _EDIT = """
 
 _DELETE = """
     WITH raised AS (
-        UPDATE sessions SET seq = seq + 1
+        UPDATE sessions
+        SET seq = seq + 1,
+            last_deleted_ordinal = greatest(last_deleted_ordinal, (
+                SELECT ordinal FROM messages WHERE id = %(message_id)s
+            ))
         WHERE id = %(session_id)s
         RETURNING seq
     ), wiped AS (

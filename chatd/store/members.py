@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from chatd.rows import MemberChange, MemberRow, PositionRow, Role
+from chatd.rows import MemberChange, MemberRow, Role
 from chatd.store.pool import Pool, Rows, Transaction
 
 _MEMBERS = """
@@ -76,34 +76,6 @@ _LEAVE = """
     JOIN users u ON u.id = m.user_id
 """
 
-# No lock of the session: a marker is the member's own and takes no seq. The row's own lock makes
-# the later of two calls judge what the earlier one left (EvalPlanQual), so it never moves back.
-_MARK_READ = """
-    WITH here AS (
-        SELECT s.id, s.seq, s.message_count, least(%(seq)s::bigint, s.seq) AS reached
-        FROM sessions s WHERE s.id = %(session_id)s
-    ), moved AS (
-        UPDATE session_users m
-        SET last_read_seq = here.reached,
-            last_read_ordinal = greatest(m.last_read_ordinal, coalesce((
-                SELECT ordinal FROM messages
-                WHERE session_id = here.id AND seq <= here.reached
-                ORDER BY seq DESC LIMIT 1
-            ), 0))
-        FROM here
-        WHERE m.session_id = here.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
-          AND m.last_read_seq < here.reached
-        RETURNING m.session_id, m.last_read_seq, m.last_read_ordinal, m.mention_count
-    )
-    SELECT here.id, here.seq,
-           here.message_count - coalesce(moved.last_read_ordinal, m.last_read_ordinal),
-           m.mention_count, coalesce(moved.last_read_seq, m.last_read_seq)
-    FROM here
-    JOIN session_users m
-        ON m.session_id = here.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
-    LEFT JOIN moved ON true
-"""
-
 
 class Members:
     """The statements on members."""
@@ -151,12 +123,6 @@ class Members:
             return _changed(await transaction.fetch(_LEAVE, params))
 
         return await self._pool.transact(work)
-
-    async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward."""
-        params = {"session_id": session_id, "user_id": user_id, "seq": seq}
-        rows = await self._pool.fetch(_MARK_READ, params, writes=True)
-        return PositionRow(*rows[0]) if rows else None
 
 
 def _changed(rows: Rows) -> MemberChange:

@@ -14,6 +14,7 @@ from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
+from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
 
@@ -25,6 +26,7 @@ class MemoryStore(
     MemoryAccounts,
     MemoryMessages,
     MemoryPins,
+    MemoryReading,
     MemoryRecoveries,
     MemoryAcquaintances,
 ):

@@ -15,6 +15,7 @@ from chatd.rows import (
 )
 from chatd.store.checks import JOIN_MEMBERS, one_bound
 from chatd.store.memory_append import MemoryAppend
+from chatd.store.memory_counts import unread_of
 from chatd.store.memory_sessions import MemorySessions
 from chatd.store.memory_state import Message, Session, statement
 
@@ -78,7 +79,7 @@ class MemoryMessages(MemoryAppend, MemorySessions):
             has_more=not is_recovered and len(page) < len(session.messages),
             recovered=is_recovered,
             members=self._member_page(session, None, JOIN_MEMBERS),
-            unread_count=len(session.messages) - member.last_read_ordinal,
+            unread_count=unread_of(session, member),
             mention_count=member.mention_count,
             last_read_seq=member.last_read_seq,
         )

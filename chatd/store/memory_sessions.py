@@ -18,6 +18,7 @@ from chatd.rows import (
     UserRow,
 )
 from chatd.store.checks import direct_key, members_to_be
+from chatd.store.memory_counts import position_of, unread_of
 from chatd.store.memory_state import Member, Session, Tables, statement
 
 
@@ -75,13 +76,14 @@ class MemorySessions(Tables):
             SessionListRow(
                 session=session.row(),
                 role=member.role,
-                unread_count=_unread(session, member),
+                unread_count=unread_of(session, member),
                 mention_count=member.mention_count,
                 last_read_seq=member.last_read_seq,
                 muted=member.muted,
                 last_message=(
                     self._message_row(session, session.messages[-1]) if session.messages else None
                 ),
+                marked_unread=member.marked_unread_at == member.last_read_ordinal,
             )
             for session, member in self._latest(user_id)
             if before is None or (session.active_at, session.id) < before
@@ -164,20 +166,6 @@ class MemorySessions(Tables):
         """Return the current `seq` of each of these sessions that exists."""
         return {each: self._sessions[each].seq for each in session_ids if each in self._sessions}
 
-    @statement
-    def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward."""
-        session = self._sessions.get(session_id)
-        member = None if session is None else session.member(user_id)
-        if session is None or member is None:
-            return None
-        reached = min(seq, session.seq)
-        if reached > member.last_read_seq:
-            member.last_read_seq = reached
-            read = sum(message.seq <= reached for message in session.messages)
-            member.last_read_ordinal = max(member.last_read_ordinal, read)
-        return _position(session, member)
-
     def _latest(self, user_id: UUID) -> list[tuple[Session, Member]]:
         mine = [
             (session, member)
@@ -194,19 +182,5 @@ class MemorySessions(Tables):
         ][:limit]
 
 
-def _unread(session: Session, member: Member) -> int:
-    return len(session.messages) - member.last_read_ordinal
-
-
-def _position(session: Session, member: Member) -> PositionRow:
-    return PositionRow(
-        session_id=session.id,
-        seq=session.seq,
-        unread_count=_unread(session, member),
-        mention_count=member.mention_count,
-        last_read_seq=member.last_read_seq,
-    )
-
-
 def _first_position(session: Session, member: Member) -> PositionRow:
-    return _position(session, member)._replace(member_count=session.row().member_count)
+    return position_of(session, member)._replace(member_count=session.row().member_count)

@@ -48,6 +48,7 @@ class Member:
     muted_until: datetime | None = None
     last_sent_at: datetime | None = None
     mention_count: int = 0
+    marked_unread_at: int | None = None  # the ordinal at which the marker then stood
 
 
 @dataclass(slots=True)

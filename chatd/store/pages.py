@@ -51,8 +51,7 @@ _HISTORY = f"""
 _JOIN_PAGE = f"""
     WITH head AS (
         SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, mine.role,
-               s.message_count - mine.last_read_ordinal AS unread_count, mine.mention_count,
-               mine.last_read_seq,
+               unread_of(s, mine) AS unread_count, mine.mention_count, mine.last_read_seq,
                coalesce(s.seq - %(since)s::bigint BETWEEN 0 AND %(replay)s, false) AS is_recovered
         FROM session_users mine
         JOIN sessions s ON s.id = mine.session_id

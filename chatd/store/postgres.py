@@ -12,6 +12,7 @@ from chatd.store.pages import Pages
 from chatd.store.pins import Pins
 from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
+from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
 from chatd.store.tokens import Tokens
@@ -33,6 +34,7 @@ class PostgresStore(
     Changes,
     Pins,
     Pages,
+    Reading,
     Recoveries,
     Acquaintances,
 ):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatd.contract import Store
+from chatd.contract.reading import UnreadQuestion
 from chatd.errors import StoreBug
 from chatd.rows import Mentions, NewMessage, RecoveryRow
 from chatd.store.memory import MemoryStore
@@ -95,6 +96,14 @@ steps = st.one_of(
     step("remove_member", sessions, users, at=times),
     step("update_session", sessions, name=st.sampled_from(["Tea", "Coffee"])),
     step("mark_read", sessions, users, seqs),
+    step("mark_unread", sessions, users, seqs),
+    step(
+        "unread_states",
+        st.lists(
+            st.builds(UnreadQuestion, sessions, users, st.booleans()), max_size=4, unique=True
+        ),
+        large=st.integers(0, 3),
+    ),
     step("message_for", said, users),
     step(
         "edit_message",
