@@ -21,6 +21,7 @@ from chatd.metrics import Metrics
 from chatd.passwords import Passwords
 from chatd.rows import AppendRow, ManualStatus, MemberRow, NewMessage
 from chatd.tokens import AccessTokens, Identity
+from chatd.turns import Turns
 
 T = TypeVar("T")
 
@@ -177,6 +178,7 @@ class Services:
     presence: Presence
     typing: Typing
     sockets: Sockets
+    searches: Turns
     is_draining: Callable[[], bool]
 
 

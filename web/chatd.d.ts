@@ -242,6 +242,17 @@ export interface MessageRead {
   seq: number;
 }
 
+/** Find messages; `from` names a sender, `after` (with it) and `before` (without) are times. */
+export interface MessageSearch {
+  q: string;
+  sessionId?: string | null;
+  from?: string | null;
+  after?: string | null;
+  before?: string | null;
+  cursor?: string | null;
+  limit?: number;
+}
+
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
 export interface MessageSend {
   sessionId: string;
@@ -315,6 +326,18 @@ export interface Register {
 export interface RequestFailed {
   event: string;
   error: Refusal;
+}
+
+/** What was found, newest first; `nextCursor` is null on the last page. */
+export interface SearchPage {
+  results: Array<SearchResult>;
+  nextCursor: string | null;
+}
+
+/** A message that was found. */
+export interface SearchResult {
+  message: Message;
+  snippet: Snippet;
 }
 
 /** The stored message; `duplicate` tells that it was stored before this call. */
@@ -415,6 +438,12 @@ export interface Since {
   seq: number;
 }
 
+/** The text around the first hit; hits are [start, end) in UTF-16 units of `text`. */
+export interface Snippet {
+  text: string;
+  hits: Array<Array<number>>;
+}
+
 /** The caller's presence as others see it now. */
 export interface StatusAnswer {
   presence: Presence;
@@ -513,6 +542,8 @@ export interface ClientEvents {
   "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** React to a message, or take it back. */
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** Messages that hold all words, newest first, in the caller's sessions. */
+  "message:search": (data: MessageSearch, ack: (answer: Ack<SearchPage>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller types. */

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
+from chatd.handlers import (
+    accounts,
+    changes,
+    devices,
+    members,
+    messages,
+    presence,
+    search,
+    sessions,
+    users,
+)
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -13,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *members.OPERATIONS,
     *messages.OPERATIONS,
     *changes.OPERATIONS,
+    *search.OPERATIONS,
     *presence.OPERATIONS,
 )
 

@@ -14,13 +14,14 @@ from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_search import MemorySearch
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries):
+class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries, MemorySearch):
     """A whole store in memory.
 
     Example:
