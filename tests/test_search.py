@@ -14,8 +14,11 @@ from chatd.errors import Overloaded, StoreUnavailable
 from chatd.events.search import SearchPage
 from chatd.nurseries import indexer
 from chatd.store.memory import MemoryStore
+from chatd.store.pool import open_pool
+from chatd.store.postgres import PostgresStore
 from chatd.turns import Turns
 from tests.people import Client, World, open_world
+from tests.store.kit import gather, say, sign_up
 
 
 async def said_in(world: World, *texts: str) -> tuple[Any, str, list[dict[str, Any]]]:
@@ -239,3 +242,14 @@ async def test_the_indexer_writes_nothing_while_the_store_is_read_only(
         is_writable = True
         await trio.sleep(1)
         assert len(store.began) == 1
+
+
+async def test_the_indexer_fills_the_index_of_postgresql(database_url: str) -> None:
+    with trio.fail_after(10):
+        async with open_pool(database_url, size=2) as pool:
+            store = PostgresStore(pool)
+            alice = await sign_up(store, "Alice")
+            await say(store, await gather(store, alice), alice, "Tea")
+            async with indexer.open_indexer(store, lambda: True):
+                while not await pool.fetch("SELECT FROM search_entries WHERE body = 'tea'"):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
