@@ -260,7 +260,7 @@ CREATE TABLE search_entries (
 );
 
 CREATE INDEX search_entries_place_idx ON search_entries (session_id, created_at, message_id);
--- The pending list makes an entry five times as cheap; every search reads it, so it is short.
+-- The pending list makes an entry two to five times as cheap; every search reads it, so it is short.
 CREATE INDEX search_entries_grams_idx ON search_entries USING gin (search_grams(body))
     WITH (gin_pending_list_limit = 512);
 

@@ -58,7 +58,7 @@ UPDATE sessions s SET seq = of_it.count, message_count = of_it.count
 FROM (SELECT session_id, count(*) FROM messages GROUP BY session_id) of_it
 WHERE of_it.session_id = s.id;
 
--- The index at once: the daemon would take a tenth of its time for it.
+-- The index at once: the daemon would take its time for it.
 DROP INDEX search_entries_grams_idx;
 INSERT INTO search_entries (message_id, session_id, sender_id, created_at, body)
 SELECT id, session_id, sender_id, created_at, search_text(content) FROM messages;

@@ -1,7 +1,7 @@
 """Keeps the search index up with the messages, behind their way and out of it.
 
 What is not indexed yet is found all the same, by reading it: the index may take its time. It works
-a tenth of the time at most, so that it costs the message path next to nothing under full load;
+a twentieth of the time at most, so that it costs the message path next to nothing under full load;
 then it falls behind, and catches up later.
 """
 
@@ -17,7 +17,7 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 
 BATCH = 200  # changes of one transaction: some 50 ms of PostgreSQL
-REST = 9.0  # times as long as the last batch took
+REST = 19.0  # times as long as the last batch took
 PAUSE = 1.0  # seconds at least between looks when there was nothing to do
 
 log = structlog.get_logger("chatd.indexer")
