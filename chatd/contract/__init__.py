@@ -14,13 +14,21 @@ from uuid import UUID
 from chatd.contract.accounts import AccountStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
+from chatd.contract.presence import PresenceStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.search import SearchStore
 from chatd.contract.sessions import SessionStore
 
 
 class Store(
-    AccountStore, SessionStore, MemberStore, MessageStore, RecoveryStore, SearchStore, Protocol
+    AccountStore,
+    SessionStore,
+    MemberStore,
+    MessageStore,
+    RecoveryStore,
+    PresenceStore,
+    SearchStore,
+    Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_search import MemorySearch
 from chatd.store.memory_state import statement
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries, MemorySearch):
+class MemoryStore(
+    MemoryAccounts,
+    MemoryMessages,
+    MemoryChanges,
+    MemoryRecoveries,
+    MemoryAcquaintances,
+    MemorySearch,
+):
     """A whole store in memory.
 
     Example:

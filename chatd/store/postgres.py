@@ -10,6 +10,7 @@ from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
 from chatd.store.pool import Pool
+from chatd.store.presence import Acquaintances
 from chatd.store.recovery import Recoveries
 from chatd.store.search import Search
 from chatd.store.sessions import Sessions
@@ -23,7 +24,9 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Search):
+class PostgresStore(
+    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Acquaintances, Search
+):
     """The durable side of chatd.
 
     Example:
