@@ -126,6 +126,9 @@ class Settings(BaseSettings):
     commit_timeout: Seconds = Field(5, description="one transaction of the journal")
     resolve_timeout: Seconds = Field(5, description="to find out whether a lost COMMIT happened")
     query_timeout: Seconds = Field(5, description="one statement outside the journal")
+    search_timeout: Seconds = Field(
+        2, description="a search, its wait for a turn included; longer is deadline_exceeded"
+    )
     feed_events: Count = Field(1024, description="events that wait for a room's fan-out")
     replay_events: Count = Field(500, description="events that session:join since replays at once")
     replay_bytes: Bytes = Field(

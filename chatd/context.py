@@ -21,6 +21,7 @@ from chatd.metrics import Metrics
 from chatd.passwords import Passwords
 from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
 from chatd.tokens import AccessTokens, Identity
+from chatd.turns import Turns
 
 T = TypeVar("T")
 
@@ -229,6 +230,7 @@ class Services:
     typing: Typing
     readers: Readers
     sockets: Sockets
+    searches: Turns
     is_draining: Callable[[], bool]
 
 

@@ -271,6 +271,17 @@ export interface MessageRead {
   private?: boolean;
 }
 
+/** Find messages; `from` names a sender, `after` (with it) and `before` (without) are times. */
+export interface MessageSearch {
+  q: string;
+  sessionId?: string | null;
+  from?: string | null;
+  after?: string | null;
+  before?: string | null;
+  cursor?: string | null;
+  limit?: number;
+}
+
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
 export interface MessageSend {
   sessionId: string;
@@ -423,6 +434,18 @@ export interface RevisionPage {
   hasMore: boolean;
 }
 
+/** What was found, newest first; `nextCursor` is null on the last page. */
+export interface SearchPage {
+  results: Array<SearchResult>;
+  nextCursor: string | null;
+}
+
+/** A message that was found. */
+export interface SearchResult {
+  message: Message;
+  snippet: Snippet;
+}
+
 /** The stored message; `duplicate` tells that it was stored before this call. `ignoredMentions`, absent when there are none, are no members of the session. */
 export interface SendAnswer {
   message: Message;
@@ -543,6 +566,12 @@ export interface Since {
   seq: number;
 }
 
+/** The text around the first hit; hits are [start, end) in UTF-16 units of `text`. */
+export interface Snippet {
+  text: string;
+  hits: Array<Array<number>>;
+}
+
 /** The caller's presence as others see it now. */
 export interface StatusAnswer {
   presence: Presence;
@@ -659,6 +688,8 @@ export interface ClientEvents {
   "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
   /** Mark a session unread from a message on. */
   "message:unread": (data: MessageUnread, ack: (answer: Ack<Position>) => void) => void;
+  /** Messages that hold all words, newest first, in the caller's sessions. */
+  "message:search": (data: MessageSearch, ack: (answer: Ack<SearchPage>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */

@@ -17,6 +17,7 @@ from chatd.contract.messages import MessageStore
 from chatd.contract.presence import PresenceStore
 from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
+from chatd.contract.search import SearchStore
 from chatd.contract.sessions import SessionStore
 
 
@@ -28,6 +29,7 @@ class Store(
     ReadingStore,
     RecoveryStore,
     PresenceStore,
+    SearchStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

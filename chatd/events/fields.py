@@ -12,6 +12,8 @@ from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
 MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
 MAX_MENTIONS = 50  # people called by name; who wants more of them calls all
+MAX_QUERY = 200  # characters
+MAX_WORDS = 8  # of a query: each is one more pattern that every candidate is held against
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
 
 # Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
@@ -57,6 +59,15 @@ def clean_name(text: str) -> str:
         msg = "is one line"
         raise ValueError(msg)
     return cleaned
+
+
+def clean_query(text: str) -> str:
+    """Return what to search for: one line, at most `MAX_WORDS` words; or ValueError."""
+    words = _clean_text(text).split()
+    if len(words) > MAX_WORDS:
+        msg = f"has more than {MAX_WORDS} words"
+        raise ValueError(msg)
+    return " ".join(words)
 
 
 def _lower(address: str) -> str:

@@ -11,6 +11,7 @@ from chatd.handlers import (
     pins,
     presence,
     reading,
+    search,
     sessions,
     users,
 )
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *changes.OPERATIONS,
     *pins.OPERATIONS,
     *reading.OPERATIONS,
+    *search.OPERATIONS,
     *presence.OPERATIONS,
 )
 

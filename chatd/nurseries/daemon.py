@@ -33,6 +33,7 @@ from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
+from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.nurseries.positions import open_positions
@@ -49,7 +50,10 @@ from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
+from chatd.turns import Turns
 
+SEARCHES = 2  # at once: they never take more of the pool from the others
+SEARCH_QUEUE = 32  # searches that wait for their turn, for search_timeout at most
 DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
 
 log = structlog.get_logger("chatd.daemon")
@@ -159,6 +163,7 @@ async def open_daemon(
             typing=typing,
             readers=readers,
             sockets=sockets,
+            searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
             is_draining=lambda: state.is_draining,
         )
         first_states = await enter(open_first_states(store))
@@ -238,6 +243,7 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
             async with (
                 open_store(settings) as (store, is_writable),
                 open_daemon(settings, store, is_writable=is_writable) as daemon,
+                open_indexer(store, is_writable),
             ):
                 await _serve(daemon, announce, stop)
             nursery.cancel_scope.cancel(reason="stopped")

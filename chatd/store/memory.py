@@ -16,6 +16,7 @@ from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_search import MemorySearch
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class MemoryStore(
     MemoryReading,
     MemoryRecoveries,
     MemoryAcquaintances,
+    MemorySearch,
 ):
     """A whole store in memory.
 

@@ -14,6 +14,7 @@ from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
 from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
+from chatd.store.search import Search
 from chatd.store.sessions import Sessions
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
@@ -37,6 +38,7 @@ class PostgresStore(
     Reading,
     Recoveries,
     Acquaintances,
+    Search,
 ):
     """The durable side of chatd.
 
