@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '4');
+    ('schema_version', '5');
 
 -- People
 
@@ -28,7 +28,8 @@ CREATE TABLE users (
     last_seen timestamptz,
     manual_status text CHECK (manual_status IN ('BUSY', 'INVISIBLE')),
     status_text text,
-    status_until timestamptz
+    status_until timestamptz,
+    search_name text NOT NULL DEFAULT ''  -- the name as it is searched for, folded by the daemon
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));

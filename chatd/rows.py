@@ -33,6 +33,17 @@ class UserRow:
     status_until: datetime | None
 
 
+class FoundUser(NamedTuple):
+    """An account that a search has found, with its place: they come by rising `(rank, key, id)`.
+
+    `rank` is 0 where the name begins with what was searched for, and 1 where it holds it.
+    """
+
+    user: UserRow
+    rank: int
+    key: str  # the name as it is searched for
+
+
 class Rotation(Enum):
     """What presenting a refresh token came to (protocol.md section 2)."""
 

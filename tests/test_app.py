@@ -111,9 +111,9 @@ async def test_a_user_is_found_by_their_whole_address_and_shown_without_it(
         anna, bert = await world.person("anna"), await world.person("bert")
         token, shown = world.token(anna), {"id": str(bert.id), "name": "bert", "avatarUrl": None}
         found = await world.rest("GET", "/users?query=Bert@Example.com", token=token)
-        assert found.json == {"users": [shown]}
+        assert found.json == {"users": [shown], "nextCursor": None}
         found = await world.rest("GET", "/users?query=carol@example.com", token=token)
-        assert found.json == {"users": []}
+        assert found.json == {"users": [], "nextCursor": None}
         assert (await world.rest("GET", f"/users/{bert.id}", token=token)).json == {"user": shown}
         missing = await world.rest("GET", f"/users/{NOBODY}", token=token)
         assert (missing.status, missing.code) == (404, "not_found")

@@ -448,9 +448,17 @@ export interface UserAnswer {
   user: User;
 }
 
-/** Find somebody; `query` is their whole e-mail address. */
-export interface UserQuery {
-  query: string;
+/** Find users by a part of their name or a whole e-mail address; without `query` everybody. */
+export interface UserList {
+  query?: string;
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Users found, names that begin with the query first; `nextCursor` is null on the last page. */
+export interface UserPage {
+  users: Array<User>;
+  nextCursor: string | null;
 }
 
 /** Names a user. */
@@ -466,11 +474,6 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
-/** The users found. */
-export interface Users {
-  users: Array<User>;
-}
-
 /** What a client emits. */
 export interface ClientEvents {
   /** Renew the token of a live socket. */
@@ -479,8 +482,8 @@ export interface ClientEvents {
   "device:list": (data: Nothing, ack: (answer: Ack<Devices>) => void) => void;
   /** End the login of a device. */
   "device:remove": (data: DeviceRef, ack: (answer: Ack<Nothing>) => void) => void;
-  /** The user with an e-mail address. */
-  "user:find": (data: UserQuery, ack: (answer: Ack<Users>) => void) => void;
+  /** Users by a part of their name, or by their whole e-mail address. */
+  "user:list": (data: UserList, ack: (answer: Ack<UserPage>) => void) => void;
   /** One user. */
   "user:get": (data: UserRef, ack: (answer: Ack<UserAnswer>) => void) => void;
   /** Open a session. */

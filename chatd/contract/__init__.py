@@ -14,11 +14,20 @@ from uuid import UUID
 from chatd.contract.accounts import AccountStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
+from chatd.contract.people import PeopleStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
 
 
-class Store(AccountStore, SessionStore, MemberStore, MessageStore, RecoveryStore, Protocol):
+class Store(
+    AccountStore,
+    PeopleStore,
+    SessionStore,
+    MemberStore,
+    MessageStore,
+    RecoveryStore,
+    Protocol,
+):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
 
     async def ping(self) -> None:

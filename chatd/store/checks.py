@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -33,6 +34,11 @@ def has_room(message: MessageRow, emoji: str) -> bool:
     """Tell whether a message takes a reaction: not a tombstone, nor a 21st emoji."""
     there = [reaction.emoji for reaction in message.reactions or ()]
     return message.deleted_at is None and (emoji in there or len(there) < EMOJI)
+
+
+def search_name(name: str) -> str:
+    """Return a name as it is searched for: compatible forms and cases are the same."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID]) -> list[UUID]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_people import MemoryPeople
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries):
+class MemoryStore(
+    MemoryAccounts,
+    MemoryPeople,
+    MemoryMessages,
+    MemoryChanges,
+    MemoryRecoveries,
+):
     """A whole store in memory.
 
     Example:

@@ -9,6 +9,7 @@ from chatd.store.changes import Changes
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
+from chatd.store.people import People
 from chatd.store.pool import Pool
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
@@ -22,7 +23,17 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries):
+class PostgresStore(
+    Users,
+    Tokens,
+    People,
+    Sessions,
+    Members,
+    Messages,
+    Changes,
+    Pages,
+    Recoveries,
+):
     """The durable side of chatd.
 
     Example:

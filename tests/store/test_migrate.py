@@ -12,13 +12,14 @@ import pytest
 import trio
 
 from chatd.errors import StoreBug
+from chatd.ids import uuid7
 from chatd.rows import RecoveryRow
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import Migration, SchemaTooNew, migrate, migrations, schema_version
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
-from tests.store.kit import DAY, NOW, gather, say, sign_up
+from tests.store.kit import DAY, NOW, gather, say
 
 SCHEMA = Path(__file__).parents[2] / "schema.sql"
 
@@ -78,7 +79,13 @@ async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
         async with open_pool(empty_url, size=2) as pool:
             store = PostgresStore(pool)
             assert await schema_version(pool) == 1
-            alice = await sign_up(store, "Alice")
+            alice = uuid7()
+            await pool.fetch(
+                "INSERT INTO users (id, email, name, created_at)"
+                " VALUES (%(id)s, 'alice@example.org', 'Alice', %(at)s)",
+                {"id": alice, "at": NOW},
+                writes=True,
+            )
             tea = await gather(store, alice)
             said = await say(store, tea, alice, "one", "two")
             epoch = await store.epoch()
@@ -88,6 +95,8 @@ async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
             page = await store.history(tea, alice)
             assert page is not None
             assert (page.messages, await store.epoch()) == (said, epoch)
+            [found] = await store.find_users("aLI", after=None, limit=2)
+            assert found.user.id == alice
             row = RecoveryRow("a" * 24, alice, b"{}", NOW + DAY)
             await store.save_recoveries([row], NOW)
             assert await store.take_recovery(row.pid, NOW) == row
