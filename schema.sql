@@ -22,7 +22,8 @@ CREATE TABLE users (
     id uuid PRIMARY KEY,
     email text NOT NULL CHECK (email <> ''),
     name text NOT NULL CHECK (name <> ''),
-    avatar_url text,
+    -- A picture, or a colour instead of the one that the id gives.
+    avatar_url text CHECK (avatar_url ~ '^(https://.+|#[0-9a-f]{6})$'),
     password_hash text,
     created_at timestamptz NOT NULL,
     last_seen timestamptz,

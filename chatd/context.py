@@ -120,6 +120,9 @@ class Presence(Protocol):
     def member_left(self, session_id: UUID, user_id: UUID) -> None:
         """This user no longer shares this session."""
 
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to a user's devices and to who is here of these sessions; never waits."""
+
     def set_manual(
         self,
         user_id: UUID,

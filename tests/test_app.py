@@ -13,6 +13,7 @@ import pytest
 import structlog
 from trio.testing import MockClock
 
+from chatd.avatars import AVATAR_COLORS
 from chatd.errors import StoreBug, StoreUnavailable
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
@@ -109,7 +110,13 @@ async def test_a_user_is_found_by_their_whole_address_and_shown_without_it(
 ) -> None:
     async with open_world(tmp_path) as world:
         anna, bert = await world.person("anna"), await world.person("bert")
-        token, shown = world.token(anna), {"id": str(bert.id), "name": "bert", "avatarUrl": None}
+        shown = {
+            "id": str(bert.id),
+            "name": "bert",
+            "avatarUrl": None,
+            "avatarColor": AVATAR_COLORS[bert.id.int % 16],
+        }
+        token = world.token(anna)
         found = await world.rest("GET", "/users?query=Bert@Example.com", token=token)
         assert found.json == {"users": [shown], "nextCursor": None}
         found = await world.rest("GET", "/users?query=carol@example.com", token=token)

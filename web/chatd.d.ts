@@ -8,6 +8,7 @@ export interface Account {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
   email: string;
   createdAt: string;
 }
@@ -436,11 +437,12 @@ export interface Tokens {
   deviceId: string;
 }
 
-/** A user as others see them. */
+/** A user as others see them; `avatarColor` is for where no picture is shown. */
 export interface User {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
 }
 
 /** One user. */
@@ -474,6 +476,18 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
+/** Change the caller's name or avatar: a picture or a colour; null takes back either. */
+export interface UserUpdate {
+  name?: string | null;
+  avatarUrl?: string | null;
+  avatarColor?: string | null;
+}
+
+/** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+export interface UserUpdated {
+  user: User;
+}
+
 /** What a client emits. */
 export interface ClientEvents {
   /** Renew the token of a live socket. */
@@ -486,6 +500,8 @@ export interface ClientEvents {
   "user:list": (data: UserList, ack: (answer: Ack<UserPage>) => void) => void;
   /** One user. */
   "user:get": (data: UserRef, ack: (answer: Ack<UserAnswer>) => void) => void;
+  /** Change the caller's name or avatar. */
+  "user:update": (data: UserUpdate, ack: (answer: Ack<Me>) => void) => void;
   /** Open a session. */
   "session:create": (data: SessionCreate, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** The caller's sessions, latest activity first. */
@@ -554,6 +570,8 @@ export interface ServerEvents {
   "session:removed": (data: SessionRemoved) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
+  /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+  "user:updated": (data: UserUpdated) => void;
   /** Somebody types, or no longer. */
   "user:typing": (data: UserTyping) => void;
 }

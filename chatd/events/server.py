@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chatd.events.answers import Refusal
 from chatd.events.sessions import SessionRef
-from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
+from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
 class ConnectionReady(Shape):
@@ -118,6 +118,12 @@ class SessionUpdated(Shape):
     session: Session
 
 
+class UserUpdated(Shape):
+    """A user who shares a session with the receiver, or the receiver, has a new name or avatar."""
+
+    user: User
+
+
 class SessionRemoved(SessionRef):
     """The receiver is no longer in this session: its stream ends here."""
 
@@ -139,6 +145,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
     "user:status": Presence,
+    "user:updated": UserUpdated,
     "user:typing": UserTyping,
 }
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
+from chatd.handlers import (
+    accounts,
+    changes,
+    devices,
+    members,
+    messages,
+    presence,
+    profile,
+    sessions,
+    users,
+)
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *accounts.OPERATIONS,
     *devices.OPERATIONS,
     *users.OPERATIONS,
+    *profile.OPERATIONS,
     *sessions.OPERATIONS,
     *members.OPERATIONS,
     *messages.OPERATIONS,

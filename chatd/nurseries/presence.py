@@ -227,12 +227,15 @@ class Presence:
         user.shown = public
         user.told_at = trio.current_time()
         data = dumps(_view(user.id, *public, user.last_seen))
-        hearers = {user.id}.union(*(self._audience.get(s, ()) for s in user.sessions))
-        for hearer_id in hearers:
+        self.announce(user.id, user.sessions, "user:status", data)
+
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to those around a user. See `chatd.context.Presence`."""
+        for hearer_id in {user_id}.union(*(self._audience.get(s, ()) for s in session_ids)):
             hearer = self._users.get(hearer_id)
             if hearer is not None:
                 for socket, _ in hearer.devices.values():
-                    socket.push_ephemeral("user:status", data)
+                    socket.push_ephemeral(name, data)
 
     # lastSeen
 

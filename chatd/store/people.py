@@ -1,4 +1,4 @@
-"""People as others find them, in PostgreSQL."""
+"""People as others find and see them, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,8 +27,19 @@ _FIND_USERS = """
 """
 
 
+_UPDATE_USER = """
+    UPDATE users
+    SET name = coalesce(%(name)s, name),
+        search_name = coalesce(%(search_name)s, search_name),
+        avatar_url = CASE WHEN %(sets_avatar)s THEN %(avatar)s ELSE avatar_url END
+    WHERE id = %(user_id)s
+    RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
+              status_text, status_until
+"""
+
+
 class People:
-    """The statements on people as others find them."""
+    """The statements on people as others find and see them."""
 
     _pool: Pool
 
@@ -47,3 +58,17 @@ class People:
         }
         rows = await self._pool.fetch(_FIND_USERS, params)
         return [FoundUser(UserRow(*columns), rank, key) for *columns, rank, key in rows]
+
+    async def update_user(
+        self, user_id: UUID, *, name: str | None, avatar: str | None, sets_avatar: bool
+    ) -> UserRow | None:
+        """Change what others see of a user."""
+        params = {
+            "user_id": user_id,
+            "name": name,
+            "search_name": None if name is None else search_name(name),
+            "avatar": avatar,
+            "sets_avatar": sets_avatar,
+        }
+        rows = await self._pool.fetch(_UPDATE_USER, params, writes=True)
+        return UserRow(*rows[0]) if rows else None

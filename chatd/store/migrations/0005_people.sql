@@ -3,3 +3,8 @@
 ALTER TABLE users ADD COLUMN search_name text NOT NULL DEFAULT '';
 
 UPDATE users SET search_name = lower(name);
+
+-- One column for the one avatar that somebody has chosen: so who reads a message, which has it
+-- beside the sender's name, pays nothing for the second kind.
+ALTER TABLE users ADD CONSTRAINT users_avatar_url_check
+    CHECK (avatar_url ~ '^(https://.+|#[0-9a-f]{6})$');
