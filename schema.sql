@@ -189,10 +189,11 @@ CREATE TABLE audit_log (
     at timestamptz NOT NULL,
     action text NOT NULL,
     user_id uuid,  -- no reference: the trace outlives the account
-    details jsonb NOT NULL DEFAULT '{}'
+    details jsonb NOT NULL DEFAULT '{}',
+    address text  -- from where; nothing of an account that is gone
 );
 
-CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, at);
+CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, id);
 
 -- Stores a batch of messages, one array a column, and returns one row a message.
 --
@@ -274,7 +275,8 @@ $$;
 -- Exchanges a refresh token for its successor; see Store.rotate_refresh_token. A function for the
 -- same reason: of two calls at once the second judges after the first has committed.
 CREATE FUNCTION rotate_refresh_token(
-    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz
+    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz,
+    origin text  -- the address from where it was presented
 ) RETURNS TABLE (outcome text, family_id uuid, user_id uuid, device_id uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -299,9 +301,9 @@ BEGIN
         outcome := 'rotated';
     ELSIF token.used_at < grace_until OR child.used_at IS NOT NULL THEN
         UPDATE refresh_families SET revoked_at = moment WHERE id = family.id;
-        INSERT INTO audit_log (at, action, user_id, details)
-        VALUES (moment, 'refresh_token_reused', family.user_id,
-                jsonb_build_object('family', family.id, 'device', family.device_id));
+        INSERT INTO audit_log (at, action, user_id, address, details)
+        VALUES (moment, 'refresh_token_reused', family.user_id, origin,
+                jsonb_build_object('deviceId', family.device_id));
         outcome := 'reused';
     ELSIF child.token_hash = successor THEN
         outcome := 'repeated';

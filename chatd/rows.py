@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
@@ -42,6 +42,16 @@ class FoundUser(NamedTuple):
     user: UserRow
     rank: int
     key: str  # the name as it is searched for
+
+
+class AuditRow(NamedTuple):
+    """One act on an account; `details` is JSON-ready and holds no content and no secret."""
+
+    id: int
+    at: datetime
+    action: str
+    address: str | None  # None: not known, or the account is gone
+    details: dict[str, Any]
 
 
 class Rotation(Enum):

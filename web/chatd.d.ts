@@ -13,6 +13,26 @@ export interface Account {
   createdAt: string;
 }
 
+/** One act: what, when, and from which network address. */
+export interface AuditEntry {
+  at: string;
+  action: string;
+  address: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done to the caller's account. */
+export interface AuditList {
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Acts, the newest first; `nextCursor` is null on the last page. */
+export interface AuditPage {
+  entries: Array<AuditEntry>;
+  nextCursor: string | null;
+}
+
 /** The access token of this socket expires soon. */
 export interface AuthExpiring {
   expiresAt: string;
@@ -502,6 +522,8 @@ export interface ClientEvents {
   "user:get": (data: UserRef, ack: (answer: Ack<UserAnswer>) => void) => void;
   /** Change the caller's name or avatar. */
   "user:update": (data: UserUpdate, ack: (answer: Ack<Me>) => void) => void;
+  /** What was done to the caller's account, and from where. */
+  "user:audit": (data: AuditList, ack: (answer: Ack<AuditPage>) => void) => void;
   /** Open a session. */
   "session:create": (data: SessionCreate, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** The caller's sessions, latest activity first. */

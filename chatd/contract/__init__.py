@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.audit import AuditStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.people import PeopleStore
@@ -21,6 +22,7 @@ from chatd.contract.sessions import SessionStore
 
 class Store(
     AccountStore,
+    AuditStore,
     PeopleStore,
     SessionStore,
     MemberStore,

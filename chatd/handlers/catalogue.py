@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
+    audit,
     changes,
     devices,
     members,
@@ -20,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *devices.OPERATIONS,
     *users.OPERATIONS,
     *profile.OPERATIONS,
+    *audit.OPERATIONS,
     *sessions.OPERATIONS,
     *members.OPERATIONS,
     *messages.OPERATIONS,

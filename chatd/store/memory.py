@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
+from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_people import MemoryPeople
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 class MemoryStore(
     MemoryAccounts,
+    MemoryAudit,
     MemoryPeople,
     MemoryMessages,
     MemoryChanges,

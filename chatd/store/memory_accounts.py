@@ -118,6 +118,7 @@ class MemoryAccounts(Tables):
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor."""
         token = self._tokens.get(token_hash)
@@ -134,7 +135,8 @@ class MemoryAccounts(Tables):
         else:
             outcome = Rotation.REUSED
             family.revoked_at = at
-            self.audit.append(("refresh_token_reused", family.user_id, token.family_id))
+            details = {"deviceId": str(family.device_id)}
+            self._write_audit("refresh_token_reused", family.user_id, address, at, details)
         if outcome is Rotation.REFUSED:
             return RotationRow(outcome)
         return RotationRow(outcome, token.family_id, family.user_id, family.device_id)

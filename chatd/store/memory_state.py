@@ -14,6 +14,7 @@ import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
+    AuditRow,
     MemberRow,
     MessageRow,
     ReactionRow,
@@ -136,13 +137,13 @@ class Tables:
     Attributes:
         latency: seconds on Trio's clock that each call takes before it does its work.
         calls: how often each method was called.
-        audit: the audit log as (what, user id, family id).
+        audit: the audit log as (user id, row), the oldest first.
     """
 
     def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
-        self.audit: list[tuple[str, UUID, UUID]] = []
+        self.audit: list[tuple[UUID | None, AuditRow]] = []
         self._epoch = epoch or uuid4()
         self._faults: defaultdict[str, deque[_Fault]] = defaultdict(deque)
         self._users: dict[UUID, UserRow] = {}
@@ -186,6 +187,17 @@ class Tables:
             msg = f"there is no user {user_id}"
             raise StoreBug(msg)
         return self._users[user_id]
+
+    def _write_audit(
+        self,
+        action: str,
+        user_id: UUID | None,
+        address: str | None,
+        at: datetime,
+        details: dict[str, Any],
+    ) -> None:
+        row = AuditRow(len(self.audit) + 1, at, action, address, details)
+        self.audit.append((user_id, row))
 
     def _message_row(self, session: Session, message: Message) -> MessageRow:
         sender = self._users[message.sender_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.audit import Audit
 from chatd.store.changes import Changes
 from chatd.store.members import Members
 from chatd.store.messages import Messages
@@ -26,6 +27,7 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 class PostgresStore(
     Users,
     Tokens,
+    Audit,
     People,
     Sessions,
     Members,

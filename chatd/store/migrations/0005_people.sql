@@ -8,3 +8,54 @@ UPDATE users SET search_name = lower(name);
 -- beside the sender's name, pays nothing for the second kind.
 ALTER TABLE users ADD CONSTRAINT users_avatar_url_check
     CHECK (avatar_url ~ '^(https://.+|#[0-9a-f]{6})$');
+
+-- The audit log says from where, and is read by its user, the newest first.
+ALTER TABLE audit_log ADD COLUMN address text;
+DROP INDEX audit_log_user_id_idx;
+CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, id);
+
+-- As before, and a theft is written with the address from where it was tried.
+DROP FUNCTION rotate_refresh_token;
+CREATE FUNCTION rotate_refresh_token(
+    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz,
+    origin text  -- the address from where it was presented
+) RETURNS TABLE (outcome text, family_id uuid, user_id uuid, device_id uuid)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    family refresh_families;
+    token refresh_tokens;
+    child refresh_tokens;
+BEGIN
+    SELECT f.* INTO family FROM refresh_families f JOIN refresh_tokens t ON t.family_id = f.id
+    WHERE t.token_hash = hash FOR NO KEY UPDATE OF f;
+    SELECT * INTO token FROM refresh_tokens WHERE token_hash = hash;
+    outcome := 'refused';
+    IF token.token_hash IS NULL OR token.expires_at <= moment OR family.revoked_at IS NOT NULL THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    SELECT * INTO child FROM refresh_tokens WHERE parent_hash = hash;
+    IF token.used_at IS NULL THEN
+        UPDATE refresh_tokens SET used_at = moment WHERE token_hash = hash;
+        INSERT INTO refresh_tokens (token_hash, family_id, parent_hash, created_at, expires_at)
+        VALUES (successor, family.id, hash, moment, expiry);
+        outcome := 'rotated';
+    ELSIF token.used_at < grace_until OR child.used_at IS NOT NULL THEN
+        UPDATE refresh_families SET revoked_at = moment WHERE id = family.id;
+        INSERT INTO audit_log (at, action, user_id, address, details)
+        VALUES (moment, 'refresh_token_reused', family.user_id, origin,
+                jsonb_build_object('deviceId', family.device_id));
+        outcome := 'reused';
+    ELSIF child.token_hash = successor THEN
+        outcome := 'repeated';
+    ELSE  -- the key that successors are derived with has changed: nobody holds this successor
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    family_id := family.id;
+    user_id := family.user_id;
+    device_id := family.device_id;
+    RETURN NEXT;
+END
+$$;
