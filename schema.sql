@@ -108,7 +108,7 @@ CREATE TABLE session_users (
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 
-CREATE INDEX session_users_user_id_idx ON session_users (user_id) WHERE left_at IS NULL;
+CREATE INDEX session_users_user_id_idx ON session_users (user_id, session_id);
 CREATE INDEX session_users_changed_seq_idx ON session_users (session_id, changed_seq);
 
 -- Messages. `ordinal` counts the messages of a session, `seq` all its changes.

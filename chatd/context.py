@@ -7,7 +7,7 @@ protocols that `chatd.nurseries` keeps.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -181,6 +181,7 @@ class Services:
     typing: Typing
     sockets: Sockets
     is_draining: Callable[[], bool]
+    exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
 @dataclass(slots=True)

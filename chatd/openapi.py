@@ -54,7 +54,7 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
             _parameter(n, "path", {"type": "string", "format": "uuid"}) for n in in_path
         ],
         "responses": {
-            str(operation.route.status): _answer(operation.answer, schemas),
+            str(operation.route.status): _answer(operation, schemas),
             "default": {
                 "description": "A refusal; clients branch on its code",
                 "content": _json(schemas.reference(ErrorAnswer, "serialization")),
@@ -87,9 +87,12 @@ def _parameter(
     return {"name": name, "in": where, "required": is_required, "schema": schema}
 
 
-def _answer(model: type[BaseModel] | None, schemas: Schemas) -> dict[str, Any]:
+def _answer(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    assert operation.route is not None  # noqa: S101 - the caller has filtered
+    model = operation.answer
     if model is None:
-        return {"description": "Done"}
+        media = {operation.route.media: {"schema": {"type": "string", "format": "binary"}}}
+        return {"description": operation.summary, "content": media}
     content = _json(schemas.reference(model, "serialization"))
     return {"description": first_line(model), "content": content}
 

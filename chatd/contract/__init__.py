@@ -15,6 +15,7 @@ from chatd.contract.accounts import AccountStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
+from chatd.contract.own import OwnStore
 from chatd.contract.people import PeopleStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
@@ -24,6 +25,7 @@ class Store(
     AccountStore,
     AuditStore,
     PeopleStore,
+    OwnStore,
     SessionStore,
     MemberStore,
     MessageStore,

@@ -14,6 +14,7 @@ from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
@@ -26,6 +27,7 @@ class MemoryStore(
     MemoryAccounts,
     MemoryAudit,
     MemoryPeople,
+    MemoryOwn,
     MemoryMessages,
     MemoryChanges,
     MemoryRecoveries,

@@ -105,7 +105,7 @@ class MemoryAccounts(Tables):
             msg = f"device {device_id} is another user's"
             raise StoreBug(msg)
         created_at = at if known is None else known.created_at
-        self._devices[device_id] = Device(user_id, device_name, address, created_at)
+        self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
         self._families[family_id] = Family(user_id, device_id)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
 

@@ -104,6 +104,7 @@ class Device:
     name: str
     address: str
     created_at: datetime
+    last_login_at: datetime
 
 
 @dataclass(slots=True)

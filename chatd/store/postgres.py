@@ -9,6 +9,7 @@ from chatd.store.audit import Audit
 from chatd.store.changes import Changes
 from chatd.store.members import Members
 from chatd.store.messages import Messages
+from chatd.store.own import Own
 from chatd.store.pages import Pages
 from chatd.store.people import People
 from chatd.store.pool import Pool
@@ -29,6 +30,7 @@ class PostgresStore(
     Tokens,
     Audit,
     People,
+    Own,
     Sessions,
     Members,
     Messages,

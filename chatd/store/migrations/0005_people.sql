@@ -59,3 +59,7 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+-- All sessions that somebody is or was in, also for an export and the end of an account.
+DROP INDEX session_users_user_id_idx;
+CREATE INDEX session_users_user_id_idx ON session_users (user_id, session_id);
