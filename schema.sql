@@ -30,10 +30,24 @@ CREATE TABLE users (
     manual_status text CHECK (manual_status IN ('BUSY', 'INVISIBLE')),
     status_text text,
     status_until timestamptz,
-    search_name text NOT NULL DEFAULT ''  -- the name as it is searched for, folded by the daemon
+    search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
+    erased_at timestamptz  -- nothing of theirs is left but the place in sessions
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+
+-- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
+-- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
+-- still be alive.
+CREATE TABLE erasures (
+    user_id uuid PRIMARY KEY REFERENCES users,
+    deletes_messages boolean NOT NULL,
+    family_ids uuid[] NOT NULL,
+    begun_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+
+CREATE INDEX erasures_begun_at_idx ON erasures (begun_at);
 
 CREATE TABLE devices (
     id uuid PRIMARY KEY,

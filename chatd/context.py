@@ -149,6 +149,13 @@ class Typing(Protocol):
         """Return who types in a session now."""
 
 
+class Erasures(Protocol):
+    """What removes the traces of accounts that have ended."""
+
+    def wake(self) -> None:
+        """Look for a new one; never waits."""
+
+
 class Sockets(Protocol):
     """The registry of live connections."""
 
@@ -180,6 +187,7 @@ class Services:
     presence: Presence
     typing: Typing
     sockets: Sockets
+    erasures: Erasures
     is_draining: Callable[[], bool]
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 

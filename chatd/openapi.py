@@ -65,7 +65,7 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.resolved(schemas.reference(operation.command, "validation"))
     fields = {n: s for n, s in schema.get("properties", {}).items() if n not in in_path}
     required = [name for name in schema.get("required", ()) if name in fields]
-    if operation.route.method in {"GET", "DELETE"}:
+    if operation.route.method in {"GET", "DELETE"} and not operation.route.takes_body:
         described["parameters"] += [
             _parameter(name, "query", field, is_required=name in required)
             for name, field in fields.items()

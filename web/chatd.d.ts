@@ -470,6 +470,12 @@ export interface UserAnswer {
   user: User;
 }
 
+/** End the caller's account; what they wrote stays without a name, or is deleted. */
+export interface UserErase {
+  password: string;
+  messages: "KEEP_ANONYMOUS" | "DELETE";
+}
+
 /** Find users by a part of their name or a whole e-mail address; without `query` everybody. */
 export interface UserList {
   query?: string;

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
 from chatd.contract.audit import AuditStore
+from chatd.contract.erasure import ErasureStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
@@ -26,6 +27,7 @@ class Store(
     AuditStore,
     PeopleStore,
     OwnStore,
+    ErasureStore,
     SessionStore,
     MemberStore,
     MessageStore,

@@ -26,6 +26,7 @@ class Act(Enum):
     LOGOUT = "logout"
     LOGOUT_ALL = "logout_all"
     DEVICE_REMOVED = "device_removed"
+    PASSWORD_REFUSED = "password_refused"  # noqa: S105 - of somebody who is logged in
 
 
 async def write_down(

@@ -64,6 +64,7 @@ class Route:
     path: str
     status: int = 200
     media: str = "application/json"
+    takes_body: bool = False  # also a DELETE: a password does not belong into a URL
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_changes import MemoryChanges
+from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
@@ -28,6 +29,7 @@ class MemoryStore(
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,
+    MemoryErasure,
     MemoryMessages,
     MemoryChanges,
     MemoryRecoveries,

@@ -63,7 +63,11 @@ class MemoryAccounts(Tables):
         """Move the last_seen of users forward."""
         for user_id in user_ids:
             user = self._users.get(user_id)
-            if user is not None and (user.last_seen is None or user.last_seen < at):
+            if (
+                user_id not in self._erasures
+                and user is not None
+                and (user.last_seen is None or user.last_seen < at)
+            ):
                 self._users[user_id] = replace(user, last_seen=at)
 
     @statement
@@ -77,7 +81,7 @@ class MemoryAccounts(Tables):
     ) -> None:
         """Remember a manual status."""
         user = self._users.get(user_id)
-        if user is not None:
+        if user is not None and user_id not in self._erasures:
             self._users[user_id] = replace(
                 user, manual_status=manual_status, status_text=text, status_until=until
             )
@@ -204,8 +208,10 @@ class MemoryAccounts(Tables):
     @statement
     def revoked_since(self, at: datetime) -> list[UUID]:
         """Return the families revoked at or after a time."""
-        return [
+        revoked = {
             family_id
-            for family_id, family in sorted(self._families.items())
+            for family_id, family in self._families.items()
             if family.revoked_at is not None and family.revoked_at >= at
-        ]
+        }
+        erased = [row.family_ids for row in self._erasures.values() if row.begun_at >= at]
+        return sorted(revoked.union(*erased))

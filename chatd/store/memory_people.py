@@ -20,6 +20,8 @@ class MemoryPeople(Tables):
         """Return the accounts whose name holds a text, or whose whole address it is."""
         wanted, found = search_name(query), []
         for user in self._users.values():
+            if user.id in self._erasures:
+                continue
             key, is_address = search_name(user.name), user.email.lower() == query.lower()
             rank = 0 if key.startswith(wanted) or is_address else 1
             if (wanted in key or is_address) and (after is None or (rank, key, user.id) > after):
@@ -32,7 +34,7 @@ class MemoryPeople(Tables):
     ) -> UserRow | None:
         """Change what others see of a user."""
         user = self._users.get(user_id)
-        if user is None:
+        if user is None or user_id in self._erasures:
             return None
         row = replace(
             user, name=name or user.name, avatar_url=avatar if sets_avatar else user.avatar_url

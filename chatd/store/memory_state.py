@@ -126,6 +126,16 @@ class Token:
     used: tuple[datetime, bytes] | None = None  # when, and the successor
 
 
+@dataclass(slots=True)
+class Erasure:
+    """A row of erasures."""
+
+    deletes_messages: bool
+    family_ids: list[UUID]
+    begun_at: datetime
+    finished_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
@@ -153,6 +163,7 @@ class Tables:
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._sessions: dict[UUID, Session] = {}
+        self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}

@@ -15,7 +15,8 @@ _FIND_USERS = """
                CASE WHEN starts_with(search_name, %(name)s) OR lower(email) = lower(%(query)s)
                     THEN 0 ELSE 1 END AS rank
         FROM users u
-        WHERE strpos(search_name, %(name)s) > 0 OR lower(email) = lower(%(query)s)
+        WHERE erased_at IS NULL
+          AND (strpos(search_name, %(name)s) > 0 OR lower(email) = lower(%(query)s))
     )
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
            status_text, status_until, rank, key
@@ -32,7 +33,7 @@ _UPDATE_USER = """
     SET name = coalesce(%(name)s, name),
         search_name = coalesce(%(search_name)s, search_name),
         avatar_url = CASE WHEN %(sets_avatar)s THEN %(avatar)s ELSE avatar_url END
-    WHERE id = %(user_id)s
+    WHERE id = %(user_id)s AND erased_at IS NULL
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
               status_text, status_until
 """

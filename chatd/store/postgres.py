@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chatd.store.audit import Audit
 from chatd.store.changes import Changes
+from chatd.store.erasure import Erasure
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.own import Own
@@ -31,6 +32,7 @@ class PostgresStore(
     Audit,
     People,
     Own,
+    Erasure,
     Sessions,
     Members,
     Messages,

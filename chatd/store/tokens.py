@@ -73,7 +73,10 @@ _REVOKE_DEVICE = """
 """
 
 _REVOKED_SINCE = """
-    SELECT id FROM refresh_families WHERE revoked_at >= %(at)s ORDER BY id
+    SELECT id FROM refresh_families WHERE revoked_at >= %(at)s
+    UNION
+    SELECT unnest(family_ids) FROM erasures WHERE begun_at >= %(at)s
+    ORDER BY id
 """
 
 

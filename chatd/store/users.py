@@ -41,6 +41,7 @@ _SET_LAST_SEEN = """
     WHERE id IN (
         SELECT id FROM users
         WHERE id = ANY (%(user_ids)s) AND (last_seen IS NULL OR last_seen < %(at)s)
+          AND erased_at IS NULL
         ORDER BY id FOR NO KEY UPDATE
     )
 """
@@ -48,7 +49,7 @@ _SET_LAST_SEEN = """
 _SET_STATUS = """
     UPDATE users
     SET manual_status = %(manual_status)s, status_text = %(text)s, status_until = %(until)s
-    WHERE id = %(user_id)s
+    WHERE id = %(user_id)s AND erased_at IS NULL
 """
 
 

@@ -63,3 +63,19 @@ $$;
 -- All sessions that somebody is or was in, also for an export and the end of an account.
 DROP INDEX session_users_user_id_idx;
 CREATE INDEX session_users_user_id_idx ON session_users (user_id, session_id);
+
+-- Who is erased stays as a name for their place in sessions, without anything of theirs.
+ALTER TABLE users ADD COLUMN erased_at timestamptz;
+
+-- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
+-- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
+-- still be alive.
+CREATE TABLE erasures (
+    user_id uuid PRIMARY KEY REFERENCES users,
+    deletes_messages boolean NOT NULL,
+    family_ids uuid[] NOT NULL,
+    begun_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+
+CREATE INDEX erasures_begun_at_idx ON erasures (begun_at);
