@@ -57,7 +57,7 @@ async def test_nothing_that_says_who_it_was_is_left_of_an_account(
     assert "alice" not in str(row).lower()
     assert "example" not in row.email
     assert await ids(store, people.alice) == []
-    assert await store.take_recovery("p" * 24, NOW) is None
+    assert await store.take_recovery("p" * 24, people.alice, NOW) is None
     assert await store.revoked_since(NOW + DAY) == [family_id]
     assert await store.revoked_since(NOW + DAY + SECOND) == []
     entries = await store.audit_page(people.alice, before=None, limit=9)
