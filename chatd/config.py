@@ -142,6 +142,10 @@ class Settings(BaseSettings):
 
     # Presence
     presence_grace: Seconds = Field(15, description="back within this is never heard by others")
+    presence_scope: Literal["everyone", "shared", "auto"] = Field(
+        "auto", description="who hears of whom; auto: everyone up to 200 accounts, then shared"
+    )
+    idle_after: Seconds = Field(300, description="a device without a request is AWAY after this")
     typing_expiry: Seconds = Field(8, description="the server ends a typing that nobody renews")
 
     # Life

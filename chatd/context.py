@@ -19,7 +19,7 @@ from chatd.keys import SigningKey
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
-from chatd.rows import AppendRow, ManualStatus, MemberRow, NewMessage
+from chatd.rows import AppendRow, ManualStatus, NewMessage
 from chatd.tokens import AccessTokens, Identity
 
 T = TypeVar("T")
@@ -84,6 +84,8 @@ class Socket(Protocol):
     id: str
     identity: Identity
     places: dict[UUID, Place]
+    active_at: float  # when its user last did something, on Trio's clock
+    is_idle: bool  # and presence has called it AWAY for that: the next activity is told
 
     def push(self, name: str, data: bytes) -> None:
         """Send an event to this socket alone; never waits."""
@@ -111,13 +113,31 @@ class Rooms(Protocol):
 class Presence(Protocol):
     """Who is there."""
 
-    def views(self, members: Iterable[MemberRow]) -> list[dict[str, Any]]:
-        """Return the `Presence` of these members as others see them."""
+    @property
+    def is_everyone(self) -> bool:
+        """Whether everybody may see everybody; False: those who share a session."""
 
-    def session_opened(self, session_id: UUID, user_ids: Iterable[UUID]) -> None:
-        """These users now share a session."""
+    def account_opened(self) -> None:
+        """There is one account more."""
 
-    def member_left(self, session_id: UUID, user_id: UUID) -> None:
+    def views(self, people: Iterable[tuple[UUID, datetime | None]]) -> list[dict[str, Any]]:
+        """Return the `Presence` of these people as others see them.
+
+        Each comes with the lastSeen of the store, for those who are not here.
+        """
+
+    def online(self, session_id: UUID) -> int | None:
+        """Return how many are there in a large session; None for one of ordinary size."""
+
+    def members_of(self, session_id: UUID) -> int:
+        """Return how many members a session has of whom one is here; 0 when nobody has told."""
+
+    def session_opened(
+        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
+    ) -> None:
+        """These users now share a session, which has so many members, where the caller knows."""
+
+    def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """This user no longer shares this session."""
 
     def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
@@ -129,11 +149,15 @@ class Presence(Protocol):
         status: ManualStatus | None,
         text: str | None,
         until: datetime | None,
+        socket: Socket | None,
     ) -> dict[str, Any]:
-        """Set or clear a manual status; return the `Presence` that others see."""
+        """Set or clear a manual status; return the `Presence` that others see.
 
-    def set_device(self, user_id: UUID, connection_id: str, *, is_away: bool) -> dict[str, Any]:
-        """Set one device ONLINE or AWAY; return the `Presence` that others see."""
+        The device on which that is done, if it is one, is not AWAY any more.
+        """
+
+    def set_away(self, socket: Socket) -> dict[str, Any]:
+        """Call one device AWAY until its user says otherwise; return the `Presence`."""
 
 
 class Typing(Protocol):

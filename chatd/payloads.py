@@ -1,12 +1,23 @@
-"""Payloads of the events that tell what became of a message: its state at the `seq` it took."""
+"""Payloads of events: of a message its state at the `seq` it took, who is there, the goodbye."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from chatd.errors import CloseCode
 from chatd.model import iso_or_none, message_dict, reaction_dict
 from chatd.rows import MessageRow, ReactionRow
+
+OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
+
+
+def closing_event(code: CloseCode) -> dict[str, Any] | None:
+    """Return the payload of `connection:closing`; None for a code that says all by itself."""
+    if code.code < OWN_CODES:
+        return None
+    return {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
@@ -58,3 +69,15 @@ def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     if row.deleted_at is not None:
         return "message:deleted", deleted_event(row) | {"message": message}
     return "message:updated", edited_event(row) | {"message": message}
+
+
+def presence_dict(
+    user_id: UUID, status: str, text: str | None, last_seen: datetime | None
+) -> dict[str, Any]:
+    """Return a `Presence`."""
+    return {
+        "userId": user_id,
+        "status": status,
+        "lastSeen": iso_or_none(last_seen),
+        "text": text,
+    }

@@ -161,6 +161,7 @@ class PositionRow(NamedTuple):
     unread_count: int
     mention_count: int
     last_read_seq: int
+    member_count: int = 0  # of the session; only a first state says it
 
 
 @dataclass(frozen=True, slots=True)

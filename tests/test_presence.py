@@ -12,7 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.errors import CloseCode, StoreUnavailable
 from chatd.ids import uuid7
-from chatd.nurseries.presence import STORE_TIMEOUT, TELL_INTERVAL, TOUCH_INTERVAL
+from chatd.nurseries.last_seen import STORE_TIMEOUT, TOUCH_INTERVAL
+from chatd.nurseries.presence_user import TELL_INTERVAL
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
 from chatd.testing.server import START
@@ -236,7 +237,7 @@ async def test_after_a_logout_there_is_no_grace(tmp_path: Path, mock_clock: Mock
 async def test_only_those_who_share_a_session_hear_of_each_other(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_world(tmp_path) as world:
+    async with open_world(tmp_path, presence_scope="shared") as world:
         anna, bert = await pair(world)
         carol = await world.person("carol")
         async with world.connect(carol) as c, world.connect(anna) as a:

@@ -1,4 +1,4 @@
-"""A week of presence for twenty devices, on a mock clock: who hears OFFLINE, and why."""
+"""A week of presence for twenty devices, on a mock clock: who hears OFFLINE or AWAY, and why."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from chatd.nurseries.presence import TELL_INTERVAL
+from chatd.nurseries.presence_user import TELL_INTERVAL
 from chatd.testing import ChatServer, Heard, Link, Person, PersonSocket, open_chatd
 
 WEEK = 7 * 86_400.0
 GRACE = 15.0
+IDLE = 300.0
 LATENCY = 0.2  # seconds, at most, from a device to the server
 ROUNDING = 1e-6  # of seconds on a float clock
 SETTINGS: dict[str, Any] = {
     "presence_grace": GRACE,
+    "idle_after": IDLE,
     "access_token_ttl": 2 * WEEK,  # nobody renews a token here
     "ping_interval": 7200.0,  # a half-open link is found out about within two hours
+    "presence_scope": "shared",  # all share a session; accounts are not counted every minute
     "position_interval": 86_400.0,  # nobody joins a room, and looking into none takes time
     "max_sockets_per_user": 100,  # those that the server has not found out about count
 }
@@ -37,6 +40,17 @@ class Presence:
     since: float
     until: float = float("inf")
     is_logout: bool = False
+    active_at: list[float] = field(default_factory=list)  # when it asked for something
+    said: list[tuple[float, str]] = field(default_factory=list)  # its status:set
+
+    def may_be_away(self, at: float) -> bool:
+        """Return whether this device may be AWAY for the server at a time, and why not."""
+        unsure = at - 2 * LATENCY  # what came later may not have been there yet
+        last = max(each for each in [self.since, *self.active_at] if each <= unsure)
+        before = [status for when, status in self.said if when <= unsure]
+        lately = [status for when, status in self.said if unsure < when <= at]
+        is_idle = last <= at - IDLE + 2 * LATENCY  # it was there before it knew that it was
+        return is_idle or before[-1:] == ["AWAY"] or "AWAY" in lately
 
 
 @dataclass
@@ -61,11 +75,19 @@ def some_time(rng: Random) -> float:
     return rng.uniform(low, high)
 
 
-async def be_there(socket: PersonSocket, rng: Random, until: float) -> None:
-    """Change the status now and then, until it is time to go."""
+async def be_there(socket: PersonSocket, presence: Presence, rng: Random, until: float) -> None:
+    """Do something now and then, or change the status, until it is time to go."""
     while (pause := some_time(rng)) < until - trio.current_time():
         await trio.sleep(pause)
-        await socket.ask("status:set", status=rng.choice(["ONLINE", "AWAY", "AWAY", "BUSY"]))
+        status = rng.choice(["ONLINE", "AWAY", "BUSY", None, None])
+        if status is None:
+            presence.active_at.append(trio.current_time())
+            await socket.ask(rng.choice(["status:active", "session:list"]))
+        else:
+            if status != "AWAY":
+                presence.active_at.append(trio.current_time())
+            presence.said.append((trio.current_time(), status))
+            await socket.ask("status:set", status=status)
     await trio.sleep_until(until)
 
 
@@ -78,7 +100,7 @@ async def live(server: ChatServer, person: Person, week: Week, rng: Random) -> N
         async with person.connect(link, rng.choice(["ws", "socketio"])) as socket:
             presence = Presence(trio.current_time())
             presences.append(presence)
-            await be_there(socket, rng, min(trio.current_time() + some_time(rng), WEEK))
+            await be_there(socket, presence, rng, min(trio.current_time() + some_time(rng), WEEK))
             week.heard.append(await socket.heard("user:status"))
             presence.until = trio.current_time()
             how = rng.choice(["clean", "half-open", "logout"])
@@ -111,8 +133,14 @@ def has_a_cause(at: float, presences: list[Presence]) -> bool:
     return last.until <= at - (0 if last.is_logout else GRACE) + ROUNDING
 
 
+def is_idle_or_says_so(at: float, presences: list[Presence]) -> bool:
+    """Return whether no device that the server had then was one that somebody used."""
+    here = [each for each in presences if each.since < at - 2 * LATENCY and each.until > at]
+    return all(each.may_be_away(at) for each in here)
+
+
 @pytest.mark.parametrize("seed", [1])
-async def test_in_a_week_every_offline_has_a_cause_and_nobody_flaps(
+async def test_in_a_week_every_offline_and_every_away_has_a_cause_and_nobody_flaps(
     autojump_clock: MockClock, seed: int
 ) -> None:
     week = await live_a_week(seed)
@@ -123,6 +151,8 @@ async def test_in_a_week_every_offline_has_a_cause_and_nobody_flaps(
         for at, status in story:
             if status == "OFFLINE":
                 assert has_a_cause(at, week.presences[user_id]), (user_id, at)
+            if status == "AWAY":
+                assert is_idle_or_says_so(at, week.presences[user_id]), (user_id, at)
         for (before, _), (at, status) in pairwise(story):
             assert at - before >= TELL_INTERVAL - ROUNDING, (user_id, before, at)
             is_flap = status == "OFFLINE" and at - before < GRACE - ROUNDING
@@ -132,4 +162,4 @@ async def test_in_a_week_every_offline_has_a_cause_and_nobody_flaps(
                 at,
             )
     assert told == {"ONLINE", "AWAY", "BUSY", "OFFLINE"}
-    assert sum(map(len, week.presences.values())) > 500  # comings
+    assert sum(map(len, week.presences.values())) > 400  # comings

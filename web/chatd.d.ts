@@ -57,7 +57,7 @@ export interface ConnectionClosing {
   retryAfterMs?: number | null;
 }
 
-/** First event of every connection. */
+/** First event of every connection. `presence` is of those in scope who are there, at most 200: who is not in it is not there, or not known. It takes the place of all that the client knew before. */
 export interface ConnectionReady {
   connectionId: string;
   deviceId: string;
@@ -68,6 +68,8 @@ export interface ConnectionReady {
   limits: Record<string, number>;
   timings: Record<string, number>;
   sessions: Array<Position>;
+  status: OwnStatus;
+  presence: Array<Presence>;
 }
 
 /** A device with an open login of the caller; `isCurrent` is the one that asks. */
@@ -113,7 +115,7 @@ export interface HistoryAnswer {
   seq: number;
 }
 
-/** The state of a session at `seq`; every later event follows on the socket. */
+/** The state of a session at `seq`; every later event follows on the socket. One with more than 200 members has `online`, how many are there, and no `presence`. */
 export interface Joined {
   sessionId: string;
   epoch: string;
@@ -123,6 +125,7 @@ export interface Joined {
   hasMore: boolean;
   members: Array<Member>;
   presence: Array<Presence>;
+  online?: number | null;
   typing: Array<string>;
   unreadCount: number;
   mentionCount: number;
@@ -285,6 +288,13 @@ export interface MessageUpdated {
 export interface Nothing {
 }
 
+/** What the caller has set; ONLINE is nothing. */
+export interface OwnStatus {
+  status: "ONLINE" | "BUSY" | "INVISIBLE";
+  text: string | null;
+  until: string | null;
+}
+
 /** Where the caller stands in one session. */
 export interface Position {
   sessionId: string;
@@ -390,6 +400,12 @@ export interface SessionPage {
   nextCursor: string | null;
 }
 
+/** How many are there in a large session, instead of the `user:status` of its members. */
+export interface SessionPresence {
+  sessionId: string;
+  online: number;
+}
+
 /** Names a session. */
 export interface SessionRef {
   sessionId: string;
@@ -441,11 +457,21 @@ export interface StatusAnswer {
   presence: Presence;
 }
 
+/** Ask who of these is there. */
+export interface StatusQuery {
+  userIds: Array<string>;
+}
+
 /** Set the caller's status: ONLINE clears a manual one, AWAY is this device's. */
 export interface StatusSet {
   status: "ONLINE" | "AWAY" | "BUSY" | "INVISIBLE";
   text?: string | null;
   until?: string | null;
+}
+
+/** Who is there, in the order asked for; who may not be seen is OFFLINE and was never seen. */
+export interface Statuses {
+  presence: Array<Presence>;
 }
 
 /** A login: the account and its token pair. */
@@ -562,6 +588,10 @@ export interface ClientEvents {
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
+  /** The caller is at this device. */
+  "status:active": (data: Nothing, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Who of these users is there. */
+  "users:status": (data: StatusQuery, ack: (answer: Ack<Statuses>) => void) => void;
   /** The caller types. */
   "typing:start": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** The caller types no longer. */
@@ -596,6 +626,8 @@ export interface ServerEvents {
   "session:updated": (data: SessionUpdated, offset: string) => void;
   /** The receiver is no longer in this session: its stream ends here. */
   "session:removed": (data: SessionRemoved) => void;
+  /** How many are there in a large session, instead of the `user:status` of its members. */
+  "session:presence": (data: SessionPresence) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
   /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */

@@ -18,6 +18,7 @@ from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
 from chatd.contract.people import PeopleStore
+from chatd.contract.presence import PresenceStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
 
@@ -32,6 +33,7 @@ class Store(
     MemberStore,
     MessageStore,
     RecoveryStore,
+    PresenceStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, Field, field_validator
 
 from chatd.events.fields import clean_name
 from chatd.model import Presence, Shape
+
+MAX_USERS = 200  # of one question: a page of members
 
 
 class StatusSet(Shape):
@@ -37,3 +40,15 @@ class StatusAnswer(Shape):
     """The caller's presence as others see it now."""
 
     presence: Presence
+
+
+class StatusQuery(Shape):
+    """Ask who of these is there."""
+
+    user_ids: Annotated[list[UUID], Field(max_length=MAX_USERS)]
+
+
+class Statuses(Shape):
+    """Who is there, in the order asked for; who may not be seen is OFFLINE and was never seen."""
+
+    presence: list[Presence]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from chatd.events.answers import Refusal
@@ -9,8 +10,20 @@ from chatd.events.sessions import SessionRef
 from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
+class OwnStatus(Shape):
+    """What the caller has set; ONLINE is nothing."""
+
+    status: Literal["ONLINE", "BUSY", "INVISIBLE"]
+    text: str | None
+    until: Time | None
+
+
 class ConnectionReady(Shape):
-    """First event of every connection."""
+    """First event of every connection.
+
+    `presence` is of those in scope who are there, at most 200: who is not in it is not there, or
+    not known. It takes the place of all that the client knew before.
+    """
 
     connection_id: str
     device_id: UUID
@@ -21,6 +34,8 @@ class ConnectionReady(Shape):
     limits: dict[str, int]
     timings: dict[str, int]
     sessions: list[Position]
+    status: OwnStatus
+    presence: list[Presence]
 
 
 class ConnectionClosing(Shape):
@@ -59,6 +74,12 @@ class UserTyping(Shape):
     user_id: UUID
     is_typing: bool
     expires_in_ms: int
+
+
+class SessionPresence(SessionRef):
+    """How many are there in a large session, instead of the `user:status` of its members."""
+
+    online: int
 
 
 class MessageUpdated(Shape):
@@ -144,6 +165,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "member:left": MemberLeft,
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
+    "session:presence": SessionPresence,
     "user:status": Presence,
     "user:updated": UserUpdated,
     "user:typing": UserTyping,

@@ -77,7 +77,10 @@ class SessionJoin(SessionRef):
 
 
 class Joined(Shape):
-    """The state of a session at `seq`; every later event follows on the socket."""
+    """The state of a session at `seq`; every later event follows on the socket.
+
+    One with more than 200 members has `online`, how many are there, and no `presence`.
+    """
 
     session_id: UUID
     epoch: UUID
@@ -87,6 +90,7 @@ class Joined(Shape):
     has_more: bool
     members: list[Member]
     presence: list[Presence]
+    online: int | None = None
     typing: list[UUID]
     unread_count: int
     mention_count: int

@@ -33,6 +33,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
     if user is None:
         msg = "this address has an account"
         raise Conflict(msg)
+    services.presence.account_opened()
     return await _open_login(services, caller, user, Act.REGISTER)
 
 
@@ -214,5 +215,6 @@ OPERATIONS = (
         run=auth_refresh,
         event="auth:refresh",
         needs_socket=True,
+        is_activity=False,  # a timer sends it
     ),
 )

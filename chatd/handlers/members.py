@@ -46,7 +46,9 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
         msg = f"no such user: {user_id}"
         raise NotFound(msg)
     # Also when they were one already: the answer of the call that made them one may be lost.
-    services.presence.session_opened(command.session_id, [user_id])
+    services.presence.session_opened(
+        command.session_id, [user_id], session.member_count + change.is_changed
+    )
     event = dumps(session_event(session, change.seq))
     for socket in services.sockets.of_user(user_id):
         socket.push("session:updated", event)
@@ -57,7 +59,7 @@ async def remove_member(services: Services, caller: Caller, command: MemberRef) 
     """End the caller's membership, or another's where the caller's role allows it."""
     user_id = command.user_id or caller.user_id
     action = Action.LEAVE if user_id == caller.user_id else Action.REMOVE_MEMBER
-    await allowed(services, caller, command.session_id, action)
+    session, _ = await allowed(services, caller, command.session_id, action)
 
     async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
         change = await services.store.remove_member(command.session_id, user_id, at=services.now())
@@ -66,7 +68,9 @@ async def remove_member(services: Services, caller: Caller, command: MemberRef) 
     change = await services.journal.change(work)
     # Whether this call or one whose answer was lost has done it: they are no member now.
     services.typing.stop(command.session_id, user_id)
-    services.presence.member_left(command.session_id, user_id)
+    services.presence.member_left(
+        command.session_id, user_id, session.member_count - (change is not None)
+    )
     if change is None:
         msg = "no such member"
         raise NotFound(msg)

@@ -85,6 +85,7 @@ class Operation:
     route: Route | None = None
     needs_login: bool = True
     needs_socket: bool = False
+    is_activity: bool = True  # False: it is no sign of somebody at the device, or is one itself
     rate: Rate = USUAL_RATE  # per user, or per address before login
 
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 from chatd.context import Caller, Services
 from chatd.errors import NotAMember, ValidationFailed
 from chatd.events.answers import Nothing
-from chatd.events.presence import StatusAnswer, StatusSet
+from chatd.events.presence import StatusAnswer, Statuses, StatusQuery, StatusSet
 from chatd.events.sessions import SessionRef
 from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import dumps
+from chatd.payloads import presence_dict
 
+MAX_TYPING_MEMBERS = 100  # of a session; above it somebody always types, and nobody looks
 MAX_UNTIL = timedelta(days=366)
 
 
@@ -28,20 +30,43 @@ async def set_status(services: Services, caller: Caller, command: StatusSet) -> 
         if caller.socket is None:
             msg = "AWAY is a device's status: set it on its socket"
             raise ValidationFailed(msg)
-        return dumps({"presence": presence.set_device(user_id, caller.socket.id, is_away=True)})
+        return dumps({"presence": presence.set_away(caller.socket)})
     manual = None if command.status == "ONLINE" else command.status
     await services.store.set_status(
         user_id, manual_status=manual, text=command.text, until=command.until
     )
-    if caller.socket is not None:
-        presence.set_device(user_id, caller.socket.id, is_away=False)
-    return dumps({"presence": presence.set_manual(user_id, manual, command.text, command.until)})
+    view = presence.set_manual(user_id, manual, command.text, command.until, socket=caller.socket)
+    return dumps({"presence": view})
+
+
+async def be_active(_services: Services, _caller: Caller, _command: Nothing) -> bytes:
+    """Do nothing: that it was asked is the sign of life."""
+    return b"{}"
+
+
+async def statuses(services: Services, caller: Caller, command: StatusQuery) -> bytes:
+    """Return who of these is there; who may not be seen looks like nobody: OFFLINE, never seen."""
+    store, user_ids = services.store, list(dict.fromkeys(command.user_ids))
+    if services.presence.is_everyone:
+        rows = await store.users_by_ids(user_ids)
+    else:
+        rows = await store.acquaintances(caller.user_id, user_ids)
+    views = services.presence.views((row.id, row.last_seen) for row in rows)
+    known = {view["userId"]: view for view in views}
+    return dumps(
+        {
+            "presence": [
+                known.get(each) or presence_dict(each, "OFFLINE", None, None) for each in user_ids
+            ]
+        }
+    )
 
 
 async def start_typing(services: Services, caller: Caller, command: SessionRef) -> bytes:
     """Tell the others in a joined session that the caller types."""
     _joined_here(caller, command)
-    services.typing.start(command.session_id, caller.user_id)
+    if services.presence.members_of(command.session_id) <= MAX_TYPING_MEMBERS:
+        services.typing.start(command.session_id, caller.user_id)
     return b"{}"
 
 
@@ -66,7 +91,28 @@ OPERATIONS = (
         run=set_status,
         event="status:set",
         route=Route("POST", "/users/me/status"),
+        is_activity=False,  # AWAY is the opposite; what it means is told once, by itself
         rate=Rate(1, 10),
+    ),
+    Operation(
+        "status-active",
+        Nothing,
+        Nothing,
+        "The caller is at this device",
+        run=be_active,
+        event="status:active",
+        needs_socket=True,
+        rate=Rate(10 / 30, 20),  # each of ten sockets twice a minute
+    ),
+    Operation(
+        "users-status",
+        StatusQuery,
+        Statuses,
+        "Who of these users is there",
+        run=statuses,
+        event="users:status",
+        route=Route("POST", "/users/status"),
+        rate=Rate(2, 20),
     ),
     Operation(
         "typing-start",

@@ -66,7 +66,9 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
         msg = f"no such user: {missing.args[0]}"
         raise NotFound(msg) from None
     if is_new:
-        services.presence.session_opened(session.id, [caller.user_id, *others])
+        services.presence.session_opened(
+            session.id, [caller.user_id, *others], session.member_count
+        )
         event = dumps(session_event(session, session.seq))
         for user_id in (caller.user_id, *others):
             for socket in services.sockets.of_user(user_id):
@@ -187,6 +189,9 @@ def _give_back(socket: Socket, session_id: UUID, place: Place) -> None:
 
 def _joined(services: Services, page: JoinPage) -> bytes:
     session_id = page.session.id
+    online = services.presence.online(session_id)
+    crowd = {} if online is None else {"online": online}
+    people = page.members if online is None else ()
     return dumps(
         {
             "sessionId": session_id,
@@ -196,7 +201,8 @@ def _joined(services: Services, page: JoinPage) -> bytes:
             "messages": [message_dict(row) for row in page.messages],
             "hasMore": page.has_more,
             "members": [member_dict(row) for row in page.members],
-            "presence": services.presence.views(page.members),
+            "presence": services.presence.views((row.user_id, row.last_seen) for row in people),
+            **crowd,
             "typing": services.typing.typers(session_id),
             "unreadCount": page.unread_count,
             "mentionCount": page.mention_count,

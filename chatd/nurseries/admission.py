@@ -49,6 +49,7 @@ class Live:
             "pingTimeoutMs": round(settings.ping_timeout * 1000),
             "typingResendMs": TYPING_RESEND_MS,
             "typingExpiryMs": round(settings.typing_expiry * 1000),
+            "idleAfterMs": round(settings.idle_after * 1000),
         }
         return {"limits": Fragment(dumps(limits)), "timings": Fragment(dumps(timings))}
 

@@ -15,10 +15,9 @@ from chatd.nurseries.chat_wire import wire_of
 from chatd.nurseries.recovery import Recoveries
 from chatd.nurseries.seat import Run, Seat, Trail
 from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession
+from chatd.payloads import closing_event
 from chatd.wire import socketio
 from chatd.wire.frames import Binary
-
-OWN_CODES = 4000  # close codes from here on are ours and come with words
 
 
 class ChatClient:
@@ -142,9 +141,9 @@ class ChatClient:
 
     def last_packets(self, code: CloseCode) -> Sequence[bytes]:
         """Return `connection:closing`, and DISCONNECT when the client is to stay away."""
-        if code.code < OWN_CODES:
+        told = closing_event(code)
+        if told is None:
             return ()
-        told = {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
         words: list[bytes | Binary] = [socketio.encode_event("connection:closing", dumps(told))]
         if not code.reconnect:
             words += socketio.encode(socketio.DISCONNECT, "/")

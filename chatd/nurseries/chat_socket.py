@@ -25,7 +25,6 @@ from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
 from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.seat import Run, Trail
-from chatd.rows import PositionRow
 from chatd.tokens import Identity
 
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
@@ -71,8 +70,10 @@ class ChatSocket:
         "_requests",
         "_services",
         "_transport",
+        "active_at",
         "id",
         "identity",
+        "is_idle",
         "outbox",
         "places",
         "trail",
@@ -93,6 +94,8 @@ class ChatSocket:
         self.identity: Identity  # set by `register`; nobody sees this socket before
         self.outbox = connection.outbox
         self.places: dict[UUID, Place] = {}
+        self.active_at = 0.0  # set by presence
+        self.is_idle = False
         self.trail = trail
         self.wire = wire
         self._connection = connection
@@ -124,14 +127,14 @@ class ChatSocket:
         self._alarm = TokenAlarm(self, self._services.settings, self._services.now, identity)
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
-        ready = self._ready(first.positions, is_recovered=is_recovered)
+        ready = self._ready(first, is_recovered=is_recovered)
         mark = secrets.randbits(48)
         if self.trail is not None:
             self.trail.append(Run(None, mark, mark))
         self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))
-        live.presence.connected(self, first.user, [row.session_id for row in first.positions])
+        live.presence.connected(self, first.user, first.positions)
 
-    def _ready(self, positions: list[PositionRow], *, is_recovered: bool) -> bytes:
+    def _ready(self, first: FirstState, *, is_recovered: bool) -> bytes:
         services = self._services
         state = {
             "connectionId": self.id,
@@ -141,7 +144,8 @@ class ChatSocket:
             "expiresAt": iso(datetime.fromtimestamp(self.identity.expires_at, UTC)),
             "epoch": services.epoch,
             **self._live.constants,
-            "sessions": [position_dict(row, services.epoch) for row in positions],
+            "sessions": [position_dict(row, services.epoch) for row in first.positions],
+            **self._live.presence.first(first.user, first.positions),
         }
         return dumps(state)
 
@@ -174,6 +178,10 @@ class ChatSocket:
             operation = BY_EVENT.get(name)
             if operation is None:
                 raise ValidationFailed("no such event")
+            if operation.is_activity:
+                self.active_at = now
+                if self.is_idle:
+                    self._live.presence.woke(self)
             if operation.submit is not None:
                 await self._submit(id_, caller, operation, data)
                 return

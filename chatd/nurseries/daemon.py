@@ -130,7 +130,7 @@ async def open_daemon(
         enter = stack.enter_async_context
         rooms = await enter(open_rooms(store, settings, metrics))
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
-        presence = await enter(open_presence(store, settings.presence_grace, now))
+        presence = await enter(open_presence(store, settings, now, rooms.announce))
         journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))

@@ -13,13 +13,13 @@ from chatd.nurseries.admission import Live, NotAdmitted, read_first_state
 from chatd.nurseries.chat_socket import ChatSocket, RequestId
 from chatd.nurseries.connection import TURN, Connection
 from chatd.nurseries.http import Upgrade
+from chatd.payloads import closing_event
 from chatd.tokens import Identity
 from chatd.wire import plain
 from chatd.wire.frames import FrameError, close_frame, ping_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
 FIRST_FRAME_BYTES = 16_384  # before the login: a token has at most 8 KiB
-OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 
 
 class PlainWire:
@@ -97,10 +97,8 @@ class PlainConnection(Connection):
     def _farewell(self, code: CloseCode) -> bytes:
         if self._goodbye is not None:
             return self._goodbye
-        words = b""
-        if code.code >= OWN_CODES:
-            told = {"code": code.code, "reason": code.reason, "reconnect": code.reconnect}
-            words = plain.encode_event("connection:closing", dumps(told))
+        told = closing_event(code)
+        words = b"" if told is None else plain.encode_event("connection:closing", dumps(told))
         return words + close_frame(code.code, code.reason)
 
     def ping(self) -> None:

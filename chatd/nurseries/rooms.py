@@ -20,8 +20,8 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps, member_event, session_event
-from chatd.nurseries.room import Room
-from chatd.nurseries.seat import Receiver
+from chatd.nurseries.room import CHUNK, Room
+from chatd.nurseries.seat import Receiver, Wire
 from chatd.payloads import replayed_event
 from chatd.rows import ChangesPage
 
@@ -87,6 +87,20 @@ class Rooms:
             missed = held[0].broadcast(name, data, but=but)
             if missed:
                 self._metrics.dropped.inc(missed)
+
+    async def announce(self, session_id: UUID, name: str, data: bytes) -> None:
+        """Send an ephemeral event to a room of any size, some hundred members at a time."""
+        held = self._rooms.get(session_id)
+        if held is not None:
+            frames: dict[Wire, bytes] = {}
+            for number, member in enumerate(list(held[0].live), 1):
+                wire = member.wire
+                if wire not in frames:
+                    frames[wire] = wire.event(name, data)
+                if not member.outbox.push_ephemeral(frames[wire]):
+                    self._metrics.dropped.inc()
+                if number % CHUNK == 0:
+                    await trio.lowlevel.checkpoint()
 
     async def check_positions(self) -> None:
         """Compare every room's head with the store, for ever."""

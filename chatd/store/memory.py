@@ -17,6 +17,7 @@ from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
+from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_state import statement
 
@@ -33,6 +34,7 @@ class MemoryStore(
     MemoryMessages,
     MemoryChanges,
     MemoryRecoveries,
+    MemoryAcquaintances,
 ):
     """A whole store in memory.
 

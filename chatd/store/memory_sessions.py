@@ -95,7 +95,7 @@ class MemorySessions(Tables):
         return {
             user_id: (
                 self._users[user_id],
-                [_position(*latest) for latest in self._latest(user_id)[:limit]],
+                [_first_position(*latest) for latest in self._latest(user_id)[:limit]],
             )
             for user_id in user_ids
             if user_id in self._users
@@ -204,3 +204,7 @@ def _position(session: Session, member: Member) -> PositionRow:
         mention_count=0,
         last_read_seq=member.last_read_seq,
     )
+
+
+def _first_position(session: Session, member: Member) -> PositionRow:
+    return _position(session, member)._replace(member_count=session.row().member_count)

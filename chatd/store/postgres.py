@@ -14,6 +14,7 @@ from chatd.store.own import Own
 from chatd.store.pages import Pages
 from chatd.store.people import People
 from chatd.store.pool import Pool
+from chatd.store.presence import Acquaintances
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
 from chatd.store.tokens import Tokens
@@ -39,6 +40,7 @@ class PostgresStore(
     Changes,
     Pages,
     Recoveries,
+    Acquaintances,
 ):
     """The durable side of chatd.
 

@@ -102,7 +102,7 @@ _FIRST_STATES = """
         FROM account
         CROSS JOIN LATERAL (
             SELECT s.id, s.seq, s.message_count - m.last_read_ordinal AS unread_count,
-                   m.mention_count, m.last_read_seq, s.active_at
+                   m.mention_count, m.last_read_seq, s.member_count, s.active_at
             FROM session_users m
             JOIN sessions s ON s.id = m.session_id
             WHERE m.user_id = account.id AND m.left_at IS NULL
@@ -198,7 +198,7 @@ class Sessions:
             if row[0] is not None:  # accounts come first: NULLs sort last
                 states[row[0]] = UserRow(*row[:10]), []
             else:
-                states[row[10]][1].append(PositionRow(*row[11:16]))
+                states[row[10]][1].append(PositionRow(*row[11:17]))
         return states
 
     async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:

@@ -1,0 +1,180 @@
+"""Who hears of whom: everybody of everybody, or those who share a session of ordinary size.
+
+Of a large session its members hear how many are there, not who: a change costs it one entry of a
+set, not a frame a member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from uuid import UUID
+
+import trio
+
+from chatd.nurseries.presence_user import PresentUser
+
+LARGE = 200  # members above which a session is told counts: 200 statuses a join are 26 KiB
+FIRST = 200  # people told of in connection:ready; the rest by `users:status`
+
+
+@dataclass(slots=True, eq=False)
+class _Circle:
+    """Those of one session who are here, or within their grace."""
+
+    here: set[UUID] = field(default_factory=set)
+    members: int = 0  # also those who are not here; 0 when nobody has told
+    online: set[UUID] | None = None  # of a large one: those whom the others see there
+
+
+class Audience:
+    """The circles of all who are here.
+
+    Args:
+        users: those who are here, kept by `Presence`.
+        is_everyone: everybody hears of everybody, shared session or not.
+    """
+
+    def __init__(self, users: dict[UUID, PresentUser], *, is_everyone: bool) -> None:
+        self.is_everyone = is_everyone
+        self._users = users
+        self._circles: dict[UUID, _Circle] = {}
+        self._everyone: bytes | None = None  # the first state of everybody, while it holds
+        self._changed: set[UUID] = set()  # large sessions with another count than was told
+        self._has_changed = trio.Event()
+
+    # Membership
+
+    def add(self, user: PresentUser, session_id: UUID, members: int | None) -> None:
+        """Let a user hear of a session's others; None when its size is not known."""
+        circle = self._circles.get(session_id)
+        if circle is None:
+            circle = self._circles[session_id] = _Circle()
+        circle.here.add(user.id)
+        user.sessions.add(session_id)
+        if circle.online is not None:
+            self._count(session_id, circle, user)
+        if members is not None:
+            self.resize(session_id, members)
+
+    def resize(self, session_id: UUID, members: int) -> None:
+        """Take note of a session's size; it becomes large, or ordinary, with it."""
+        circle = self._circles.get(session_id)
+        if circle is None:
+            return
+        circle.members = members
+        if members <= LARGE:
+            circle.online = None
+            self._changed.discard(session_id)
+        elif circle.online is None:
+            users = map(self._users.get, circle.here)
+            circle.online = {user.id for user in users if user is not None and user.is_shown}
+            self._note(session_id)  # who has joined it knows of statuses only
+
+    def remove(self, user: PresentUser, session_id: UUID) -> None:
+        """End what a user heard by this session."""
+        user.sessions.discard(session_id)
+        circle = self._circles.get(session_id)
+        if circle is None:
+            return
+        circle.here.discard(user.id)
+        if circle.online is not None and user.id in circle.online:
+            circle.online.discard(user.id)
+            self._note(session_id)
+        if not circle.here:
+            del self._circles[session_id]
+            self._changed.discard(session_id)
+
+    def members_of(self, session_id: UUID) -> int:
+        """Return how many members a session has; 0 when that is not known here."""
+        circle = self._circles.get(session_id)
+        return 0 if circle is None else circle.members
+
+    # Who hears
+
+    def hearers(self, user: PresentUser) -> Iterable[PresentUser]:
+        """Return who is told when this user's status changes, they themselves included."""
+        if self.is_everyone:
+            return self._users.values()
+        ids = {user.id}.union(*self._ordinary(user.sessions))
+        return [self._users[each] for each in ids if each in self._users]
+
+    def around(self, user_id: UUID, sessions: Iterable[UUID]) -> list[PresentUser]:
+        """Return who is here of these sessions, of ordinary size, and the user themselves."""
+        ids = {user_id}.union(*self._ordinary(sessions))
+        return [self._users[each] for each in ids if each in self._users]
+
+    def first(self, user_id: UUID, sessions: Iterable[UUID]) -> bytes:
+        """Return the `Presence` of those seen there by a user of these sessions, as one array.
+
+        `FIRST` at most; the user is one of them when another device of theirs is there.
+        """
+        if self.is_everyone:
+            if self._everyone is None:  # one for all who connect until somebody's status changes
+                self._everyone = _array(self._users.values())
+            return self._everyone
+        ids = {user_id}.union(*self._ordinary(sessions))
+        return _array(self._users[each] for each in ids if each in self._users)
+
+    def seen(
+        self, user_id: UUID, last_seen: datetime | None
+    ) -> tuple[str, str | None, datetime | None]:
+        """Return somebody's status and text as the others were told them, and their lastSeen.
+
+        Args:
+            last_seen: what the store has, for one who is not here.
+        """
+        user = self._users.get(user_id)
+        if user is None:
+            return "OFFLINE", None, last_seen
+        return *user.shown, user.last_seen or last_seen
+
+    def _ordinary(self, sessions: Iterable[UUID]) -> list[set[UUID]]:
+        circles = map(self._circles.get, sessions)
+        return [each.here for each in circles if each is not None and each.online is None]
+
+    # Counts
+
+    def shown(self, user: PresentUser) -> None:
+        """Take note that others now see a user otherwise: there, or no longer, or changed."""
+        self._everyone = None
+        for session_id in user.sessions:
+            circle = self._circles[session_id]
+            if circle.online is not None:
+                self._count(session_id, circle, user)
+
+    def _count(self, session_id: UUID, circle: _Circle, user: PresentUser) -> None:
+        assert circle.online is not None  # noqa: S101 - a large one
+        if user.is_shown == (user.id in circle.online):
+            return
+        if user.is_shown:
+            circle.online.add(user.id)
+        else:
+            circle.online.discard(user.id)
+        self._note(session_id)
+
+    def _note(self, session_id: UUID) -> None:
+        self._changed.add(session_id)
+        self._has_changed.set()
+
+    async def changed(self) -> None:
+        """Wait until the count of a large session has changed."""
+        await self._has_changed.wait()
+
+    def take_changed(self) -> set[UUID]:
+        """Return the large sessions with another count than was taken last."""
+        taken, self._changed = self._changed, set()
+        self._has_changed = trio.Event()
+        return taken
+
+    def online(self, session_id: UUID) -> int | None:
+        """Return how many of a large session are seen there; None for an ordinary one."""
+        circle = self._circles.get(session_id)
+        return None if circle is None or circle.online is None else len(circle.online)
+
+
+def _array(users: Iterable[PresentUser]) -> bytes:
+    there = (user.told for user in users if user.is_shown)
+    return b"[%b]" % b",".join(islice(there, FIRST))

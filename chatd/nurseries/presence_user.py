@@ -1,0 +1,63 @@
+"""One user as presence knows them: their devices, their own status, what others were told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import trio
+
+from chatd.context import Socket
+from chatd.model import iso_or_none
+from chatd.payloads import presence_dict
+from chatd.rows import ManualStatus
+
+TELL_INTERVAL = 1.0  # seconds between two user:status of one user
+
+
+@dataclass(slots=True, eq=False)
+class PresentUser:
+    """Somebody with a device here, or within the grace behind their last one."""
+
+    id: UUID
+    last_seen: datetime | None
+    sessions: set[UUID] = field(default_factory=set)
+    manual: ManualStatus | None = None
+    text: str | None = None
+    until: datetime | None = None
+    devices: dict[str, tuple[Socket, bool]] = field(default_factory=dict)  # is AWAY by hand
+    shown: tuple[str, str | None] = ("OFFLINE", None)  # what the others were last told
+    told: bytes = b""  # the same as the user:status that told it
+    told_at: float = -TELL_INTERVAL
+    is_waiting: bool = False  # a telling is scheduled
+    ending: trio.CancelScope | None = None  # waits for `until`
+    leaving: int = 0  # counts disconnects: a grace that is not the latest is void
+
+    @property
+    def public(self) -> tuple[str, str | None]:
+        """Status and text as others are to see them."""
+        if not self.devices or self.manual == "INVISIBLE":
+            return "OFFLINE", None
+        if self.manual is not None:
+            return self.manual, self.text
+        is_away = all(by_hand or socket.is_idle for socket, by_hand in self.devices.values())
+        return "AWAY" if is_away else "ONLINE", self.text
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the others were told that they are there."""
+        return self.shown[0] != "OFFLINE"
+
+    def own_status(self) -> dict[str, Any]:
+        """Return what the user has set, as they see it themselves."""
+        return {
+            "status": self.manual or "ONLINE",
+            "text": self.text,
+            "until": iso_or_none(self.until),
+        }
+
+    def view(self, public: tuple[str, str | None]) -> dict[str, Any]:
+        """Return the `Presence` with this status and text."""
+        return presence_dict(self.id, *public, self.last_seen)
