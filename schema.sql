@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '7');
+    ('schema_version', '8');
 
 -- People
 
@@ -22,16 +22,32 @@ CREATE TABLE users (
     id uuid PRIMARY KEY,
     email text NOT NULL CHECK (email <> ''),
     name text NOT NULL CHECK (name <> ''),
-    avatar_url text,
+    -- A picture, or a colour instead of the one that the id gives.
+    avatar_url text CHECK (avatar_url ~ '^(https://.+|#[0-9a-f]{6})$'),
     password_hash text,
     created_at timestamptz NOT NULL,
     last_seen timestamptz,
     manual_status text CHECK (manual_status IN ('BUSY', 'INVISIBLE')),
     status_text text,
-    status_until timestamptz
+    status_until timestamptz,
+    search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
+    erased_at timestamptz  -- nothing of theirs is left but the place in sessions
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+
+-- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
+-- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
+-- still be alive.
+CREATE TABLE erasures (
+    user_id uuid PRIMARY KEY REFERENCES users,
+    deletes_messages boolean NOT NULL,
+    family_ids uuid[] NOT NULL,
+    begun_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+
+CREATE INDEX erasures_begun_at_idx ON erasures (begun_at);
 
 CREATE TABLE devices (
     id uuid PRIMARY KEY,
@@ -113,7 +129,7 @@ CREATE TABLE session_users (
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 
-CREATE INDEX session_users_user_id_idx ON session_users (user_id) WHERE left_at IS NULL;
+CREATE INDEX session_users_user_id_idx ON session_users (user_id, session_id);
 CREATE INDEX session_users_changed_seq_idx ON session_users (session_id, changed_seq);
 
 -- Messages. `ordinal` counts the messages of a session, `seq` all its changes.
@@ -602,10 +618,11 @@ CREATE TABLE audit_log (
     at timestamptz NOT NULL,
     action text NOT NULL,
     user_id uuid,  -- no reference: the trace outlives the account
-    details jsonb NOT NULL DEFAULT '{}'
+    details jsonb NOT NULL DEFAULT '{}',
+    address text  -- from where; nothing of an account that is gone
 );
 
-CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, at);
+CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, id);
 
 -- Stores a batch of messages, one array a column, and returns one row a message.
 --
@@ -764,7 +781,8 @@ $$;
 -- Exchanges a refresh token for its successor; see Store.rotate_refresh_token. A function for the
 -- same reason: of two calls at once the second judges after the first has committed.
 CREATE FUNCTION rotate_refresh_token(
-    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz
+    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz,
+    origin text  -- the address from where it was presented
 ) RETURNS TABLE (outcome text, family_id uuid, user_id uuid, device_id uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -789,9 +807,9 @@ BEGIN
         outcome := 'rotated';
     ELSIF token.used_at < grace_until OR child.used_at IS NOT NULL THEN
         UPDATE refresh_families SET revoked_at = moment WHERE id = family.id;
-        INSERT INTO audit_log (at, action, user_id, details)
-        VALUES (moment, 'refresh_token_reused', family.user_id,
-                jsonb_build_object('family', family.id, 'device', family.device_id));
+        INSERT INTO audit_log (at, action, user_id, address, details)
+        VALUES (moment, 'refresh_token_reused', family.user_id, origin,
+                jsonb_build_object('deviceId', family.device_id));
         outcome := 'reused';
     ELSIF child.token_hash = successor THEN
         outcome := 'repeated';

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     token_expiry_warning: Seconds = Field(60, description="auth:expiring comes this long before")
     token_expiry_grace: Seconds = Field(30, description="then the transport closes with 4401")
 
+    export_interval: Seconds = Field(
+        3600, description="between two exports of an account: each reads all that it ever wrote"
+    )
+
     # Limits of one connection
     max_connections: Count = Field(
         20_000, description="open connections; one costs 16 KiB and a file descriptor"

@@ -7,7 +7,7 @@ protocols that `chatd.nurseries` keeps.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -151,6 +151,9 @@ class Presence(Protocol):
     def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """This user no longer shares this session."""
 
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to a user's devices and to who is here of these sessions; never waits."""
+
     def set_manual(
         self,
         user_id: UUID,
@@ -198,6 +201,13 @@ class Readers(Protocol):
         """Tell who is to hear of a marker, except the socket that has moved it; never waits."""
 
 
+class Erasures(Protocol):
+    """What removes the traces of accounts that have ended."""
+
+    def wake(self) -> None:
+        """Look for a new one; never waits."""
+
+
 class Sockets(Protocol):
     """The registry of live connections."""
 
@@ -231,7 +241,9 @@ class Services:
     readers: Readers
     sockets: Sockets
     searches: Turns
+    erasures: Erasures
     is_draining: Callable[[], bool]
+    exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
 @dataclass(slots=True)

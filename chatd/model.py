@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from chatd.avatars import avatar_of
 from chatd.rows import (
     DeviceRow,
     MarkerRow,
@@ -64,11 +65,12 @@ class Shape(BaseModel):
 
 
 class User(Shape):
-    """A user as others see them."""
+    """A user as others see them; `avatarColor` is for where no picture is shown."""
 
     id: UUID
     name: str
     avatar_url: str | None
+    avatar_color: str
 
 
 class Account(User):
@@ -191,7 +193,13 @@ def dumps(value: Any) -> bytes:
 
 def user_dict(user: UserRow) -> dict[str, Any]:
     """Return a `User`."""
-    return {"id": user.id, "name": user.name, "avatarUrl": user.avatar_url}
+    return public_user(user.id, user.name, user.avatar_url)
+
+
+def public_user(user_id: UUID, name: str, avatar: str | None) -> dict[str, Any]:
+    """Return a `User`; `avatar` as it is stored."""
+    url, color = avatar_of(user_id, avatar)
+    return {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
 
 
 def account_dict(user: UserRow) -> dict[str, Any]:
@@ -217,11 +225,7 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "id": row.id,
         "sessionId": row.session_id,
         "seq": row.seq,
-        "sender": {
-            "id": row.sender_id,
-            "name": row.sender_name,
-            "avatarUrl": row.sender_avatar_url,
-        },
+        "sender": public_user(row.sender_id, row.sender_name, row.sender_avatar_url),
         "content": row.content,
         "createdAt": iso(row.created_at),
         "clientMsgId": row.client_msg_id,
@@ -307,7 +311,7 @@ def position_dict(row: PositionRow | MarkerRow, epoch: UUID) -> dict[str, Any]:
 def member_dict(row: MemberRow) -> dict[str, Any]:
     """Return a `Member`."""
     return {
-        "user": {"id": row.user_id, "name": row.name, "avatarUrl": row.avatar_url},
+        "user": public_user(row.user_id, row.name, row.avatar_url),
         "role": row.role,
         "joinedAt": iso(row.joined_at),
     }

@@ -54,7 +54,7 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
             _parameter(n, "path", {"type": "string", "format": "uuid"}) for n in in_path
         ],
         "responses": {
-            str(operation.route.status): _answer(operation.answer, schemas),
+            str(operation.route.status): _answer(operation, schemas),
             "default": {
                 "description": "A refusal; clients branch on its code",
                 "content": _json(schemas.reference(ErrorAnswer, "serialization")),
@@ -65,7 +65,7 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.resolved(schemas.reference(operation.command, "validation"))
     fields = {n: s for n, s in schema.get("properties", {}).items() if n not in in_path}
     required = [name for name in schema.get("required", ()) if name in fields]
-    if operation.route.method in {"GET", "DELETE"}:
+    if operation.route.method in {"GET", "DELETE"} and not operation.route.takes_body:
         described["parameters"] += [
             _parameter(name, "query", field, is_required=name in required)
             for name, field in fields.items()
@@ -87,9 +87,12 @@ def _parameter(
     return {"name": name, "in": where, "required": is_required, "schema": schema}
 
 
-def _answer(model: type[BaseModel] | None, schemas: Schemas) -> dict[str, Any]:
+def _answer(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    assert operation.route is not None  # noqa: S101 - the caller has filtered
+    model = operation.answer
     if model is None:
-        return {"description": "Done"}
+        media = {operation.route.media: {"schema": {"type": "string", "format": "binary"}}}
+        return {"description": operation.summary, "content": media}
     content = _json(schemas.reference(model, "serialization"))
     return {"description": first_line(model), "content": content}
 

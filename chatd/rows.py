@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
@@ -32,6 +32,27 @@ class UserRow:
     manual_status: ManualStatus | None
     status_text: str | None
     status_until: datetime | None
+
+
+class FoundUser(NamedTuple):
+    """An account that a search has found, with its place: they come by rising `(rank, key, id)`.
+
+    `rank` is 0 where the name begins with what was searched for, and 1 where it holds it.
+    """
+
+    user: UserRow
+    rank: int
+    key: str  # the name as it is searched for
+
+
+class AuditRow(NamedTuple):
+    """One act on an account; `details` is JSON-ready and holds no content and no secret."""
+
+    id: int
+    at: datetime
+    action: str
+    address: str | None  # None: not known, or the account is gone
+    details: dict[str, Any]
 
 
 class Rotation(Enum):

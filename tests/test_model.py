@@ -134,7 +134,7 @@ def test_a_member_who_left_is_told_as_left() -> None:
 
 
 def test_nothing_that_is_not_for_others_is_in_a_user() -> None:
-    assert set(model.user_dict(USER)) == {"id", "name", "avatarUrl"}
+    assert set(model.user_dict(USER)) == {"id", "name", "avatarUrl", "avatarColor"}
     assert "never shown" not in model.dumps(model.account_dict(USER)).decode()
 
 

@@ -8,8 +8,29 @@ export interface Account {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
   email: string;
   createdAt: string;
+}
+
+/** One act: what, when, and from which network address. */
+export interface AuditEntry {
+  at: string;
+  action: string;
+  address: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done to the caller's account. */
+export interface AuditList {
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Acts, the newest first; `nextCursor` is null on the last page. */
+export interface AuditPage {
+  entries: Array<AuditEntry>;
+  nextCursor: string | null;
 }
 
 /** The access token of this socket expires soon. */
@@ -603,11 +624,12 @@ export interface Tokens {
   deviceId: string;
 }
 
-/** A user as others see them. */
+/** A user as others see them; `avatarColor` is for where no picture is shown. */
 export interface User {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
 }
 
 /** One user. */
@@ -615,9 +637,23 @@ export interface UserAnswer {
   user: User;
 }
 
-/** Find somebody; `query` is their whole e-mail address. */
-export interface UserQuery {
-  query: string;
+/** End the caller's account; what they wrote stays without a name, or is deleted. */
+export interface UserErase {
+  password: string;
+  messages: "KEEP_ANONYMOUS" | "DELETE";
+}
+
+/** Find users by a part of their name or a whole e-mail address; without `query` everybody. */
+export interface UserList {
+  query?: string;
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Users found, names that begin with the query first; `nextCursor` is null on the last page. */
+export interface UserPage {
+  users: Array<User>;
+  nextCursor: string | null;
 }
 
 /** Names a user. */
@@ -633,9 +669,16 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
-/** The users found. */
-export interface Users {
-  users: Array<User>;
+/** Change the caller's name or avatar: a picture or a colour; null takes back either. */
+export interface UserUpdate {
+  name?: string | null;
+  avatarUrl?: string | null;
+  avatarColor?: string | null;
+}
+
+/** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+export interface UserUpdated {
+  user: User;
 }
 
 /** What a client emits. */
@@ -646,10 +689,14 @@ export interface ClientEvents {
   "device:list": (data: Nothing, ack: (answer: Ack<Devices>) => void) => void;
   /** End the login of a device. */
   "device:remove": (data: DeviceRef, ack: (answer: Ack<Nothing>) => void) => void;
-  /** The user with an e-mail address. */
-  "user:find": (data: UserQuery, ack: (answer: Ack<Users>) => void) => void;
+  /** Users by a part of their name, or by their whole e-mail address. */
+  "user:list": (data: UserList, ack: (answer: Ack<UserPage>) => void) => void;
   /** One user. */
   "user:get": (data: UserRef, ack: (answer: Ack<UserAnswer>) => void) => void;
+  /** Change the caller's name or avatar. */
+  "user:update": (data: UserUpdate, ack: (answer: Ack<Me>) => void) => void;
+  /** What was done to the caller's account, and from where. */
+  "user:audit": (data: AuditList, ack: (answer: Ack<AuditPage>) => void) => void;
   /** Open a session. */
   "session:create": (data: SessionCreate, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** The caller's sessions, latest activity first. */
@@ -736,6 +783,8 @@ export interface ServerEvents {
   "session:presence": (data: SessionPresence) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
+  /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+  "user:updated": (data: UserUpdated) => void;
   /** Somebody types, or no longer. */
   "user:typing": (data: UserTyping) => void;
   /** Somebody mentions the receiver; `seq` is the place of the message. */

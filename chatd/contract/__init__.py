@@ -12,8 +12,12 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.audit import AuditStore
+from chatd.contract.erasure import ErasureStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
+from chatd.contract.own import OwnStore
+from chatd.contract.people import PeopleStore
 from chatd.contract.presence import PresenceStore
 from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
@@ -23,6 +27,10 @@ from chatd.contract.sessions import SessionStore
 
 class Store(
     AccountStore,
+    AuditStore,
+    PeopleStore,
+    OwnStore,
+    ErasureStore,
     SessionStore,
     MemberStore,
     MessageStore,

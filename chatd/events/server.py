@@ -153,6 +153,12 @@ class SessionUpdated(Shape):
     session: Session
 
 
+class UserUpdated(Shape):
+    """A user who shares a session with the receiver, or the receiver, has a new name or avatar."""
+
+    user: User
+
+
 class SessionRemoved(SessionRef):
     """The receiver is no longer in this session: its stream ends here."""
 
@@ -186,6 +192,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "session:removed": SessionRemoved,
     "session:presence": SessionPresence,
     "user:status": Presence,
+    "user:updated": UserUpdated,
     "user:typing": UserTyping,
     "notification:new": NotificationNew,
     "message:read": ReadMarker,

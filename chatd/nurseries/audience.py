@@ -106,6 +106,11 @@ class Audience:
         ids = {user.id}.union(*self._ordinary(user.sessions))
         return [self._users[each] for each in ids if each in self._users]
 
+    def around(self, user_id: UUID, sessions: Iterable[UUID]) -> list[PresentUser]:
+        """Return who is here of these sessions, of ordinary size, and the user themselves."""
+        ids = {user_id}.union(*self._ordinary(sessions))
+        return [self._users[each] for each in ids if each in self._users]
+
     def first(self, user_id: UUID, sessions: Iterable[UUID]) -> bytes:
         """Return the `Presence` of those seen there by a user of these sessions, as one array.
 

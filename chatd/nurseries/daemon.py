@@ -31,6 +31,7 @@ from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.engine import Engine
+from chatd.nurseries.erasing import open_erasing
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
@@ -147,6 +148,7 @@ async def open_daemon(
 
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
+        erasing = await enter(open_erasing(store, journal, presence, typing, now))
         services = Services(
             settings=settings,
             store=store,
@@ -164,6 +166,7 @@ async def open_daemon(
             readers=readers,
             sockets=sockets,
             searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
+            erasures=erasing,
             is_draining=lambda: state.is_draining,
         )
         first_states = await enter(open_first_states(store))

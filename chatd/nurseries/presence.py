@@ -279,6 +279,12 @@ class Presence:
             for socket, _ in hearer.devices.values():
                 socket.push_ephemeral("user:status", user.told)
 
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to those around a user. See `chatd.context.Presence`."""
+        for hearer in self.audience.around(user_id, session_ids):
+            for socket, _ in hearer.devices.values():
+                socket.push_ephemeral(name, data)
+
 
 @asynccontextmanager
 async def open_presence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -61,6 +62,11 @@ def reaction_refusal(rules: RulesRow, at: datetime) -> Append | None:
 def _muted(rules: RulesRow, at: datetime) -> Append | None:
     is_muted = rules.muted_until is not None and rules.muted_until > at
     return Append.MUTED if is_muted else None
+
+
+def search_name(name: str) -> str:
+    """Return a name as it is searched for: compatible forms and cases are the same."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID]) -> list[UUID]:

@@ -24,7 +24,7 @@ _LOCK_SESSION = """
 """
 
 _USER_EXISTS = """
-    SELECT FROM users WHERE id = %(user_id)s
+    SELECT FROM users WHERE id = %(user_id)s AND erased_at IS NULL
 """
 
 _MEMBER = """
@@ -59,7 +59,7 @@ _JOIN = """
     JOIN users u ON u.id = m.user_id
 """
 
-_LEAVE = """
+LEAVE = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1, member_count = member_count - 1
         WHERE id = %(session_id)s
@@ -120,7 +120,7 @@ class Members:
             [(kind, _)] = locked
             if kind == "DIRECT":
                 return None
-            return _changed(await transaction.fetch(_LEAVE, params))
+            return _changed(await transaction.fetch(LEAVE, params))
 
         return await self._pool.transact(work)
 

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
+from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_own import MemoryOwn
+from chatd.store.memory_people import MemoryPeople
 from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_reading import MemoryReading
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
 class MemoryStore(
     MemoryAccounts,
+    MemoryAudit,
+    MemoryPeople,
+    MemoryOwn,
+    MemoryErasure,
     MemoryMessages,
     MemoryPins,
     MemoryReading,

@@ -66,15 +66,7 @@ class MemoryChanges(Tables):
         session, message = self._by_id[message_id]
         is_changed = message.deleted_at is None
         if is_changed:
-            message.content, message.mentions = "", None
-            message.pinned_at, message.pinned_by = None, None
-            session.mention(message)
-            message.revisions.clear()
-            message.reactions.clear()
-            for reply in session.messages:
-                if reply.reply_to_id == message_id:
-                    reply.reply_excerpt = None
-            message.deleted_at, message.deleted_by = at, user_id
+            session.wipe(message, user_id, at)
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)
 

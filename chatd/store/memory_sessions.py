@@ -39,7 +39,7 @@ class MemorySessions(Tables):
         """Store a session and its members, or return the DIRECT session of the pair."""
         everyone = members_to_be(kind, creator_id, member_ids)
         for user_id in everyone:
-            if user_id not in self._users:
+            if user_id not in self._users or user_id in self._erasures:
                 raise KeyError(user_id)
         key = direct_key(kind, everyone)
         if key is not None and key in self._direct:
@@ -115,7 +115,7 @@ class MemorySessions(Tables):
     ) -> MemberChange | None:
         """Make a user a member and take a `seq`."""
         session = self._sessions.get(session_id)
-        if session is None or user_id not in self._users:
+        if session is None or user_id not in self._users or user_id in self._erasures:
             return None
         member = session.member(user_id)
         if member is not None:

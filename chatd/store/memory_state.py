@@ -14,6 +14,7 @@ import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
+    AuditRow,
     MemberRow,
     Mentions,
     MessageRow,
@@ -123,6 +124,18 @@ class Session:
         told, message.told = sorted(now - message.told), frozenset(now)
         return tuple(told)
 
+    def wipe(self, message: Message, user_id: UUID, at: datetime) -> None:
+        """Make a message a tombstone, its words nowhere any more."""
+        message.content, message.mentions = "", None
+        message.pinned_at, message.pinned_by = None, None
+        self.mention(message)
+        message.revisions.clear()
+        message.reactions.clear()
+        for reply in self.messages:
+            if reply.reply_to_id == message.id:
+                reply.reply_excerpt = None
+        message.deleted_at, message.deleted_by = at, user_id
+
     def next_seq(self) -> int:
         """Take the next `seq`, for a durable change."""
         self.seq += 1
@@ -142,6 +155,7 @@ class Device:
     name: str
     address: str
     created_at: datetime
+    last_login_at: datetime
 
 
 @dataclass(slots=True)
@@ -163,6 +177,16 @@ class Token:
     used: tuple[datetime, bytes] | None = None  # when, and the successor
 
 
+@dataclass(slots=True)
+class Erasure:
+    """A row of erasures."""
+
+    deletes_messages: bool
+    family_ids: list[UUID]
+    begun_at: datetime
+    finished_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
@@ -175,13 +199,13 @@ class Tables:
     Attributes:
         latency: seconds on Trio's clock that each call takes before it does its work.
         calls: how often each method was called.
-        audit: the audit log as (what, user id, family id).
+        audit: the audit log as (user id, row), the oldest first.
     """
 
     def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
-        self.audit: list[tuple[str, UUID, UUID]] = []
+        self.audit: list[tuple[UUID | None, AuditRow]] = []
         self._epoch = epoch or uuid4()
         self._faults: defaultdict[str, deque[_Fault]] = defaultdict(deque)
         self._users: dict[UUID, UserRow] = {}
@@ -190,6 +214,7 @@ class Tables:
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._sessions: dict[UUID, Session] = {}
+        self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
@@ -225,6 +250,17 @@ class Tables:
             msg = f"there is no user {user_id}"
             raise StoreBug(msg)
         return self._users[user_id]
+
+    def _write_audit(
+        self,
+        action: str,
+        user_id: UUID | None,
+        address: str | None,
+        at: datetime,
+        details: dict[str, Any],
+    ) -> None:
+        row = AuditRow(len(self.audit) + 1, at, action, address, details)
+        self.audit.append((user_id, row))
 
     def _message_row(self, session: Session, message: Message) -> MessageRow:
         sender = self._users[message.sender_id]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.audit import Audit
 from chatd.store.changes import Changes
+from chatd.store.erasure import Erasure
 from chatd.store.members import Members
 from chatd.store.messages import Messages
+from chatd.store.own import Own
 from chatd.store.pages import Pages
+from chatd.store.people import People
 from chatd.store.pins import Pins
 from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
@@ -29,6 +33,10 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 class PostgresStore(
     Users,
     Tokens,
+    Audit,
+    People,
+    Own,
+    Erasure,
     Sessions,
     Members,
     Messages,

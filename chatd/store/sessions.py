@@ -23,7 +23,7 @@ from chatd.store.pool import Pool, Transaction
 _MISSING_USER = """
     SELECT wanted.id
     FROM unnest(%(everyone)s) WITH ORDINALITY AS wanted (id, place)
-    WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = wanted.id)
+    WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = wanted.id AND u.erased_at IS NULL)
     ORDER BY place
     LIMIT 1
 """
