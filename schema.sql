@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '4');
+    ('schema_version', '6');
 
 -- People
 
@@ -84,10 +84,12 @@ CREATE TABLE sessions (
     member_count bigint NOT NULL DEFAULT 0 CHECK (member_count >= 0),
     is_read_only boolean NOT NULL DEFAULT false,  -- only OWNER and ADMIN write
     archived_at timestamptz,  -- nobody writes
-    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120)
+    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120),
+    deleted_at timestamptz  -- without members from then on; a sweep takes the rest
 ) WITH (fillfactor = 80);  -- each message updates the row: room for it on the same page
 
 CREATE UNIQUE INDEX sessions_direct_key_key ON sessions (direct_key) WHERE direct_key IS NOT NULL;
+CREATE INDEX sessions_deleted_at_idx ON sessions (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- Who left keeps the row, as a trace with left_at. unread = message_count - last_read_ordinal.
 CREATE TABLE session_users (
@@ -103,11 +105,41 @@ CREATE TABLE session_users (
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq >= 0),
     muted_until timestamptz,  -- may not write before; `muted` is the user's own wish
     last_sent_at timestamptz,  -- for slow mode
+    favourite boolean NOT NULL DEFAULT false,  -- the user's own wish, as `muted`
+    joined_seq bigint NOT NULL DEFAULT 0 CHECK (joined_seq >= 0),  -- changed_seq of the last join
+    left_reason text CHECK (left_reason IN ('left', 'removed', 'banned')),
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 
 CREATE INDEX session_users_user_id_idx ON session_users (user_id) WHERE left_at IS NULL;
 CREATE INDEX session_users_changed_seq_idx ON session_users (session_id, changed_seq);
+
+-- One that has ended stays until the next one or the end of the session; it bans nobody.
+CREATE TABLE session_bans (
+    session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    banned_by uuid NOT NULL,  -- no reference: the ban outlives the account
+    banned_at timestamptz NOT NULL,
+    banned_until timestamptz,  -- NULL: until it is lifted
+    reason text,
+    PRIMARY KEY (session_id, user_id)
+);
+
+CREATE INDEX session_bans_user_id_idx ON session_bans (user_id);
+
+-- Who knows the code may come in. Revoked ones are deleted, so are dead ones when one is made.
+CREATE TABLE session_invites (
+    code text PRIMARY KEY,
+    session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    created_by uuid NOT NULL,  -- no reference: the invite outlives the account
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    role text NOT NULL CHECK (role IN ('MEMBER', 'READ_ONLY')),
+    max_uses integer CHECK (max_uses > 0),
+    uses integer NOT NULL DEFAULT 0 CHECK (uses BETWEEN 0 AND coalesce(max_uses, uses))
+);
+
+CREATE INDEX session_invites_session_id_idx ON session_invites (session_id, created_at);
 
 -- Messages. `ordinal` counts the messages of a session, `seq` all its changes.
 CREATE TABLE messages (
@@ -187,10 +219,28 @@ CREATE TABLE audit_log (
     at timestamptz NOT NULL,
     action text NOT NULL,
     user_id uuid,  -- no reference: the trace outlives the account
-    details jsonb NOT NULL DEFAULT '{}'
+    details jsonb NOT NULL DEFAULT '{}',
+    session_id uuid,  -- no reference, as user_id: the trace outlives the session
+    target_id uuid  -- to whom it was done
 );
 
 CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, at);
+CREATE INDEX audit_log_session_id_idx ON audit_log (session_id, id) WHERE session_id IS NOT NULL;
+
+-- Another's message was deleted. A trigger, so that no way of deleting can forget it.
+CREATE FUNCTION audit_deleted_message() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit_log (at, action, user_id, session_id, target_id, details)
+    VALUES (new.deleted_at, 'message_deleted', new.deleted_by, new.session_id, new.sender_id,
+            jsonb_build_object('messageId', new.id));
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER messages_audit_deleted AFTER UPDATE OF deleted_at ON messages
+    FOR EACH ROW
+    WHEN (old.deleted_at IS NULL AND new.deleted_at IS NOT NULL AND new.deleted_by <> new.sender_id)
+    EXECUTE FUNCTION audit_deleted_message();
 
 -- Stores a batch of messages, one array a column, and returns one row a message.
 --

@@ -129,6 +129,9 @@ class Session(Shape):
     seq: int
     member_count: int
     created_at: Time
+    read_only: bool
+    archived_at: Time | None
+    slow_mode_seconds: int
 
 
 class SessionSummary(Session):
@@ -140,6 +143,7 @@ class SessionSummary(Session):
     mention_count: int
     last_read_seq: int
     muted: bool
+    favourite: bool
 
 
 class Position(Shape):
@@ -154,11 +158,12 @@ class Position(Shape):
 
 
 class Member(Shape):
-    """A user in a session."""
+    """A user in a session; before `mutedUntil` they may not write."""
 
     user: User
     role: Role
     joined_at: Time
+    muted_until: Time | None = None
 
 
 class Presence(Shape):
@@ -241,6 +246,9 @@ def session_dict(row: SessionRow) -> dict[str, Any]:
         "seq": row.seq,
         "memberCount": row.member_count,
         "createdAt": iso(row.created_at),
+        "readOnly": row.is_read_only,
+        "archivedAt": iso_or_none(row.archived_at),
+        "slowModeSeconds": row.slow_mode_seconds,
     }
 
 
@@ -258,6 +266,7 @@ def summary_dict(row: SessionListRow) -> dict[str, Any]:
         "mentionCount": row.mention_count,
         "lastReadSeq": row.last_read_seq,
         "muted": row.muted,
+        "favourite": row.favourite,
     }
 
 
@@ -275,20 +284,11 @@ def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
 
 def member_dict(row: MemberRow) -> dict[str, Any]:
     """Return a `Member`."""
-    return {
+    member = {
         "user": {"id": row.user_id, "name": row.name, "avatarUrl": row.avatar_url},
         "role": row.role,
         "joinedAt": iso(row.joined_at),
     }
-
-
-def member_event(row: MemberRow) -> tuple[str, dict[str, Any]]:
-    """Return the event, name and payload, that tells a session of a member's current state."""
-    if row.left_at is not None:
-        return "member:left", {
-            "sessionId": row.session_id,
-            "seq": row.changed_seq,
-            "userId": row.user_id,
-        }
-    payload = {"sessionId": row.session_id, "seq": row.changed_seq, "member": member_dict(row)}
-    return "member:joined", payload
+    if row.muted_until is not None:
+        member["mutedUntil"] = iso(row.muted_until)
+    return member

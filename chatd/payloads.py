@@ -1,12 +1,12 @@
-"""Payloads of the events that tell what became of a message: its state at the `seq` it took."""
+"""Payloads of the events that tell what became of a message, a member or a session: its state."""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from chatd.model import iso_or_none, message_dict, reaction_dict
-from chatd.rows import MessageRow, ReactionRow
+from chatd.model import dumps, iso_or_none, member_dict, message_dict, reaction_dict
+from chatd.rows import MemberRow, MessageRow, ReactionRow
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
@@ -58,3 +58,28 @@ def replayed_event(row: MessageRow, since: int) -> tuple[str, dict[str, Any]]:
     if row.deleted_at is not None:
         return "message:deleted", deleted_event(row) | {"message": message}
     return "message:updated", edited_event(row) | {"message": message}
+
+
+def member_event(
+    row: MemberRow, *, since: int | None = None, by: UUID | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the event, name and payload, that tells a session of a member's current state.
+
+    Args:
+        since: where the reader stood; by default just before this change. Who has come since is
+            told as joined, whatever happened to them then.
+        by: whose act it was; told when it was another's.
+    """
+    payload: dict[str, Any] = {"sessionId": row.session_id, "seq": row.changed_seq}
+    if by is not None and by != row.user_id:
+        payload["by"] = by
+    if row.left_at is not None:
+        return "member:left", payload | {"userId": row.user_id}
+    is_new = row.joined_seq > (row.changed_seq - 1 if since is None else since)
+    name = "member:joined" if is_new else "member:updated"
+    return name, payload | {"member": member_dict(row)}
+
+
+def removed_event(session_id: UUID, reason: str) -> bytes:
+    """Return the payload of `session:removed`, which ends a session for its receiver."""
+    return dumps({"sessionId": session_id, "reason": reason})

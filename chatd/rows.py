@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
 Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
+LeftReason = Literal["left", "removed", "banned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class SessionRow(NamedTuple):
     seq: int
     member_count: int
     created_at: datetime
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    archived_at: datetime | None = None  # nobody writes
+    slow_mode_seconds: int = 0
 
 
 class ReactionRow(NamedTuple):
@@ -117,6 +121,9 @@ class MemberRow(NamedTuple):
     changed_seq: int
     left_at: datetime | None
     last_seen: datetime | None
+    muted_until: datetime | None = None  # may not write before
+    joined_seq: int = 0  # the `changed_seq` of the last join
+    left_reason: LeftReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ class SessionListRow:
     last_read_seq: int
     muted: bool
     last_message: MessageRow | None
+    favourite: bool = False
 
 
 class PositionRow(NamedTuple):
@@ -246,8 +254,49 @@ class MessageChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """A committed change of membership, with the `seq` it took."""
+    """A committed change of membership, with the last `seq` it took.
+
+    `others` changed with it: who was given the role that a leaving OWNER had, or has given it away.
+    """
 
     member: MemberRow
     seq: int
     is_changed: bool  # False: it was so already, no `seq` was taken
+    others: tuple[MemberRow, ...] = ()
+
+
+class BanRow(NamedTuple):
+    """Somebody who may not come back into a session; `until` None: before it is lifted."""
+
+    session_id: UUID
+    user_id: UUID
+    name: str
+    avatar_url: str | None
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
+
+
+class InviteRow(NamedTuple):
+    """A way into a session for everybody who knows its code."""
+
+    code: str
+    session_id: UUID
+    by: UUID
+    at: datetime
+    expires_at: datetime | None
+    role: Role
+    max_uses: int | None
+    uses: int
+
+
+class AuditRow(NamedTuple):
+    """What somebody did in a session, and to whom."""
+
+    id: int
+    at: datetime
+    action: str
+    user_id: UUID
+    target_id: UUID | None
+    details: dict[str, Any]

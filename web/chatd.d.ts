@@ -124,11 +124,12 @@ export interface Me {
   user: Account;
 }
 
-/** A user in a session. */
+/** A user in a session; before `mutedUntil` they may not write. */
 export interface Member {
   user: User;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   joinedAt: string;
+  mutedUntil?: string | null;
 }
 
 /** One member and the session's `seq` after the change. */
@@ -137,18 +138,20 @@ export interface MemberAnswer {
   seq: number;
 }
 
-/** Somebody is now a member, or their role changed. */
+/** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
 export interface MemberJoined {
   sessionId: string;
   seq: number;
   member: Member;
+  by?: string | null;
 }
 
-/** Somebody is no longer a member. */
+/** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
 export interface MemberLeft {
   sessionId: string;
   seq: number;
   userId: string;
+  by?: string | null;
 }
 
 /** Page through the members of a session. */
@@ -168,6 +171,22 @@ export interface MemberPage {
 export interface MemberRef {
   sessionId: string;
   userId?: string | null;
+}
+
+/** Give a member another role, mute them until a time, or with null no longer. */
+export interface MemberUpdate {
+  sessionId: string;
+  userId: string;
+  role?: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY" | null;
+  mutedUntil?: string | null;
+}
+
+/** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+export interface MemberUpdated {
+  sessionId: string;
+  seq: number;
+  member: Member;
+  by?: string | null;
 }
 
 /** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
@@ -336,6 +355,9 @@ export interface Session {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
 }
 
 /** One session. */
@@ -377,7 +399,7 @@ export interface SessionRef {
 /** The receiver is no longer in this session: its stream ends here. */
 export interface SessionRemoved {
   sessionId: string;
-  reason: string;
+  reason: "removed" | "banned" | "deleted" | "left";
 }
 
 /** Rename a session. */
@@ -394,12 +416,16 @@ export interface SessionSummary {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   lastMessage: Message | null;
   unreadCount: number;
   mentionCount: number;
   lastReadSeq: number;
   muted: boolean;
+  favourite: boolean;
 }
 
 /** A session changed. */
@@ -499,6 +525,8 @@ export interface ClientEvents {
   "member:list": (data: MemberList, ack: (answer: Ack<MemberPage>) => void) => void;
   /** Add a member; the caller to a PUBLIC session without userId. */
   "member:add": (data: MemberRef, ack: (answer: Ack<MemberAnswer>) => void) => void;
+  /** Give a member another role, or mute them. */
+  "member:update": (data: MemberUpdate, ack: (answer: Ack<MemberAnswer>) => void) => void;
   /** Leave a session, or remove a member. */
   "member:remove": (data: MemberRef, ack: (answer: Ack<LeftAnswer>) => void) => void;
   /** Send a message; answered when it is committed. */
@@ -541,10 +569,12 @@ export interface ServerEvents {
   "message:deleted": (data: MessageDeleted, offset: string) => void;
   /** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
   "message:reaction": (data: MessageReaction, offset: string) => void;
-  /** Somebody is now a member, or their role changed. */
+  /** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
   "member:joined": (data: MemberJoined, offset: string) => void;
-  /** Somebody is no longer a member. */
+  /** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
   "member:left": (data: MemberLeft, offset: string) => void;
+  /** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+  "member:updated": (data: MemberUpdated, offset: string) => void;
   /** A session changed. */
   "session:updated": (data: SessionUpdated, offset: string) => void;
   /** The receiver is no longer in this session: its stream ends here. */

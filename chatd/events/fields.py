@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
@@ -57,6 +58,17 @@ def clean_name(text: str) -> str:
     return cleaned
 
 
+def _in_utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        msg = "needs a time zone"
+        raise ValueError(msg)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        msg = "is beyond the calendar"
+        raise ValueError(msg) from None
+
+
 def _lower(address: str) -> str:
     return address.lower()
 
@@ -74,3 +86,5 @@ ClientMsgId = Annotated[
 ]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Switch = Annotated[bool, Field(strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from chatd.events.answers import Refusal
@@ -97,17 +98,27 @@ class MessageReaction(SessionRef):
 
 
 class MemberJoined(SessionRef):
-    """Somebody is now a member, or their role changed."""
+    """Somebody is now a member; `by` is who brought them in, if it was not themselves."""
 
     seq: int
     member: Member
+    by: UUID | None = None
+
+
+class MemberUpdated(SessionRef):
+    """A member has another role or `mutedUntil`; `by` comes live only, not with what was missed."""
+
+    seq: int
+    member: Member
+    by: UUID | None = None
 
 
 class MemberLeft(SessionRef):
-    """Somebody is no longer a member."""
+    """Somebody is no longer a member; `by` is who took them out, if it was not themselves."""
 
     seq: int
     user_id: UUID
+    by: UUID | None = None
 
 
 class SessionUpdated(Shape):
@@ -121,7 +132,7 @@ class SessionUpdated(Shape):
 class SessionRemoved(SessionRef):
     """The receiver is no longer in this session: its stream ends here."""
 
-    reason: str
+    reason: Literal["removed", "banned", "deleted", "left"]
 
 
 SERVER_EVENTS: dict[str, type[Shape]] = {
@@ -136,6 +147,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:reaction": MessageReaction,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
+    "member:updated": MemberUpdated,
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
     "user:status": Presence,
@@ -151,6 +163,7 @@ DURABLE_EVENTS = frozenset(
         "message:reaction",
         "member:joined",
         "member:left",
+        "member:updated",
         "session:updated",
     }
 )

@@ -108,7 +108,7 @@ async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
 
 async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
     """Rename a session."""
-    await allowed(services, caller, command.session_id, Action.RENAME)
+    await allowed(services, caller, command.session_id, Action.SETTINGS)
 
     async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
         row = await services.store.update_session(command.session_id, name=command.name)

@@ -20,8 +20,8 @@ import trio
 from chatd.context import RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps
 from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
+from chatd.payloads import removed_event
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
@@ -260,7 +260,7 @@ class Room:
         for seat in self._entering.values():
             if seat.receiver.user_id == event.removed:
                 seat.removed_at = event.seq  # its page is read again and tells
-        farewell = dumps({"sessionId": self.session_id, "reason": "removed"})
+        farewell = removed_event(self.session_id, event.reason)
         gone = [
             seat.receiver
             for seat in (*self.live.values(), *self._ahead.values())

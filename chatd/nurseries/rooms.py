@@ -19,10 +19,10 @@ from chatd.context import Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps, member_event, session_event
+from chatd.model import dumps, session_event
 from chatd.nurseries.room import Room
 from chatd.nurseries.seat import Receiver
-from chatd.payloads import replayed_event
+from chatd.payloads import member_event, replayed_event
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent
@@ -132,9 +132,11 @@ def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
         name, payload = replayed_event(message, since)
         events.append(RoomEvent(message.session_id, message.changed_seq, name, dumps(payload)))
     for row in page.members:
-        name, payload = member_event(row)
+        name, payload = member_event(row, since=since)
         removed = row.user_id if row.left_at is not None else None
-        events.append(RoomEvent(row.session_id, row.changed_seq, name, dumps(payload), removed))
+        reason = row.left_reason or "removed"
+        data = dumps(payload)
+        events.append(RoomEvent(row.session_id, row.changed_seq, name, data, removed, reason))
     free = set(range(max(since + 1, page.seq - CATCHUP_PAGE), page.seq + 1))
     free -= {event.seq for event in events}
     if page.session is not None and free:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
-from chatd.rows import MessageRow, NewMessage, SessionKind
+from chatd.model import iso_or_none
+from chatd.rows import MemberRow, MessageRow, NewMessage, SessionKind
 
 CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
@@ -46,6 +48,16 @@ def members_to_be(kind: SessionKind, creator_id: UUID, member_ids: Iterable[UUID
         msg = "a DIRECT session has exactly one other member"
         raise ValueError(msg)
     return everyone
+
+
+def update_notes(before: MemberRow, after: MemberRow) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the audit log says of a change of a member: action and details."""
+    notes: list[tuple[str, dict[str, Any]]] = []
+    if after.role != before.role:
+        notes.append(("member_role", {"role": after.role, "before": before.role}))
+    if after.muted_until != before.muted_until:
+        notes.append(("member_muted", {"until": iso_or_none(after.muted_until)}))
+    return notes
 
 
 def direct_key(kind: SessionKind, everyone: Sequence[UUID]) -> str | None:

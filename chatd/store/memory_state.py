@@ -14,6 +14,9 @@ import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
+    AuditRow,
+    InviteRow,
+    LeftReason,
     MemberRow,
     MessageRow,
     ReactionRow,
@@ -42,6 +45,10 @@ class Member:
     last_read_ordinal: int = 0
     muted: bool = False
     changed_seq: int = 0
+    muted_until: datetime | None = None
+    favourite: bool = False
+    joined_seq: int = 0
+    left_reason: LeftReason | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +72,16 @@ class Message:
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A row of session_bans."""
+
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
+
+
 @dataclass(slots=True)
 class Session:
     """A row of sessions with what belongs to it; `messages` is in `seq` order."""
@@ -78,6 +95,12 @@ class Session:
     changed_seq: int = 0
     members: dict[UUID, Member] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    is_read_only: bool = False
+    archived_at: datetime | None = None
+    slow_mode_seconds: int = 0
+    deleted_at: datetime | None = None
+    bans: dict[UUID, Ban] = field(default_factory=dict)
+    invites: dict[str, InviteRow] = field(default_factory=dict)
 
     def member(self, user_id: UUID) -> Member | None:
         """Return a current member."""
@@ -92,7 +115,17 @@ class Session:
     def row(self) -> SessionRow:
         """Return the session as the store gives it back."""
         count = sum(member.left_at is None for member in self.members.values())
-        return SessionRow(self.id, self.kind, self.name, self.seq, count, self.created_at)
+        return SessionRow(
+            self.id,
+            self.kind,
+            self.name,
+            self.seq,
+            count,
+            self.created_at,
+            self.is_read_only,
+            self.archived_at,
+            self.slow_mode_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +186,7 @@ class Tables:
         self._sessions: dict[UUID, Session] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
+        self._acts: list[tuple[UUID, AuditRow]] = []  # session, what was done in it
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 
@@ -224,6 +258,9 @@ class Tables:
             changed_seq=member.changed_seq,
             left_at=member.left_at,
             last_seen=user.last_seen,
+            muted_until=member.muted_until,
+            joined_seq=member.joined_seq,
+            left_reason=member.left_reason,
         )
 
 

@@ -20,6 +20,10 @@ from chatd.store.checks import direct_key, members_to_be
 from chatd.store.columns import message_row
 from chatd.store.pool import Pool, Transaction
 
+# Where a session's columns end, and those of its line in a list: a message's follow.
+_SESSION = len(SessionRow._fields)
+_LINE = _SESSION + 6
+
 _MISSING_USER = """
     SELECT wanted.id
     FROM unnest(%(everyone)s) WITH ORDINALITY AS wanted (id, place)
@@ -38,7 +42,8 @@ _INSERT_SESSION = """
         %(member_count)s
     )
     ON CONFLICT (direct_key) WHERE direct_key IS NOT NULL DO NOTHING
-    RETURNING id, kind, name, seq, member_count, created_at
+    RETURNING id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
+              slow_mode_seconds
 """
 
 _INSERT_MEMBERS = """
@@ -51,29 +56,34 @@ _INSERT_MEMBERS = """
 """
 
 _DIRECT_SESSION = """
-    SELECT id, kind, name, seq, member_count, created_at
+    SELECT id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
+           slow_mode_seconds
     FROM sessions
     WHERE direct_key = %(direct_key)s
 """
 
 _SESSION_FOR = """
-    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, m.role
+    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, s.is_read_only,
+           s.archived_at, s.slow_mode_seconds, m.role
     FROM sessions s
     LEFT JOIN session_users m
         ON m.session_id = s.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
     WHERE s.id = %(session_id)s AND (m.role IS NOT NULL OR s.kind = 'PUBLIC')
+      AND s.deleted_at IS NULL
 """
 
 _LIST_SESSIONS = """
     SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
+           s.is_read_only, s.archived_at, s.slow_mode_seconds,
            mine.role, s.message_count - mine.last_read_ordinal, mine.mention_count,
-           mine.last_read_seq, mine.muted,
+           mine.last_read_seq, mine.muted, mine.favourite,
            m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
            m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
            m.deleted_at, m.deleted_by,
            CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
     FROM (
-        SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted
+        SELECT s.id, m.role, m.last_read_ordinal, m.mention_count, m.last_read_seq, m.muted,
+               m.favourite
         FROM session_users m
         JOIN sessions s ON s.id = m.session_id
         WHERE m.user_id = %(user_id)s AND m.left_at IS NULL
@@ -119,11 +129,12 @@ _FIRST_STATES = """
 _UPDATE_SESSION = """
     UPDATE sessions SET name = %(name)s, seq = seq + 1, changed_seq = seq + 1
     WHERE id = %(session_id)s
-    RETURNING id, kind, name, seq, member_count, created_at
+    RETURNING id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
+              slow_mode_seconds
 """
 
 _HEADS = """
-    SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s)
+    SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s) AND deleted_at IS NULL
 """
 
 
@@ -173,7 +184,7 @@ class Sessions:
         """Return a session that the user may see."""
         params = {"session_id": session_id, "user_id": user_id}
         rows = await self._pool.fetch(_SESSION_FOR, params)
-        return (SessionRow(*rows[0][:6]), rows[0][6]) if rows else None
+        return (SessionRow(*rows[0][:_SESSION]), rows[0][_SESSION]) if rows else None
 
     async def list_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
@@ -213,13 +224,14 @@ class Sessions:
 
 
 def _line(*row: Any) -> SessionListRow:
-    role, unread_count, mention_count, last_read_seq, muted = row[6:11]
+    role, unread_count, mention_count, last_read_seq, muted, favourite = row[_SESSION:_LINE]
     return SessionListRow(
-        session=SessionRow(*row[:6]),
+        session=SessionRow(*row[:_SESSION]),
         role=role,
         unread_count=unread_count,
         mention_count=mention_count,
         last_read_seq=last_read_seq,
         muted=muted,
-        last_message=None if row[11] is None else message_row(*row[11:]),
+        last_message=None if row[_LINE] is None else message_row(*row[_LINE:]),
+        favourite=favourite,
     )
