@@ -265,6 +265,13 @@ class MemberChange:
     others: tuple[MemberRow, ...] = ()
 
 
+class DeletionRow(NamedTuple):
+    """A deleted session: the last `seq` that it took, and who was in it."""
+
+    seq: int
+    member_ids: tuple[UUID, ...]
+
+
 class BanRow(NamedTuple):
     """Somebody who may not come back into a session; `until` None: before it is lifted."""
 

@@ -293,6 +293,13 @@ export interface Position {
   lastReadSeq: number;
 }
 
+/** What the caller wishes for a session in their own list. */
+export interface Prefs {
+  sessionId: string;
+  muted: boolean;
+  favourite: boolean;
+}
+
 /** Whether a user is there; `lastSeen` is null for somebody never seen. */
 export interface Presence {
   userId: string;
@@ -372,6 +379,11 @@ export interface SessionCreate {
   memberIds?: Array<string>;
 }
 
+/** Delete a session with everything in it. */
+export interface SessionDelete {
+  sessionId: string;
+}
+
 /** Receive a session's events on this socket, from a position where one is given. */
 export interface SessionJoin {
   sessionId: string;
@@ -391,6 +403,13 @@ export interface SessionPage {
   nextCursor: string | null;
 }
 
+/** Set what the caller wishes for their own list: at least one wish. */
+export interface SessionPrefs {
+  sessionId: string;
+  muted?: boolean | null;
+  favourite?: boolean | null;
+}
+
 /** Names a session. */
 export interface SessionRef {
   sessionId: string;
@@ -400,12 +419,6 @@ export interface SessionRef {
 export interface SessionRemoved {
   sessionId: string;
   reason: "removed" | "banned" | "deleted" | "left";
-}
-
-/** Rename a session. */
-export interface SessionRename {
-  sessionId: string;
-  name: string;
 }
 
 /** A line of the caller's session list. */
@@ -426,6 +439,15 @@ export interface SessionSummary {
   lastReadSeq: number;
   muted: boolean;
   favourite: boolean;
+}
+
+/** Set what is given: at least one setting. */
+export interface SessionUpdate {
+  sessionId: string;
+  name?: string | null;
+  readOnly?: boolean | null;
+  archived?: boolean | null;
+  slowModeSeconds?: number | null;
 }
 
 /** A session changed. */
@@ -515,12 +537,16 @@ export interface ClientEvents {
   "session:list": (data: SessionList, ack: (answer: Ack<SessionPage>) => void) => void;
   /** One session. */
   "session:get": (data: SessionRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
-  /** Rename a session. */
-  "session:update": (data: SessionRename, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** Receive a session's events on this socket. */
   "session:join": (data: SessionJoin, ack: (answer: Ack<Joined>) => void) => void;
   /** Stop a session's events on this socket. */
   "session:leave": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Change a session's name, or who may write in it. */
+  "session:update": (data: SessionUpdate, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** Delete a session with everything in it. */
+  "session:delete": (data: SessionDelete, ack: (answer: Ack<Nothing>) => void) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: SessionPrefs, ack: (answer: Ack<Prefs>) => void) => void;
   /** Members of a session. */
   "member:list": (data: MemberList, ack: (answer: Ack<MemberPage>) => void) => void;
   /** Add a member; the caller to a PUBLIC session without userId. */
@@ -579,6 +605,8 @@ export interface ServerEvents {
   "session:updated": (data: SessionUpdated, offset: string) => void;
   /** The receiver is no longer in this session: its stream ends here. */
   "session:removed": (data: SessionRemoved) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: Prefs) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
   /** Somebody types, or no longer. */

@@ -16,9 +16,18 @@ from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
+from chatd.contract.settings import SettingsStore
 
 
-class Store(AccountStore, SessionStore, MemberStore, MessageStore, RecoveryStore, Protocol):
+class Store(
+    AccountStore,
+    SessionStore,
+    SettingsStore,
+    MemberStore,
+    MessageStore,
+    RecoveryStore,
+    Protocol,
+):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
 
     async def ping(self) -> None:

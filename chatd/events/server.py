@@ -1,4 +1,4 @@
-"""What only the server says: events without an operation of the same name (protocol.md)."""
+"""What the server says without being asked (protocol.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chatd.events.answers import Refusal
 from chatd.events.sessions import SessionRef
+from chatd.events.settings import Prefs
 from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
 
 
@@ -150,6 +151,7 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "member:updated": MemberUpdated,
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
+    "session:prefs": Prefs,
     "user:status": Presence,
     "user:typing": UserTyping,
 }

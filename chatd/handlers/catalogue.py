@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
+from chatd.handlers import (
+    accounts,
+    changes,
+    devices,
+    members,
+    messages,
+    presence,
+    sessions,
+    settings,
+    users,
+)
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -10,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *devices.OPERATIONS,
     *users.OPERATIONS,
     *sessions.OPERATIONS,
+    *settings.OPERATIONS,
     *members.OPERATIONS,
     *messages.OPERATIONS,
     *changes.OPERATIONS,

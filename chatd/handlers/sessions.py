@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from chatd.context import Caller, Place, RoomEvent, Services, Socket
+from chatd.context import Caller, Place, Services, Socket
 from chatd.errors import (
     Conflict,
     NotAMember,
@@ -25,12 +24,10 @@ from chatd.events.sessions import (
     SessionList,
     SessionPage,
     SessionRef,
-    SessionRename,
     Since,
 )
-from chatd.handlers.access import allowed, visible
+from chatd.handlers.access import visible
 from chatd.handlers.operations import Followed, Operation, Route
-from chatd.handlers.permissions import Action
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
@@ -41,7 +38,7 @@ from chatd.model import (
     session_event,
     summary_dict,
 )
-from chatd.rows import JoinPage, SessionListRow, SessionRow
+from chatd.rows import JoinPage, SessionListRow
 
 _MICROSECOND = timedelta(microseconds=1)
 JOIN_READS = 5  # times that a page is read again because the room was faster than the store
@@ -103,23 +100,6 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
 async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
     """Return one session."""
     session, _ = await visible(services, caller, command.session_id)
-    return dumps({"session": session_dict(session)})
-
-
-async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
-    """Rename a session."""
-    await allowed(services, caller, command.session_id, Action.SETTINGS)
-
-    async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
-        row = await services.store.update_session(command.session_id, name=command.name)
-        if row is None:
-            return None, ()
-        payload = session_event(row, row.seq)
-        return row, [RoomEvent(row.id, row.seq, "session:updated", dumps(payload))]
-
-    session = await services.journal.change(work)
-    if session is None:
-        raise NotAMember
     return dumps({"session": session_dict(session)})
 
 
@@ -246,16 +226,6 @@ OPERATIONS = (
         run=get,
         event="session:get",
         route=Route("GET", _PATH),
-    ),
-    Operation(
-        "session-rename",
-        SessionRename,
-        SessionAnswer,
-        "Rename a session",
-        run=rename,
-        rate=Rate(1, 20),
-        event="session:update",
-        route=Route("PATCH", _PATH),
     ),
     Operation(
         "session-join",

@@ -40,6 +40,7 @@ from chatd.nurseries.presence import open_presence
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
 from chatd.passwords import Passwords
 from chatd.store.migrate import migrate
@@ -132,6 +133,7 @@ async def open_daemon(
         presence = await enter(open_presence(store, settings.presence_grace, now))
         journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
+        await enter(open_sweeper(store))
         services = Services(
             settings=settings,
             store=store,

@@ -15,14 +15,14 @@ import structlog
 import trio
 
 from chatd.config import Settings
-from chatd.context import Place, RoomEvent, Socket
+from chatd.context import EVERYBODY, Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps, session_event
 from chatd.nurseries.room import Room
 from chatd.nurseries.seat import Receiver
-from chatd.payloads import member_event, replayed_event
+from chatd.payloads import member_event, removed_event, replayed_event
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent
@@ -108,6 +108,8 @@ class Rooms:
 
     async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
         page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
+        if page.session is None:
+            return [end_of(session_id, seq)], seq + 1, True
         return events_of(page, seq), page.seq, page.is_complete
 
 
@@ -117,7 +119,14 @@ def _never(session_id: UUID) -> bool:
 
 
 def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
-    return room.head is not None and room.head < heads.get(room.session_id, 0)
+    """Return whether a room missed something: a session without a head was deleted."""
+    return room.head is not None and room.head < heads.get(room.session_id, room.head + 1)
+
+
+def end_of(session_id: UUID, seq: int) -> RoomEvent:
+    """Return the end of a session that is found to be deleted, for readers who stand at `seq`."""
+    data = removed_event(session_id, "deleted")
+    return RoomEvent(session_id, seq + 1, "session:removed", data, EVERYBODY, "deleted")
 
 
 def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:

@@ -60,6 +60,23 @@ def update_notes(before: MemberRow, after: MemberRow) -> list[tuple[str, dict[st
     return notes
 
 
+def setting_notes(
+    *,
+    name: str | None,
+    is_read_only: bool | None,
+    is_archived: bool | None,
+    slow_mode_seconds: int | None,
+) -> dict[str, Any]:
+    """Return what the audit log says of new settings: what was set, as the wire names it."""
+    settings = {
+        "name": name,
+        "readOnly": is_read_only,
+        "archived": is_archived,
+        "slowModeSeconds": slow_mode_seconds,
+    }
+    return {setting: value for setting, value in settings.items() if value is not None}
+
+
 def direct_key(kind: SessionKind, everyone: Sequence[UUID]) -> str | None:
     """Return what is unique about a DIRECT session: its two ids in rising order."""
     return ":".join(sorted(map(str, everyone))) if kind == "DIRECT" else None

@@ -14,13 +14,20 @@ from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
     from chatd.contract import Store
 
 
-class MemoryStore(MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries):
+class MemoryStore(
+    MemoryAccounts,
+    MemoryMessages,
+    MemoryChanges,
+    MemoryRecoveries,
+    MemorySettings,
+):
     """A whole store in memory.
 
     Example:

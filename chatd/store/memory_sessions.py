@@ -102,16 +102,6 @@ class MemorySessions(MemoryMembers):
         }
 
     @statement
-    def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
-        """Rename a session and take a `seq`."""
-        session = self._sessions.get(session_id)
-        if session is None:
-            return None
-        session.name = name
-        session.changed_seq = session.next_seq()
-        return session.row()
-
-    @statement
     def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the current `seq` of each of these sessions that exists."""
         found = {each: self._living(each) for each in session_ids}

@@ -12,6 +12,7 @@ from chatd.store.pages import Pages
 from chatd.store.pool import Pool
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
+from chatd.store.settings import SessionSettings
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
 
@@ -22,7 +23,17 @@ _PING = "SELECT 1"
 _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
-class PostgresStore(Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries):
+class PostgresStore(
+    Users,
+    Tokens,
+    Sessions,
+    SessionSettings,
+    Members,
+    Messages,
+    Changes,
+    Pages,
+    Recoveries,
+):
     """The durable side of chatd.
 
     Example:

@@ -126,13 +126,6 @@ _FIRST_STATES = """
     ORDER BY account.id, position.active_at DESC, position.id DESC
 """
 
-_UPDATE_SESSION = """
-    UPDATE sessions SET name = %(name)s, seq = seq + 1, changed_seq = seq + 1
-    WHERE id = %(session_id)s
-    RETURNING id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
-              slow_mode_seconds
-"""
-
 _HEADS = """
     SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s) AND deleted_at IS NULL
 """
@@ -211,12 +204,6 @@ class Sessions:
             else:
                 states[row[10]][1].append(PositionRow(*row[11:16]))
         return states
-
-    async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
-        """Rename a session and take a `seq`."""
-        params = {"session_id": session_id, "name": name}
-        rows = await self._pool.fetch(_UPDATE_SESSION, params, writes=True)
-        return SessionRow(*rows[0]) if rows else None
 
     async def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the current `seq` of each of these sessions that exists."""
