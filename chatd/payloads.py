@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from chatd.model import dumps, iso_or_none, member_dict, message_dict, reaction_dict
-from chatd.rows import MemberRow, MessageRow, ReactionRow
+from chatd.model import dumps, iso, iso_or_none, member_dict, message_dict, reaction_dict
+from chatd.rows import AuditRow, BanRow, InviteRow, MemberRow, MessageRow, ReactionRow
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
@@ -83,3 +83,40 @@ def member_event(
 def removed_event(session_id: UUID, reason: str) -> bytes:
     """Return the payload of `session:removed`, which ends a session for its receiver."""
     return dumps({"sessionId": session_id, "reason": reason})
+
+
+def ban_dict(row: BanRow) -> dict[str, Any]:
+    """Return a `Ban`."""
+    return {
+        "user": {"id": row.user_id, "name": row.name, "avatarUrl": row.avatar_url},
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "until": iso_or_none(row.until),
+        "reason": row.reason,
+    }
+
+
+def invite_dict(row: InviteRow) -> dict[str, Any]:
+    """Return an `Invite`."""
+    return {
+        "code": row.code,
+        "sessionId": row.session_id,
+        "role": row.role,
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "expiresAt": iso_or_none(row.expires_at),
+        "maxUses": row.max_uses,
+        "uses": row.uses,
+    }
+
+
+def audit_dict(row: AuditRow) -> dict[str, Any]:
+    """Return an `AuditEntry`."""
+    return {
+        "id": row.id,
+        "at": iso(row.at),
+        "action": row.action,
+        "userId": row.user_id,
+        "targetId": row.target_id,
+        "details": row.details,
+    }

@@ -285,6 +285,13 @@ class BanRow(NamedTuple):
     reason: str | None
 
 
+class BanChange(NamedTuple):
+    """A ban as it stands, and what became of the membership; None: there was none to end."""
+
+    ban: BanRow
+    change: MemberChange | None
+
+
 class InviteRow(NamedTuple):
     """A way into a session for everybody who knows its code."""
 
@@ -296,6 +303,13 @@ class InviteRow(NamedTuple):
     role: Role
     max_uses: int | None
     uses: int
+
+
+class InviteUse(NamedTuple):
+    """A way in that was taken, and what it led into."""
+
+    session: SessionRow
+    change: MemberChange
 
 
 class AuditRow(NamedTuple):

@@ -12,6 +12,29 @@ export interface Account {
   createdAt: string;
 }
 
+/** Who did what to whom; `details` depend on the action. */
+export interface AuditEntry {
+  id: number;
+  at: string;
+  action: string;
+  userId: string;
+  targetId: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done in a session, the latest first. */
+export interface AuditList {
+  sessionId: string;
+  before?: number | null;
+  limit?: number;
+}
+
+/** Entries, the latest first; `nextBefore` is null on the last page. */
+export interface AuditPage {
+  entries: Array<AuditEntry>;
+  nextBefore: number | null;
+}
+
 /** The access token of this socket expires soon. */
 export interface AuthExpiring {
   expiresAt: string;
@@ -26,6 +49,33 @@ export interface AuthRefresh {
 /** How long the live socket is now good for. */
 export interface AuthRefreshed {
   expiresAt: string;
+}
+
+/** Who is kept out, by whom, since when and until when; null: until it is lifted. */
+export interface Ban {
+  user: User;
+  by: string;
+  createdAt: string;
+  until: string | null;
+  reason: string | null;
+}
+
+/** The ban as it stands. */
+export interface BanAnswer {
+  ban: Ban;
+}
+
+/** Page through the bans in force. */
+export interface BanList {
+  sessionId: string;
+  after?: string | null;
+  limit?: number;
+}
+
+/** Bans by rising user id; `nextAfter` is null on the last page. */
+export interface BanPage {
+  bans: Array<Ban>;
+  nextAfter: string | null;
 }
 
 /** Last event of a connection that the server ends. */
@@ -92,6 +142,61 @@ export interface HistoryAnswer {
   seq: number;
 }
 
+/** A way into a session; null where it has no limit. */
+export interface Invite {
+  code: string;
+  sessionId: string;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  by: string;
+  createdAt: string;
+  expiresAt: string | null;
+  maxUses: number | null;
+  uses: number;
+}
+
+/** One invite. */
+export interface InviteAnswer {
+  invite: Invite;
+}
+
+/** The live invites of a session. */
+export interface InviteList {
+  sessionId: string;
+}
+
+/** Make a way into a session for everybody who knows its code. */
+export interface InviteMake {
+  sessionId: string;
+  maxUses?: number | null;
+  expiresInMs?: number | null;
+  role?: "MEMBER" | "READ_ONLY";
+}
+
+/** Where an invite leads, for somebody who has not accepted it. */
+export interface InvitePreview {
+  name: string | null;
+  kind: "DIRECT" | "GROUP" | "PUBLIC";
+  memberCount: number;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  expiresAt: string | null;
+}
+
+/** Names an invite by its code. */
+export interface InviteRef {
+  code: string;
+}
+
+/** End an invite. */
+export interface InviteRevoke {
+  sessionId: string;
+  code: string;
+}
+
+/** The live invites, the newest first; there are at most 100. */
+export interface Invites {
+  invites: Array<Invite>;
+}
+
 /** The state of a session at `seq`; every later event follows on the socket. */
 export interface Joined {
   sessionId: string;
@@ -138,6 +243,14 @@ export interface MemberAnswer {
   seq: number;
 }
 
+/** Keep a user out of a session, member or not; without `until` before it is lifted. */
+export interface MemberBan {
+  sessionId: string;
+  userId: string;
+  reason?: string | null;
+  until?: string | null;
+}
+
 /** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
 export interface MemberJoined {
   sessionId: string;
@@ -171,6 +284,12 @@ export interface MemberPage {
 export interface MemberRef {
   sessionId: string;
   userId?: string | null;
+}
+
+/** Lift a ban. */
+export interface MemberUnban {
+  sessionId: string;
+  userId: string;
 }
 
 /** Give a member another role, mute them until a time, or with null no longer. */
@@ -555,6 +674,24 @@ export interface ClientEvents {
   "member:update": (data: MemberUpdate, ack: (answer: Ack<MemberAnswer>) => void) => void;
   /** Leave a session, or remove a member. */
   "member:remove": (data: MemberRef, ack: (answer: Ack<LeftAnswer>) => void) => void;
+  /** Keep a user out of a session. */
+  "member:ban": (data: MemberBan, ack: (answer: Ack<BanAnswer>) => void) => void;
+  /** Lift a ban. */
+  "member:unban": (data: MemberUnban, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Bans in force in a session. */
+  "ban:list": (data: BanList, ack: (answer: Ack<BanPage>) => void) => void;
+  /** Make an invite into a session. */
+  "invite:make": (data: InviteMake, ack: (answer: Ack<InviteAnswer>) => void) => void;
+  /** Live invites into a session. */
+  "invite:list": (data: InviteList, ack: (answer: Ack<Invites>) => void) => void;
+  /** End an invite. */
+  "invite:revoke": (data: InviteRevoke, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Where an invite leads. */
+  "invite:preview": (data: InviteRef, ack: (answer: Ack<InvitePreview>) => void) => void;
+  /** Come into a session by an invite. */
+  "invite:accept": (data: InviteRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** What was done in a session, and by whom. */
+  "session:audit": (data: AuditList, ack: (answer: Ack<AuditPage>) => void) => void;
   /** Send a message; answered when it is committed. */
   "message:send": (data: MessageSend, ack: (answer: Ack<SendAnswer>) => void) => void;
   /** Messages by keyset, oldest first. */

@@ -12,6 +12,9 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.audit import AuditStore
+from chatd.contract.bans import BanStore
+from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.recovery import RecoveryStore
@@ -24,6 +27,9 @@ class Store(
     SessionStore,
     SettingsStore,
     MemberStore,
+    BanStore,
+    InviteStore,
+    AuditStore,
     MessageStore,
     RecoveryStore,
     Protocol,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
+    audit,
+    bans,
     changes,
     devices,
+    invites,
     members,
     messages,
     presence,
@@ -22,6 +25,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
     *settings.OPERATIONS,
     *members.OPERATIONS,
+    *bans.OPERATIONS,
+    *invites.OPERATIONS,
+    *audit.OPERATIONS,
     *messages.OPERATIONS,
     *changes.OPERATIONS,
     *presence.OPERATIONS,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from chatd.contract.acts import Act, Standing
 from chatd.model import iso_or_none
-from chatd.rows import MemberRow, MessageRow, NewMessage, SessionKind
+from chatd.rows import InviteRow, MemberRow, MessageRow, NewMessage, SessionKind
 
 CONTENT_CHARS = 16_384  # events.MAX_CONTENT; here it keeps one message from failing its batch
 CLIENT_ID_CHARS = 255  # far below the 2,704 bytes that fit an index entry of PostgreSQL
+LIVE_INVITES = 100  # of a session: a list that one page shows
 JOIN_MEMBERS = 200  # members in a join page: above it a client wants counts, not faces
 
 EMOJI = 20  # different ones a message: a row of buttons, not a wall
@@ -75,6 +78,31 @@ def setting_notes(
         "slowModeSeconds": slow_mode_seconds,
     }
     return {setting: value for setting, value in settings.items() if value is not None}
+
+
+def is_same_ban(standing: Standing, act: Act, until: datetime | None, reason: str | None) -> bool:
+    """Tell whether a ban is so already: this very one, in a transaction that is run again."""
+    ban = standing.ban
+    return (
+        ban is not None
+        and standing.target is None
+        and (ban.by, ban.until, ban.reason) == (act.by, until, reason)
+    )
+
+
+def ban_notes(until: datetime | None, reason: str | None) -> dict[str, Any]:
+    """Return what the audit log says of a ban."""
+    return {"until": iso_or_none(until), "reason": reason}
+
+
+def invite_notes(row: InviteRow) -> dict[str, Any]:
+    """Return what the audit log says of a new invite."""
+    return {
+        "code": row.code,
+        "role": row.role,
+        "maxUses": row.max_uses,
+        "expiresAt": iso_or_none(row.expires_at),
+    }
 
 
 def direct_key(kind: SessionKind, everyone: Sequence[UUID]) -> str | None:

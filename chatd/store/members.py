@@ -265,6 +265,13 @@ def changed(rows: Rows) -> MemberChange:
     return MemberChange(member, member.changed_seq, is_changed=True)
 
 
+async def member_of(transaction: Transaction, session_id: UUID, user_id: UUID) -> MemberRow | None:
+    """Return a current member."""
+    params = {"session_id": session_id, "user_id": user_id}
+    rows = await transaction.fetch(_MEMBER, params)
+    return MemberRow(*rows[0]) if rows else None
+
+
 async def join(transaction: Transaction, params: Params) -> Rows:
     """Make a user a member: `session_id`, `user_id`, `role`, `at`; under the session's lock."""
     return await transaction.fetch(_JOIN, params)

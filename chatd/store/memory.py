@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
+from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_changes import MemoryChanges
+from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_settings import MemorySettings
@@ -27,6 +29,8 @@ class MemoryStore(
     MemoryChanges,
     MemoryRecoveries,
     MemorySettings,
+    MemoryBans,
+    MemoryInvites,
 ):
     """A whole store in memory.
 

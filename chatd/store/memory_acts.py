@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chatd.contract.acts import Act, Standing
 from chatd.rows import AuditRow, BanRow
-from chatd.store.memory_state import Session, Tables
+from chatd.store.memory_state import Session, Tables, statement
 
 
 class MemoryActs(Tables):
@@ -48,5 +48,22 @@ class MemoryActs(Tables):
         details: dict[str, Any] | None = None,
     ) -> None:
         """Write into the audit log what somebody did."""
-        row = AuditRow(len(self._acts) + 1, act.at, action, act.by, target_id, details or {})
+        self._log(session_id, act.by, act.at, action, target_id, details or {})
+
+    def _log(
+        self,
+        session_id: UUID,
+        by: UUID,
+        at: datetime,
+        action: str,
+        target_id: UUID | None,
+        details: dict[str, Any],
+    ) -> None:
+        row = AuditRow(len(self._acts) + 1, at, action, by, target_id, details)
         self._acts.append((session_id, row))
+
+    @statement
+    def audit_page(self, session_id: UUID, *, before: int | None, limit: int) -> list[AuditRow]:
+        """Return what was done in a session, the latest first."""
+        rows = [row for where, row in self._acts if where == session_id]
+        return [row for row in reversed(rows) if before is None or row.id < before][:limit]

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from chatd.rows import MessageAccess, MessageChange, Role
 from chatd.store.checks import has_room
-from chatd.store.memory_state import Message, Session, Tables, statement
+from chatd.store.memory_acts import MemoryActs
+from chatd.store.memory_state import Message, Session, statement
 
 
-class MemoryChanges(Tables):
+class MemoryChanges(MemoryActs):
     """The part of the contract that changes messages."""
 
     @statement
@@ -63,6 +64,9 @@ class MemoryChanges(Tables):
             message.revisions.clear()
             message.reactions.clear()
             message.deleted_at, message.deleted_by = at, user_id
+            if user_id != message.sender_id:
+                details = {"messageId": str(message_id)}
+                self._log(session.id, user_id, at, "message_deleted", message.sender_id, details)
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)
 

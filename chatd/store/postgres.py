@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.audit import Audit
+from chatd.store.bans import Bans
 from chatd.store.changes import Changes
+from chatd.store.invites import Invites
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.pages import Pages
@@ -29,6 +32,9 @@ class PostgresStore(
     Sessions,
     SessionSettings,
     Members,
+    Bans,
+    Invites,
+    Audit,
     Messages,
     Changes,
     Pages,
