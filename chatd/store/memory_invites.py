@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.contract.acts import Act
+from chatd.errors import StoreBug
 from chatd.rows import InviteRow, InviteUse, MemberChange, Role, SessionRow
 from chatd.store.checks import LIVE_INVITES, invite_notes
 from chatd.store.memory_members import MemoryMembers
@@ -35,6 +36,10 @@ class MemoryInvites(MemoryMembers):
         if len(live) >= LIVE_INVITES:
             msg = f"the session has {LIVE_INVITES} live invites"
             raise ValueError(msg)
+        others = [each for each in self._sessions.values() if each is not session]
+        if code in live or any(code in each.invites for each in others):
+            msg = "the code is taken"
+            raise StoreBug(msg)
         invite = InviteRow(code, session_id, act.by, act.at, expires_at, role, max_uses, 0)
         session.invites = live | {code: invite}
         self._note(act, "invite_made", session_id, None, invite_notes(invite))

@@ -72,10 +72,12 @@ class MemorySettings(MemoryActs):
     @statement
     def sweep_sessions(self, limit: int) -> int:
         """Delete at most `limit` rows of deleted sessions."""
-        deleted = [each for each in self._sessions.values() if each.deleted_at is not None]
-        for session in deleted[:1]:
-            return self._sweep(session, limit)
-        return 0
+        deleted = [
+            (each.deleted_at, each.id)
+            for each in self._sessions.values()
+            if each.deleted_at is not None
+        ]
+        return self._sweep(self._sessions[min(deleted)[1]], limit) if deleted else 0
 
     def _sweep(self, session: Session, limit: int) -> int:
         swept, session.messages = session.messages[:limit], session.messages[limit:]

@@ -52,7 +52,7 @@ _WERE_MEMBERS = """
 # Daemons that sweep at once take different sessions.
 _TO_SWEEP = """
     SELECT id FROM sessions WHERE deleted_at IS NOT NULL
-    ORDER BY deleted_at
+    ORDER BY deleted_at, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 """
