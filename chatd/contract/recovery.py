@@ -22,8 +22,8 @@ class RecoveryStore(Protocol):
         was stored before it.
         """
 
-    async def take_recovery(self, pid: str, at: datetime) -> RecoveryRow | None:
-        """Return and delete the state of a pid; None when there is none, or it has expired.
+    async def take_recovery(self, pid: str, user_id: UUID, at: datetime) -> RecoveryRow | None:
+        """Return and delete a user's state; None when there is none, or it has expired.
 
         Of two that ask at once one gets it. After a `StoreAmbiguous` it may be gone unseen: the
         client starts anew, as with None.

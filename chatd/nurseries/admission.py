@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import structlog
+from orjson import Fragment
 
 from chatd.context import Services
 from chatd.errors import CloseCode, StoreError
+from chatd.events.fields import MAX_CONTENT
+from chatd.model import dumps
 from chatd.nurseries.first_states import FirstStates
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.sockets import Sockets
@@ -15,10 +19,12 @@ from chatd.nurseries.typing import Typing
 from chatd.rows import PositionRow, UserRow
 from chatd.tokens import Identity
 
+TYPING_RESEND_MS = 3000  # below half of the expiry: one lost start does not end a typing
+
 log = structlog.get_logger("chatd.connection")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Live:
     """What connections need of the daemon beside the handlers' services."""
 
@@ -27,6 +33,24 @@ class Live:
     presence: Presence
     typing: Typing
     first_states: FirstStates
+
+    @cached_property
+    def constants(self) -> dict[str, Fragment]:
+        """What `connection:ready` tells every client, encoded once."""
+        settings = self.services.settings
+        limits = {
+            "maxFrameBytes": settings.frame_bytes,
+            "maxContentChars": MAX_CONTENT,
+            "maxJoinedSessions": settings.max_joined_sessions,
+            "replayEvents": settings.replay_events,
+        }
+        timings = {
+            "pingIntervalMs": round(settings.ping_interval * 1000),
+            "pingTimeoutMs": round(settings.ping_timeout * 1000),
+            "typingResendMs": TYPING_RESEND_MS,
+            "typingExpiryMs": round(settings.typing_expiry * 1000),
+        }
+        return {"limits": Fragment(dumps(limits)), "timings": Fragment(dumps(timings))}
 
 
 @dataclass(frozen=True, slots=True)

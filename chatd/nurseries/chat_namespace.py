@@ -13,17 +13,15 @@ import structlog
 import trio
 
 from chatd.errors import ChatError, CloseCode, Forbidden, StoreError, Unauthorized
-from chatd.ids import random_text
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted, read_first_state
 from chatd.nurseries.chat_catchup import catch_up
 from chatd.nurseries.chat_client import ChatClient
 from chatd.nurseries.chat_recovery import ChatState, clean_offset, state_from_json
 from chatd.nurseries.recovery import Recoveries, Saved, new_pid
-from chatd.nurseries.socketio import ConnectRefused, SocketIoSession
+from chatd.nurseries.socketio import ConnectRefused, SocketIoSession, new_socket_id
 from chatd.rows import RecoveryRow
 
 SAVE_PIECE = 200  # states written at once at the stop: 50 ms of work between two looks at the clock
-SOCKET_ID_BYTES = 15  # 120 random bits; public, unlike sid and pid
 
 log = structlog.get_logger("chatd.socketio")
 
@@ -77,7 +75,7 @@ class ChatNamespace:
                 if client is not None:
                     return client
             self._services.metrics.recoveries.labels("false").inc()
-        client = self._client(session, first, random_text(SOCKET_ID_BYTES), origin)
+        client = self._client(session, first, new_socket_id(), origin)
         client.welcome(new_pid(), None)
         return client
 
@@ -101,20 +99,12 @@ class ChatNamespace:
         is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
         if state is None and is_young:
             try:
-                row = await self._take(pid, user_id)
+                row = await self._services.store.take_recovery(pid, user_id, self._services.now())
             except StoreError as trouble:
                 log.warning("no recovery", error=type(trouble).__name__)
                 raise NotAdmitted(CloseCode.INTERNAL) from None
             state = None if row is None else state_from_json(row.state)
         return state if state is not None and state.epoch == self._services.epoch else None
-
-    async def _take(self, pid: str, user_id: UUID) -> RecoveryRow | None:
-        store, now = self._services.store, self._services.now()
-        row = await store.take_recovery(pid, now)
-        if row is not None and row.user_id != user_id:
-            await store.save_recoveries([row], now)  # it is not for who asked
-            return None
-        return row
 
     async def _recover(
         self,

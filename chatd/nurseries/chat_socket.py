@@ -16,7 +16,6 @@ import trio
 
 from chatd.context import Caller, Place, RoomEvent
 from chatd.errors import ChatError, CloseCode, ValidationFailed
-from chatd.events.fields import MAX_CONTENT
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
 from chatd.limits import Rate
@@ -30,7 +29,6 @@ from chatd.rows import PositionRow
 from chatd.tokens import Identity
 
 EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
-TYPING_RESEND_MS = 3000  # below half of the expiry: one lost start does not end a typing
 
 log = structlog.get_logger("chatd.connection")
 
@@ -134,7 +132,7 @@ class ChatSocket:
         live.presence.connected(self, first.user, [row.session_id for row in first.positions])
 
     def _ready(self, positions: list[PositionRow], *, is_recovered: bool) -> bytes:
-        services, settings = self._services, self._services.settings
+        services = self._services
         state = {
             "connectionId": self.id,
             "deviceId": self.identity.device_id,
@@ -142,18 +140,7 @@ class ChatSocket:
             "recovered": is_recovered,
             "expiresAt": iso(datetime.fromtimestamp(self.identity.expires_at, UTC)),
             "epoch": services.epoch,
-            "limits": {
-                "maxFrameBytes": settings.frame_bytes,
-                "maxContentChars": MAX_CONTENT,
-                "maxJoinedSessions": settings.max_joined_sessions,
-                "replayEvents": settings.replay_events,
-            },
-            "timings": {
-                "pingIntervalMs": round(settings.ping_interval * 1000),
-                "pingTimeoutMs": round(settings.ping_timeout * 1000),
-                "typingResendMs": TYPING_RESEND_MS,
-                "typingExpiryMs": round(settings.typing_expiry * 1000),
-            },
+            **self._live.constants,
             "sessions": [position_dict(row, services.epoch) for row in positions],
         }
         return dumps(state)

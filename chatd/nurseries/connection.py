@@ -21,6 +21,7 @@ from chatd.nurseries.heartbeat import Heartbeat
 from chatd.nurseries.outbox import Outbox
 
 READ_BYTES = 65_536
+TURN = 50  # messages of one read between two checkpoints: a flood of small ones stalls nobody
 LINGER = 1.0  # seconds for a peer to take the close frame before the socket is closed
 
 Args = TypeVarTuple("Args")

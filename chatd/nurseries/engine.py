@@ -100,11 +100,11 @@ class Engine:
             self._nursery.start_soon(self._run, session)
             await _polling(session).fetch(exchange, headers)
             return
-        polling = _polling(self._find(wanted))
+        session = self._find(wanted)
         if head.method == "GET":
-            await polling.fetch(exchange, headers)
+            await _polling(session).fetch(exchange, headers)
         else:
-            await polling.bring(exchange, headers, self._find(wanted).limit)
+            await _polling(session).bring(exchange, headers, session.limit)
 
     def screen(self, head: RequestHead) -> None:
         """Check the handshake of a WebSocket ahead of its 101.

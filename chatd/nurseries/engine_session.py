@@ -17,8 +17,8 @@ import trio
 
 from chatd.config import Settings
 from chatd.errors import CloseCode
-from chatd.nurseries.connection import Connection
-from chatd.nurseries.engine_upgrade import close_socket, probe, to_frames
+from chatd.nurseries.connection import TURN, Connection
+from chatd.nurseries.engine_upgrade import close_socket, probe
 from chatd.nurseries.http import Upgrade
 from chatd.nurseries.polling import Polling
 from chatd.wire import engineio
@@ -35,8 +35,6 @@ from chatd.wire.engineio import (
 )
 from chatd.wire.frames import close_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
-
-TURN = 50  # packets of one read between two checkpoints: a flood of small ones stalls nobody
 
 log = structlog.get_logger("chatd.engine")
 
@@ -312,7 +310,7 @@ class EngineSession(Connection):
         self._reader = reader
         reader.allow(self.limit)  # it may have logged in since the probe began
         self._early = [*self.polling.take(), *packets]
-        self._attach(upgrade.stream, partial(to_frames, b64=self._b64))
+        self._attach(upgrade.stream, partial(engineio.to_frames, b64=self._b64))
         self._switched()
         self.polling.close(NOOP if self.polling.is_getting else None)
         self._has_ended = trio.Event()

@@ -41,8 +41,3 @@ async def close_socket(upgrade: Upgrade, answer: bytes, timeout: float) -> None:
             await upgrade.stream.send_all(answer + close_frame(1000, ""))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # it has gone by itself
-
-
-def to_frames(held: bytes, *, b64: bool) -> bytes:
-    """Return what waited for a poll as frames; for `Outbox.attach`."""
-    return engineio.to_frames(held, b64=b64)[0]

@@ -17,13 +17,16 @@ import structlog
 import trio
 
 from chatd.errors import CloseCode, InternalError
-from chatd.ids import random_text
 from chatd.nurseries.event_state import EventState
 from chatd.nurseries.recovery import Recoveries, new_pid
-from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession, reason_of
+from chatd.nurseries.socketio import (
+    RECOVERABLE,
+    SocketIoSession,
+    new_socket_id,
+    reason_of,
+)
 from chatd.wire import socketio
 
-SOCKET_ID_BYTES = 15  # 120 random bits; public, unlike sid and pid
 INBOX = 32  # events of one socket that wait for its handlers; then its session is not read
 CALLING_INBOX = 512  # the same while a handler awaits an answer, which stands behind them
 FAREWELL_TIMEOUT = 10.0  # seconds for the hook of a disconnect
@@ -103,7 +106,7 @@ class EventSocket:
         auth: dict[str, Any],
         origin: object,
     ) -> None:
-        self.id = random_text(SOCKET_ID_BYTES)
+        self.id = new_socket_id()
         self.auth = {key: auth[key] for key in auth if key not in {"pid", "offset"}}
         self.data: dict[str, Any] = {}
         self.pid: str | None = None

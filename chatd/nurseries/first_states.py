@@ -1,7 +1,8 @@
 """What every connect reads of the store: those who come at once share one read.
 
 After a restart everybody comes at once; a read for each costs a third of a connect, one for all
-that wait costs next to nothing. What arrives during a read is the next one.
+that wait costs next to nothing. Who comes alone is read at once; in a crowd the
+next read lets the others come closer first, and is for everybody who has arrived by then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.rows import PositionRow, UserRow
 
+PASSES = 20  # of the scheduler before the next read in a crowd: it arrives in tens, not in twos
 BATCH = 100  # users of one read: some ms of PostgreSQL
 MAX_POSITIONS = 500  # sessions told in connection:ready; the rest by GET /chat/sessions
 
@@ -64,12 +66,16 @@ class FirstStates:
 
     async def run(self) -> None:
         """Answer until cancelled."""
+        is_crowd = False
         while True:
             await self._arrived.wait()
             self._arrived = trio.Event()
             while self._waiting:
+                for _ in range(PASSES if is_crowd else 0):
+                    await trio.lowlevel.checkpoint()
                 here = [question for question in self._waiting if not question.is_over]
                 batch, self._waiting = here[:BATCH], here[BATCH:]
+                is_crowd = len(batch) > 1
                 if batch:
                     await self._answer(batch)
 

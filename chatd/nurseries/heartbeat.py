@@ -53,7 +53,7 @@ class Heartbeat:
             does not ping them.
     """
 
-    __slots__ = ("_alarm", "_connection", "_interval", "_is_steady", "_sleep", "_timeout")
+    __slots__ = ("_alarm", "_beat", "_connection", "_interval", "_is_steady", "_sleep", "_timeout")
 
     def __init__(
         self, connection: Beating, interval: float, timeout: float, *, is_steady: bool = False
@@ -63,13 +63,16 @@ class Heartbeat:
         self._timeout = timeout
         self._is_steady = is_steady
         self._alarm: Alarm | None = None
+        self._beat = math.inf  # when the next ping, or the end of its timeout, is due
         self._sleep: trio.CancelScope | None = None
 
     def watch(self, alarm: Alarm | None) -> None:
         """Watch over this deadline too, in place of an earlier one."""
         self._alarm = alarm
-        if self._sleep is not None:
-            self._sleep.deadline = min(self._sleep.deadline, self._alarm_due())
+        if self._sleep is not None:  # also when it is later: to wake for nothing costs more
+            due = min(self._beat, self._alarm_due())
+            if due != self._sleep.deadline:
+                self._sleep.deadline = due
 
     def _alarm_due(self) -> float:
         return math.inf if self._alarm is None else self._alarm.due
@@ -80,8 +83,8 @@ class Heartbeat:
         last = trio.current_time()
         while True:
             base = last if self._is_steady else self._connection.heard
-            due = base + self._interval if pinged is None else pinged + self._timeout
-            await self._sleep_until(min(due, self._alarm_due()))
+            self._beat = base + self._interval if pinged is None else pinged + self._timeout
+            await self._sleep_until(min(self._beat, self._alarm_due()))
             now = trio.current_time()
             if now >= self._alarm_due():
                 assert self._alarm is not None  # noqa: S101 - nothing is due at infinity

@@ -76,7 +76,9 @@ class HttpStream:
         """
         deadline, self._first_deadline = self._first_deadline, None
         settings = self.settings
-        if not self.buffer:
+        if deadline is not None and self._read_now():
+            pass  # it came with the connection: no deadline is set for what has arrived
+        elif not self.buffer:
             silence = deadline or trio.current_time() + settings.idle_timeout
             if self.is_draining:
                 return None
@@ -109,6 +111,16 @@ class HttpStream:
                     return end
         msg = "the request head did not arrive in time"
         raise RequestTimeout(msg)
+
+    def _read_now(self) -> bool:
+        """Read what has arrived already; False when that is nothing, or cannot be told."""
+        if self._socket is None or self.is_draining:
+            return False
+        try:
+            self.buffer += os.read(self._socket.fileno(), RECEIVE_BYTES)
+        except OSError:  # nothing yet; a reset is met again by `fill`
+            return False
+        return bool(self.buffer)
 
     async def fill(self) -> bool:
         """Wait for bytes and put them behind the buffer; False when the client has ended."""

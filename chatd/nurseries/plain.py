@@ -11,7 +11,7 @@ from chatd.errors import ChatError, CloseCode, TokenExpired, Unauthorized
 from chatd.model import dumps
 from chatd.nurseries.admission import Live, NotAdmitted, read_first_state
 from chatd.nurseries.chat_socket import ChatSocket, RequestId
-from chatd.nurseries.connection import Connection
+from chatd.nurseries.connection import TURN, Connection
 from chatd.nurseries.http import Upgrade
 from chatd.tokens import Identity
 from chatd.wire import plain
@@ -19,7 +19,6 @@ from chatd.wire.frames import FrameError, close_frame, ping_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
 
 FIRST_FRAME_BYTES = 16_384  # before the login: a token has at most 8 KiB
-TURN = 50  # messages of one read between two checkpoints: a flood of small ones stalls nobody
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 
 

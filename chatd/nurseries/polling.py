@@ -63,7 +63,6 @@ class Polling:
         "_is_over",
         "_is_probing",
         "_last_word",
-        "_max_payload",
         "_session",
         "_taken",
         "_wakes",

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from chatd.errors import CloseCode
+from chatd.ids import random_text
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.wire import socketio
 from chatd.wire.engineio import ParseError
@@ -51,6 +52,11 @@ RECOVERABLE = frozenset(
     )
 )
 """After these a stock client comes back with its `pid`; the others it or we meant."""
+
+
+def new_socket_id() -> str:
+    """Return the id of a client in a namespace: 120 random bits; public, unlike sid and pid."""
+    return random_text(15)
 
 
 def reason_of(code: CloseCode) -> str:

@@ -23,10 +23,10 @@ class MemoryRecoveries(Tables):
         }
 
     @statement
-    def take_recovery(self, pid: str, at: datetime) -> RecoveryRow | None:
+    def take_recovery(self, pid: str, user_id: UUID, at: datetime) -> RecoveryRow | None:
         """Return and delete the state of a connection."""
         row = self._recoveries.get(pid)
-        if row is None or row.expires_at <= at:
+        if row is None or row.user_id != user_id or row.expires_at <= at:
             return None
         return self._recoveries.pop(pid)
 

@@ -36,7 +36,7 @@ _DELETE_EXPIRED = """
 # Of two that ask at once the second waits for the first, and finds the row gone.
 _TAKE = """
     DELETE FROM socket_recoveries
-    WHERE pid = %(pid)s AND expires_at > %(at)s
+    WHERE pid = %(pid)s AND user_id = %(user_id)s AND expires_at > %(at)s
     RETURNING pid, user_id, state, expires_at
 """
 
@@ -66,11 +66,12 @@ class Recoveries:
             await self._pool.fetch(_SAVE, params, writes=True)
         await self._pool.fetch(_DELETE_EXPIRED, {"at": at}, writes=True)
 
-    async def take_recovery(self, pid: str, at: datetime) -> RecoveryRow | None:
+    async def take_recovery(self, pid: str, user_id: UUID, at: datetime) -> RecoveryRow | None:
         """Return and delete the state of a connection."""
         if not (pid.isascii() and pid.isprintable()):
             return None  # made up by a client; PostgreSQL would refuse NUL and lone surrogates
-        rows = await self._pool.fetch(_TAKE, {"pid": pid, "at": at}, writes=True)
+        params = {"pid": pid, "user_id": user_id, "at": at}
+        rows = await self._pool.fetch(_TAKE, params, writes=True)
         return RecoveryRow(*rows[0]) if rows else None
 
     async def memberships(self, user_id: UUID, session_ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -97,11 +97,6 @@ def framed(packet: bytes) -> bytes:
     return text_frame(packet)
 
 
-def framed_binary(data: bytes) -> bytes:
-    """Return a binary message as the frame of a WebSocket: no digit."""
-    return binary_frame(data)
-
-
 def queued(packet: bytes) -> bytes:
     """Return a text packet as it waits for a poll."""
     return _SEPARATOR + packet
@@ -142,21 +137,20 @@ def payload(queue: Sequence[bytes | memoryview]) -> bytes:
     return b"".join(queue)[1:]
 
 
-def to_frames(queue_bytes: bytes, *, b64: bool) -> tuple[bytes, int]:
-    """Return what waited for a poll as frames of the WebSocket that took over, and their number.
+def to_frames(queue_bytes: bytes, *, b64: bool) -> bytes:
+    """Return what waited for a poll as frames of the WebSocket that took over.
 
     Args:
         queue_bytes: whole packets in the form of `queued` and `queued_binary`, joined.
         b64: the client cannot take binary frames; they stay base64 in text frames.
     """
     packets = queue_bytes.split(_SEPARATOR)[1:]
-    frames = [
+    return b"".join(
         binary_frame(binascii.a2b_base64(packet[1:]))
         if packet.startswith(_BASE64) and not b64
         else text_frame(packet)
         for packet in packets
-    ]
-    return b"".join(frames), len(frames)
+    )
 
 
 def handshake(

@@ -114,7 +114,7 @@ async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
             assert [row.joined_seq for row in await store.members(tea, after=None, limit=9)] == [0]
             row = RecoveryRow("a" * 24, alice, b"{}", NOW + DAY)
             await store.save_recoveries([row], NOW)
-            assert await store.take_recovery(row.pid, NOW) == row
+            assert await store.take_recovery(row.pid, row.user_id, NOW) == row
 
 
 async def test_daemons_that_start_at_once_migrate_once(empty_url: str) -> None:

@@ -39,20 +39,29 @@ async def lock_waited_for(pool: Pool) -> None:
 async def test_a_state_comes_back_as_it_was_and_once(store: Store, people: People) -> None:
     row = state_of(people.alice, state=bytes(range(256)) * 40)
     await store.save_recoveries([row], NOW)
-    assert await store.take_recovery(row.pid, NOW) == row
-    assert await store.take_recovery(row.pid, NOW) is None
+    assert await store.take_recovery(row.pid, row.user_id, NOW) == row
+    assert await store.take_recovery(row.pid, row.user_id, NOW) is None
 
 
 async def test_a_state_is_taken_by_its_own_pid_only(store: Store, people: People) -> None:
     mine, other = state_of(people.alice, "a"), state_of(people.alice, "b")
     await store.save_recoveries([mine], NOW)
-    assert await store.take_recovery(other.pid, NOW) is None
-    assert await store.take_recovery(mine.pid, NOW) == mine
+    assert await store.take_recovery(other.pid, other.user_id, NOW) is None
+    assert await store.take_recovery(mine.pid, mine.user_id, NOW) == mine
+
+
+async def test_a_state_is_taken_by_its_own_user_only(store: Store, people: People) -> None:
+    row = state_of(people.alice)
+    await store.save_recoveries([row], NOW)
+    assert await store.take_recovery(row.pid, people.bob, NOW) is None
+    assert await store.take_recovery(row.pid, people.alice, NOW) == row
 
 
 @pytest.mark.parametrize("pid", ["", "a\0b", "\ud800", "é" * 24, "x" * 100_000])
-async def test_a_pid_that_was_never_given_finds_nothing(store: Store, pid: str) -> None:
-    assert await store.take_recovery(pid, NOW) is None
+async def test_a_pid_that_was_never_given_finds_nothing(
+    store: Store, people: People, pid: str
+) -> None:
+    assert await store.take_recovery(pid, people.alice, NOW) is None
 
 
 async def test_of_many_that_take_at_once_one_gets_it(store: Store, people: People) -> None:
@@ -62,7 +71,7 @@ async def test_of_many_that_take_at_once_one_gets_it(store: Store, people: Peopl
         taken: list[RecoveryRow | None] = []
 
         async def take(pid: str, into: list[RecoveryRow | None]) -> None:
-            into.append(await store.take_recovery(pid, NOW))
+            into.append(await store.take_recovery(pid, people.alice, NOW))
 
         async with trio.open_nursery() as nursery:
             for _ in range(4):
@@ -74,9 +83,9 @@ async def test_of_many_that_take_at_once_one_gets_it(store: Store, people: Peopl
 async def test_a_state_is_there_until_it_expires_and_not_then(store: Store, people: People) -> None:
     rows = [state_of(people.alice, name, expires_at=NOW + DAY) for name in ("a", "b")]
     await store.save_recoveries(rows, NOW)
-    assert await store.take_recovery(rows[0].pid, NOW + DAY) is None
-    assert await store.take_recovery(rows[0].pid, NOW + DAY - SECOND) == rows[0]
-    assert await store.take_recovery(rows[1].pid, NOW + 2 * DAY) is None
+    assert await store.take_recovery(rows[0].pid, rows[0].user_id, NOW + DAY) is None
+    assert await store.take_recovery(rows[0].pid, rows[0].user_id, NOW + DAY - SECOND) == rows[0]
+    assert await store.take_recovery(rows[1].pid, rows[1].user_id, NOW + 2 * DAY) is None
 
 
 async def test_a_save_deletes_what_has_expired_and_nothing_else(
@@ -87,9 +96,9 @@ async def test_a_save_deletes_what_has_expired_and_nothing_else(
     late = state_of(people.bob, "late", expires_at=NOW)
     await store.save_recoveries([old, young], NOW)
     await store.save_recoveries([late], NOW + DAY)
-    assert await store.take_recovery(old.pid, NOW) is None
-    assert await store.take_recovery(late.pid, NOW - DAY) is None
-    assert await store.take_recovery(young.pid, NOW) == young
+    assert await store.take_recovery(old.pid, old.user_id, NOW) is None
+    assert await store.take_recovery(late.pid, late.user_id, NOW - DAY) is None
+    assert await store.take_recovery(young.pid, young.user_id, NOW) == young
 
 
 async def test_an_expired_state_is_replaced_by_a_new_one(store: Store, people: People) -> None:
@@ -97,21 +106,21 @@ async def test_an_expired_state_is_replaced_by_a_new_one(store: Store, people: P
     await store.save_recoveries([old], NOW - DAY)
     new = state_of(people.alice, state=b"new")
     await store.save_recoveries([new], NOW)
-    assert await store.take_recovery(new.pid, NOW) == new
+    assert await store.take_recovery(new.pid, new.user_id, NOW) == new
 
 
 async def test_a_pid_that_is_there_is_replaced(store: Store, people: People) -> None:
     await store.save_recoveries([state_of(people.alice, state=b"old")], NOW)
     new = state_of(people.bob, state=b"new", expires_at=NOW + 2 * DAY)
     await store.save_recoveries([new], NOW)
-    assert await store.take_recovery(new.pid, NOW) == new
-    assert await store.take_recovery(new.pid, NOW) is None
+    assert await store.take_recovery(new.pid, new.user_id, NOW) == new
+    assert await store.take_recovery(new.pid, new.user_id, NOW) is None
 
 
 async def test_of_a_pid_given_twice_the_last_counts(store: Store, people: People) -> None:
     first, last = state_of(people.alice, state=b"1"), state_of(people.alice, state=b"2")
     await store.save_recoveries([first, last], NOW)
-    assert await store.take_recovery(last.pid, NOW) == last
+    assert await store.take_recovery(last.pid, last.user_id, NOW) == last
 
 
 async def test_saving_nothing_is_fine(store: Store) -> None:
@@ -126,14 +135,18 @@ async def test_twelve_hundred_are_saved_at_once(store: Store, people: People) ->
     ]
     await store.save_recoveries(rows, NOW)
     for row in [*rows[::100], rows[-1]]:
-        assert await store.take_recovery(row.pid, NOW) == row
+        assert await store.take_recovery(row.pid, row.user_id, NOW) == row
 
 
 async def test_who_is_gone_keeps_nobody_else_from_being_saved(store: Store, people: People) -> None:
     gone = state_of(NOBODY, "gone")
     rows = [state_of(people.alice, "a"), gone, state_of(people.bob, "b")]
     await store.save_recoveries(rows, NOW)
-    assert [await store.take_recovery(row.pid, NOW) for row in rows] == [rows[0], None, rows[2]]
+    assert [await store.take_recovery(row.pid, row.user_id, NOW) for row in rows] == [
+        rows[0],
+        None,
+        rows[2],
+    ]
 
 
 async def test_the_states_of_a_deleted_user_go_with_the_user(pool: Pool) -> None:
@@ -142,7 +155,8 @@ async def test_the_states_of_a_deleted_user_go_with_the_user(pool: Pool) -> None
     rows = [state_of(alice, "a"), state_of(bob, "b")]
     await store.save_recoveries(rows, NOW)
     await pool.fetch("DELETE FROM users WHERE id = %(id)s", {"id": alice})
-    assert [await store.take_recovery(row.pid, NOW) for row in rows] == [None, rows[1]]
+    found = [await store.take_recovery(row.pid, row.user_id, NOW) for row in rows]
+    assert found == [None, rows[1]]
 
 
 async def test_who_is_deleted_during_a_save_keeps_nobody_else_from_being_saved(pool: Pool) -> None:
@@ -160,7 +174,8 @@ async def test_who_is_deleted_during_a_save_keeps_nobody_else_from_being_saved(p
         nursery.start_soon(pool.transact, delete)
         await is_deleted.wait()
         await store.save_recoveries(rows, NOW)
-    assert [await store.take_recovery(row.pid, NOW) for row in rows] == [None, rows[1]]
+    found = [await store.take_recovery(row.pid, row.user_id, NOW) for row in rows]
+    assert found == [None, rows[1]]
 
 
 @pytest.mark.parametrize("ending", ["commits", "fails"])
@@ -188,7 +203,7 @@ async def test_the_second_taker_waits_for_what_becomes_of_the_first(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first)
         await is_taken.wait()
-        found = await store.take_recovery(row.pid, NOW)
+        found = await store.take_recovery(row.pid, row.user_id, NOW)
     assert found == (row if ending == "fails" else None)
 
 

@@ -185,7 +185,7 @@ steps = st.one_of(
         st.lists(st.builds(RecoveryRow, pids, users, st.binary(max_size=5), times), max_size=4),
         times,
     ),
-    step("take_recovery", pids, times),
+    step("take_recovery", pids, users, times),
     step("memberships", users, st.lists(sessions, max_size=3)),
 )
 

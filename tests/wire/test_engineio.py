@@ -129,25 +129,23 @@ def test_what_waits_for_a_poll_comes_out_as_it_went_in(sent: list[bytes]) -> Non
 
 def test_nothing_that_waits_is_an_empty_body_and_no_frames() -> None:
     assert engineio.payload([]) == b""
-    assert engineio.to_frames(b"", b64=False) == (b"", 0)
+    assert engineio.to_frames(b"", b64=False) == b""
 
 
 def test_what_waits_goes_on_over_the_websocket_in_order() -> None:
     waits = engineio.queued(b"4one") + engineio.queued_binary(b"\x00\x1e\xff") + b"\x1e2"
-    assert engineio.to_frames(waits, b64=False) == (
-        text_frame(b"4one") + binary_frame(b"\x00\x1e\xff") + text_frame(b"2"),
-        3,
-    )
+    frames = text_frame(b"4one") + binary_frame(b"\x00\x1e\xff") + text_frame(b"2")
+    assert engineio.to_frames(waits, b64=False) == frames
 
 
 def test_a_client_that_cannot_take_binary_gets_base64_in_text_frames() -> None:
     waits = engineio.queued_binary(b"\x00\x1e\xff") + engineio.queued(b"4one")
-    assert engineio.to_frames(waits, b64=True) == (text_frame(b"bAB7/") + text_frame(b"4one"), 2)
+    assert engineio.to_frames(waits, b64=True) == text_frame(b"bAB7/") + text_frame(b"4one")
 
 
 def test_a_packet_is_one_websocket_message_and_a_binary_one_has_no_digit() -> None:
     assert engineio.framed(b"4hello") == b"\x81\x064hello"
-    assert engineio.framed_binary(b"\x00") == b"\x82\x01\x00"
+    assert engineio.to_stream([Binary(b"\x00")], b64=False) == b"\x82\x01\x00"
 
 
 def test_the_handshake_is_that_of_node_to_the_byte() -> None:
