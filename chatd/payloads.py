@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.model import dumps, iso, iso_or_none, member_dict, message_dict, reaction_dict
-from chatd.rows import AuditRow, BanRow, InviteRow, MemberRow, MessageRow, ReactionRow
+from chatd.rows import BanRow, InviteRow, MemberRow, MessageRow, ReactionRow, SessionAuditRow
 
 
 def edited_event(row: MessageRow) -> dict[str, Any]:
@@ -110,8 +110,8 @@ def invite_dict(row: InviteRow) -> dict[str, Any]:
     }
 
 
-def audit_dict(row: AuditRow) -> dict[str, Any]:
-    """Return an `AuditEntry`."""
+def session_audit_dict(row: SessionAuditRow) -> dict[str, Any]:
+    """Return an `SessionAuditEntry`."""
     return {
         "id": row.id,
         "at": iso(row.at),

@@ -312,7 +312,7 @@ class InviteUse(NamedTuple):
     change: MemberChange
 
 
-class AuditRow(NamedTuple):
+class SessionAuditRow(NamedTuple):
     """What somebody did in a session, and to whom."""
 
     id: int

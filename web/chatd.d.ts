@@ -12,29 +12,6 @@ export interface Account {
   createdAt: string;
 }
 
-/** Who did what to whom; `details` depend on the action. */
-export interface AuditEntry {
-  id: number;
-  at: string;
-  action: string;
-  userId: string;
-  targetId: string | null;
-  details: Record<string, unknown>;
-}
-
-/** Page through what was done in a session, the latest first. */
-export interface AuditList {
-  sessionId: string;
-  before?: number | null;
-  limit?: number;
-}
-
-/** Entries, the latest first; `nextBefore` is null on the last page. */
-export interface AuditPage {
-  entries: Array<AuditEntry>;
-  nextBefore: number | null;
-}
-
 /** The access token of this socket expires soon. */
 export interface AuthExpiring {
   expiresAt: string;
@@ -491,6 +468,29 @@ export interface SessionAnswer {
   session: Session;
 }
 
+/** Who did what to whom; `details` depend on the action. */
+export interface SessionAuditEntry {
+  id: number;
+  at: string;
+  action: string;
+  userId: string;
+  targetId: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done in a session, the latest first. */
+export interface SessionAuditList {
+  sessionId: string;
+  before?: number | null;
+  limit?: number;
+}
+
+/** Entries, the latest first; `nextBefore` is null on the last page. */
+export interface SessionAuditPage {
+  entries: Array<SessionAuditEntry>;
+  nextBefore: number | null;
+}
+
 /** Open a session; a DIRECT one takes exactly one other member and is unique. */
 export interface SessionCreate {
   kind: "DIRECT" | "GROUP" | "PUBLIC";
@@ -691,7 +691,7 @@ export interface ClientEvents {
   /** Come into a session by an invite. */
   "invite:accept": (data: InviteRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** What was done in a session, and by whom. */
-  "session:audit": (data: AuditList, ack: (answer: Ack<AuditPage>) => void) => void;
+  "session:audit": (data: SessionAuditList, ack: (answer: Ack<SessionAuditPage>) => void) => void;
   /** Send a message; answered when it is committed. */
   "message:send": (data: MessageSend, ack: (answer: Ack<SendAnswer>) => void) => void;
   /** Messages by keyset, oldest first. */

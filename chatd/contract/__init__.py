@@ -12,12 +12,12 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
-from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.recovery import RecoveryStore
+from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
 from chatd.contract.settings import SettingsStore
 
@@ -29,7 +29,7 @@ class Store(
     MemberStore,
     BanStore,
     InviteStore,
-    AuditStore,
+    SessionAuditStore,
     MessageStore,
     RecoveryStore,
     Protocol,

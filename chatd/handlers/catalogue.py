@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
-    audit,
     bans,
     changes,
     devices,
@@ -12,6 +11,7 @@ from chatd.handlers import (
     members,
     messages,
     presence,
+    session_audit,
     sessions,
     settings,
     users,
@@ -27,7 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *members.OPERATIONS,
     *bans.OPERATIONS,
     *invites.OPERATIONS,
-    *audit.OPERATIONS,
+    *session_audit.OPERATIONS,
     *messages.OPERATIONS,
     *changes.OPERATIONS,
     *presence.OPERATIONS,

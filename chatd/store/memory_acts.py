@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.contract.acts import Act, Standing
-from chatd.rows import AuditRow, BanRow
+from chatd.rows import BanRow, SessionAuditRow
 from chatd.store.memory_state import Session, Tables, statement
 
 
@@ -59,11 +59,13 @@ class MemoryActs(Tables):
         target_id: UUID | None,
         details: dict[str, Any],
     ) -> None:
-        row = AuditRow(len(self._acts) + 1, at, action, by, target_id, details)
+        row = SessionAuditRow(len(self._acts) + 1, at, action, by, target_id, details)
         self._acts.append((session_id, row))
 
     @statement
-    def audit_page(self, session_id: UUID, *, before: int | None, limit: int) -> list[AuditRow]:
+    def session_audit_page(
+        self, session_id: UUID, *, before: int | None, limit: int
+    ) -> list[SessionAuditRow]:
         """Return what was done in a session, the latest first."""
         rows = [row for where, row in self._acts if where == session_id]
         return [row for row in reversed(rows) if before is None or row.id < before][:limit]

@@ -14,7 +14,6 @@ import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
-    AuditRow,
     InviteRow,
     LeftReason,
     MemberRow,
@@ -22,6 +21,7 @@ from chatd.rows import (
     ReactionRow,
     RecoveryRow,
     Role,
+    SessionAuditRow,
     SessionKind,
     SessionRow,
     UserRow,
@@ -186,7 +186,7 @@ class Tables:
         self._sessions: dict[UUID, Session] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
-        self._acts: list[tuple[UUID, AuditRow]] = []  # session, what was done in it
+        self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 

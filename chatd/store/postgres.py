@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chatd.store.audit import Audit
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
 from chatd.store.invites import Invites
@@ -14,6 +13,7 @@ from chatd.store.messages import Messages
 from chatd.store.pages import Pages
 from chatd.store.pool import Pool
 from chatd.store.recovery import Recoveries
+from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
 from chatd.store.settings import SessionSettings
 from chatd.store.tokens import Tokens
@@ -34,7 +34,7 @@ class PostgresStore(
     Members,
     Bans,
     Invites,
-    Audit,
+    SessionAudit,
     Messages,
     Changes,
     Pages,

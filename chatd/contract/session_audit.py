@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
-from chatd.rows import AuditRow
+from chatd.rows import SessionAuditRow
 
 
-class AuditStore(Protocol):
+class SessionAuditStore(Protocol):
     """Who did what in a session; written in the transaction of what was done."""
 
-    async def audit_page(
+    async def session_audit_page(
         self, session_id: UUID, *, before: int | None, limit: int
-    ) -> list[AuditRow]:
+    ) -> list[SessionAuditRow]:
         """Return what was done in a session, the latest first, below an entry's id."""

@@ -12,14 +12,14 @@ from chatd.events.sessions import SessionRef
 from chatd.model import Shape, Time
 
 
-class AuditList(SessionRef):
+class SessionAuditList(SessionRef):
     """Page through what was done in a session, the latest first."""
 
     before: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     limit: Limit = 50
 
 
-class AuditEntry(Shape):
+class SessionAuditEntry(Shape):
     """Who did what to whom; `details` depend on the action."""
 
     id: int
@@ -30,8 +30,8 @@ class AuditEntry(Shape):
     details: dict[str, Any]
 
 
-class AuditPage(Shape):
+class SessionAuditPage(Shape):
     """Entries, the latest first; `nextBefore` is null on the last page."""
 
-    entries: list[AuditEntry]
+    entries: list[SessionAuditEntry]
     next_before: int | None

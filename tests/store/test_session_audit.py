@@ -29,7 +29,7 @@ async def test_every_act_stands_in_the_log_the_latest_first(store: Store, people
     await make(store, tea, people.alice, max_uses=2)
     await store.revoke_invite(tea, "code", act=act)
     await store.delete_session(tea, act=act)
-    rows = await store.audit_page(tea, before=None, limit=99)
+    rows = await store.session_audit_page(tea, before=None, limit=99)
     assert {(row.at, row.user_id) for row in rows} == {(NOW, people.alice)}
     assert [(row.action, row.target_id, row.details) for row in reversed(rows)] == [
         ("member_role", people.bob, {"role": "ADMIN", "before": "MEMBER"}),
@@ -47,10 +47,10 @@ async def test_every_act_stands_in_the_log_the_latest_first(store: Store, people
         ("invite_revoked", None, {"code": "code"}),
         ("session_deleted", None, {}),
     ]
-    assert await store.audit_page(tea, before=None, limit=2) == rows[:2]
-    assert await store.audit_page(tea, before=rows[1].id, limit=2) == rows[2:4]
+    assert await store.session_audit_page(tea, before=None, limit=2) == rows[:2]
+    assert await store.session_audit_page(tea, before=rows[1].id, limit=2) == rows[2:4]
     other = await gather(store, people.alice)
-    assert await store.audit_page(other, before=None, limit=9) == []
+    assert await store.session_audit_page(other, before=None, limit=9) == []
 
 
 async def test_what_is_refused_or_ones_own_leaves_no_trace(store: Store, people: People) -> None:
@@ -62,4 +62,4 @@ async def test_what_is_refused_or_ones_own_leaves_no_trace(store: Store, people:
         await store.ban(tea, people.bob, until=None, reason=None, act=no)
     await store.add_member(tea, people.carol, role="MEMBER", at=NOW, act=by(people.alice))
     await store.remove_member(tea, people.bob, at=NOW, act=by(people.bob))
-    assert await store.audit_page(tea, before=None, limit=9) == []
+    assert await store.session_audit_page(tea, before=None, limit=9) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from chatd.rows import AuditRow
+from chatd.rows import SessionAuditRow
 from chatd.store.pool import Pool
 
 _AUDIT = """
@@ -16,14 +16,14 @@ _AUDIT = """
 """
 
 
-class Audit:
+class SessionAudit:
     """The statements on the audit log."""
 
     _pool: Pool
 
-    async def audit_page(
+    async def session_audit_page(
         self, session_id: UUID, *, before: int | None, limit: int
-    ) -> list[AuditRow]:
+    ) -> list[SessionAuditRow]:
         """Return what was done in a session, the latest first."""
         params = {"session_id": session_id, "before": before, "limit": limit}
-        return [AuditRow(*row) for row in await self._pool.fetch(_AUDIT, params)]
+        return [SessionAuditRow(*row) for row in await self._pool.fetch(_AUDIT, params)]
