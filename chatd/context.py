@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from chatd.config import Settings
@@ -24,13 +24,16 @@ from chatd.tokens import AccessTokens, Identity
 from chatd.turns import Turns
 
 T = TypeVar("T")
+RemovalReason = Literal["removed", "banned", "deleted", "left"]
+EVERYBODY = UUID(int=0)  # the id of no user
 
 
 class RoomEvent(NamedTuple):
     """A committed, durable event of a session; `data` is its payload as JSON, encoded once.
 
     `removed` names the user whom this event takes out of the session: their sockets leave the
-    room with it, so that they see nothing with a higher `seq`.
+    room with it, so that they see nothing with a higher `seq`. `EVERYBODY` ends the session: the
+    event itself is told to nobody, its room is left by all. `reason` is what they are told.
     """
 
     session_id: UUID
@@ -38,6 +41,7 @@ class RoomEvent(NamedTuple):
     name: str
     data: bytes
     removed: UUID | None = None
+    reason: RemovalReason = "removed"
 
 
 Settle = Callable[[AppendRow | ChatError], RoomEvent | None]

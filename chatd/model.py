@@ -144,6 +144,9 @@ class Session(Shape):
     seq: int
     member_count: int
     created_at: Time
+    read_only: bool
+    archived_at: Time | None
+    slow_mode_seconds: int
 
 
 class SessionSummary(Session):
@@ -156,6 +159,7 @@ class SessionSummary(Session):
     last_read_seq: int
     muted: bool
     marked_unread: bool
+    favourite: bool
 
 
 class Position(Shape):
@@ -170,11 +174,12 @@ class Position(Shape):
 
 
 class Member(Shape):
-    """A user in a session."""
+    """A user in a session; before `mutedUntil` they may not write."""
 
     user: User
     role: Role
     joined_at: Time
+    muted_until: Time | None = None
 
 
 class Presence(Shape):
@@ -275,6 +280,9 @@ def session_dict(row: SessionRow) -> dict[str, Any]:
         "seq": row.seq,
         "memberCount": row.member_count,
         "createdAt": iso(row.created_at),
+        "readOnly": row.is_read_only,
+        "archivedAt": iso_or_none(row.archived_at),
+        "slowModeSeconds": row.slow_mode_seconds,
     }
 
 
@@ -293,6 +301,7 @@ def summary_dict(row: SessionListRow) -> dict[str, Any]:
         "lastReadSeq": row.last_read_seq,
         "muted": row.muted,
         "markedUnread": row.marked_unread,
+        "favourite": row.favourite,
     }
 
 
@@ -310,20 +319,11 @@ def position_dict(row: PositionRow | MarkerRow, epoch: UUID) -> dict[str, Any]:
 
 def member_dict(row: MemberRow) -> dict[str, Any]:
     """Return a `Member`."""
-    return {
+    member = {
         "user": public_user(row.user_id, row.name, row.avatar_url),
         "role": row.role,
         "joinedAt": iso(row.joined_at),
     }
-
-
-def member_event(row: MemberRow) -> tuple[str, dict[str, Any]]:
-    """Return the event, name and payload, that tells a session of a member's current state."""
-    if row.left_at is not None:
-        return "member:left", {
-            "sessionId": row.session_id,
-            "seq": row.changed_seq,
-            "userId": row.user_id,
-        }
-    payload = {"sessionId": row.session_id, "seq": row.changed_seq, "member": member_dict(row)}
-    return "member:joined", payload
+    if row.muted_until is not None:
+        member["mutedUntil"] = iso(row.muted_until)
+    return member

@@ -1,4 +1,4 @@
-"""Payloads of events: of a message its state at the `seq` it took, what is unread, who is there."""
+"""Payloads of events: the state of a message, a member, a session; what is unread, who is there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,25 @@ from uuid import UUID
 import orjson
 
 from chatd.errors import CloseCode
-from chatd.model import dumps, iso_or_none, message_dict, reaction_dict
-from chatd.rows import MessageRow, ReactionRow, UnreadPage, UnreadRow
+from chatd.model import (
+    dumps,
+    iso,
+    iso_or_none,
+    member_dict,
+    message_dict,
+    public_user,
+    reaction_dict,
+)
+from chatd.rows import (
+    BanRow,
+    InviteRow,
+    MemberRow,
+    MessageRow,
+    ReactionRow,
+    SessionAuditRow,
+    UnreadPage,
+    UnreadRow,
+)
 
 EXCERPT = 200  # characters: what a notification on a phone shows
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
@@ -133,3 +150,65 @@ def unread_payloads(page: UnreadPage) -> Iterator[tuple[UnreadRow, dict[str, Any
                 "lastMessage": last.get(row.session_id),
             },
         )
+
+
+def member_event(
+    row: MemberRow, *, since: int | None = None, by: UUID | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the event, name and payload, that tells a session of a member's current state.
+
+    Args:
+        since: where the reader stood; by default just before this change. Who has come since is
+            told as joined, whatever happened to them then.
+        by: whose act it was; told when it was another's.
+    """
+    payload: dict[str, Any] = {"sessionId": row.session_id, "seq": row.changed_seq}
+    if by is not None and by != row.user_id:
+        payload["by"] = by
+    if row.left_at is not None:
+        return "member:left", payload | {"userId": row.user_id}
+    is_new = row.joined_seq > (row.changed_seq - 1 if since is None else since)
+    name = "member:joined" if is_new else "member:updated"
+    return name, payload | {"member": member_dict(row)}
+
+
+def removed_event(session_id: UUID, reason: str) -> bytes:
+    """Return the payload of `session:removed`, which ends a session for its receiver."""
+    return dumps({"sessionId": session_id, "reason": reason})
+
+
+def ban_dict(row: BanRow) -> dict[str, Any]:
+    """Return a `Ban`."""
+    return {
+        "user": public_user(row.user_id, row.name, row.avatar_url),
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "until": iso_or_none(row.until),
+        "reason": row.reason,
+    }
+
+
+def invite_dict(row: InviteRow) -> dict[str, Any]:
+    """Return an `Invite`."""
+    return {
+        "code": row.code,
+        "sessionId": row.session_id,
+        "role": row.role,
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "expiresAt": iso_or_none(row.expires_at),
+        "maxUses": row.max_uses,
+        "uses": row.uses,
+    }
+
+
+def session_audit_dict(row: SessionAuditRow) -> dict[str, Any]:
+    """Return an `SessionAuditEntry`."""
+    return {
+        "id": row.id,
+        "at": iso(row.at),
+        "action": row.action,
+        "userId": row.user_id,
+        "targetId": row.target_id,
+        "details": row.details,
+    }

@@ -16,6 +16,7 @@ SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
 Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
 Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
+LeftReason = Literal["left", "removed", "banned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,9 @@ class SessionRow(NamedTuple):
     seq: int
     member_count: int
     created_at: datetime
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    archived_at: datetime | None = None  # nobody writes
+    slow_mode_seconds: int = 0
 
 
 class ReactionRow(NamedTuple):
@@ -153,6 +157,9 @@ class MemberRow(NamedTuple):
     changed_seq: int
     left_at: datetime | None
     last_seen: datetime | None
+    muted_until: datetime | None = None  # may not write before
+    joined_seq: int = 0  # the `changed_seq` of the last join
+    left_reason: LeftReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,7 @@ class SessionListRow:
     muted: bool
     last_message: MessageRow | None
     marked_unread: bool = False
+    favourite: bool = False
 
 
 class PositionRow(NamedTuple):
@@ -349,8 +357,70 @@ class MessageChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """A committed change of membership, with the `seq` it took."""
+    """A committed change of membership, with the last `seq` it took.
+
+    `others` changed with it: who was given the role that a leaving OWNER had, or has given it away.
+    """
 
     member: MemberRow
     seq: int
     is_changed: bool  # False: it was so already, no `seq` was taken
+    others: tuple[MemberRow, ...] = ()
+
+
+class DeletionRow(NamedTuple):
+    """A deleted session: the last `seq` that it took, and who was in it."""
+
+    seq: int
+    member_ids: tuple[UUID, ...]
+
+
+class BanRow(NamedTuple):
+    """Somebody who may not come back into a session; `until` None: before it is lifted."""
+
+    session_id: UUID
+    user_id: UUID
+    name: str
+    avatar_url: str | None
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
+
+
+class BanChange(NamedTuple):
+    """A ban as it stands, and what became of the membership; None: there was none to end."""
+
+    ban: BanRow
+    change: MemberChange | None
+
+
+class InviteRow(NamedTuple):
+    """A way into a session for everybody who knows its code."""
+
+    code: str
+    session_id: UUID
+    by: UUID
+    at: datetime
+    expires_at: datetime | None
+    role: Role
+    max_uses: int | None
+    uses: int
+
+
+class InviteUse(NamedTuple):
+    """A way in that was taken, and what it led into."""
+
+    session: SessionRow
+    change: MemberChange
+
+
+class SessionAuditRow(NamedTuple):
+    """What somebody did in a session, and to whom."""
+
+    id: int
+    at: datetime
+    action: str
+    user_id: UUID
+    target_id: UUID | None
+    details: dict[str, Any]

@@ -56,7 +56,10 @@ async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(
     tmp_path: Path, autojump_clock: MockClock, operation: Operation
 ) -> None:
     bodies: dict[str, Any] = {
-        "session-rename": {"name": "x"},
+        "session-update": {"name": "x"},
+        "session-prefs": {"muted": True},
+        "member-update": {"role": "MEMBER"},
+        "member-ban": {"userId": NOBODY},
         "message-send": {"content": "x"},
         "message-read": {"seq": 1},
         "message-unread": {"seq": 1},

@@ -14,6 +14,7 @@ from chatd import model, payloads
 from chatd.events.server import (
     MemberJoined,
     MemberLeft,
+    MemberUpdated,
     MessageDeleted,
     MessagePinned,
     MessageReaction,
@@ -21,6 +22,7 @@ from chatd.events.server import (
     NotificationNew,
 )
 from chatd.model import Shape
+from chatd.payloads import member_event
 from chatd.rows import (
     MemberRow,
     MessageRow,
@@ -69,7 +71,8 @@ PINNED = EDITED._replace(pinned_at=AT, pinned_by=USER.id)
 MENTIONS = MESSAGE._replace(mentions=(uuid4(), USER.id))
 FOR_ALL = EDITED._replace(mentions="ALL")
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
-MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
+MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT, joined_seq=3)
+MUTED = MEMBER._replace(changed_seq=4, muted_until=AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
 
 
@@ -118,8 +121,9 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         ),
         (model.Position, model.position_dict(PositionRow(SESSION.id, 7, 1, 0, 6), EPOCH)),
         (model.Member, model.member_dict(MEMBER)),
-        (MemberJoined, model.member_event(MEMBER)[1]),
-        (MemberLeft, model.member_event(GONE)[1]),
+        (MemberJoined, member_event(MEMBER, by=GONE.session_id)[1]),
+        (MemberUpdated, member_event(MUTED)[1]),
+        (MemberLeft, member_event(GONE)[1]),
     ],
 )
 def test_every_shape_is_written_as_its_model_says(
@@ -129,8 +133,10 @@ def test_every_shape_is_written_as_its_model_says(
 
 
 def test_a_member_who_left_is_told_as_left() -> None:
-    assert model.member_event(MEMBER)[0] == "member:joined"
-    assert model.member_event(GONE)[0] == "member:left"
+    assert member_event(MEMBER)[0] == "member:joined"
+    assert member_event(MUTED)[0] == "member:updated"
+    assert member_event(MUTED, since=2)[0] == "member:joined"
+    assert member_event(GONE)[0] == "member:left"
 
 
 def test_nothing_that_is_not_for_others_is_in_a_user() -> None:

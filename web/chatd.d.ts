@@ -49,6 +49,33 @@ export interface AuthRefreshed {
   expiresAt: string;
 }
 
+/** Who is kept out, by whom, since when and until when; null: until it is lifted. */
+export interface Ban {
+  user: User;
+  by: string;
+  createdAt: string;
+  until: string | null;
+  reason: string | null;
+}
+
+/** The ban as it stands. */
+export interface BanAnswer {
+  ban: Ban;
+}
+
+/** Page through the bans in force. */
+export interface BanList {
+  sessionId: string;
+  after?: string | null;
+  limit?: number;
+}
+
+/** Bans by rising user id; `nextAfter` is null on the last page. */
+export interface BanPage {
+  bans: Array<Ban>;
+  nextAfter: string | null;
+}
+
 /** Last event of a connection that the server ends. */
 export interface ConnectionClosing {
   code: number;
@@ -121,6 +148,61 @@ export interface HistoryAnswer {
   seq: number;
 }
 
+/** A way into a session; null where it has no limit. */
+export interface Invite {
+  code: string;
+  sessionId: string;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  by: string;
+  createdAt: string;
+  expiresAt: string | null;
+  maxUses: number | null;
+  uses: number;
+}
+
+/** One invite. */
+export interface InviteAnswer {
+  invite: Invite;
+}
+
+/** The live invites of a session. */
+export interface InviteList {
+  sessionId: string;
+}
+
+/** Make a way into a session for everybody who knows its code. */
+export interface InviteMake {
+  sessionId: string;
+  maxUses?: number | null;
+  expiresInMs?: number | null;
+  role?: "MEMBER" | "READ_ONLY";
+}
+
+/** Where an invite leads, for somebody who has not accepted it. */
+export interface InvitePreview {
+  name: string | null;
+  kind: "DIRECT" | "GROUP" | "PUBLIC";
+  memberCount: number;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  expiresAt: string | null;
+}
+
+/** Names an invite by its code. */
+export interface InviteRef {
+  code: string;
+}
+
+/** End an invite. */
+export interface InviteRevoke {
+  sessionId: string;
+  code: string;
+}
+
+/** The live invites, the newest first; there are at most 100. */
+export interface Invites {
+  invites: Array<Invite>;
+}
+
 /** The state of a session at `seq`; every later event follows on the socket. One with more than 200 members has `online`, how many are there, and no `presence`. */
 export interface Joined {
   sessionId: string;
@@ -154,11 +236,12 @@ export interface Me {
   user: Account;
 }
 
-/** A user in a session. */
+/** A user in a session; before `mutedUntil` they may not write. */
 export interface Member {
   user: User;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   joinedAt: string;
+  mutedUntil?: string | null;
 }
 
 /** One member and the session's `seq` after the change. */
@@ -167,18 +250,28 @@ export interface MemberAnswer {
   seq: number;
 }
 
-/** Somebody is now a member, or their role changed. */
+/** Keep a user out of a session, member or not; without `until` before it is lifted. */
+export interface MemberBan {
+  sessionId: string;
+  userId: string;
+  reason?: string | null;
+  until?: string | null;
+}
+
+/** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
 export interface MemberJoined {
   sessionId: string;
   seq: number;
   member: Member;
+  by?: string | null;
 }
 
-/** Somebody is no longer a member. */
+/** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
 export interface MemberLeft {
   sessionId: string;
   seq: number;
   userId: string;
+  by?: string | null;
 }
 
 /** Page through the members of a session. */
@@ -198,6 +291,28 @@ export interface MemberPage {
 export interface MemberRef {
   sessionId: string;
   userId?: string | null;
+}
+
+/** Lift a ban. */
+export interface MemberUnban {
+  sessionId: string;
+  userId: string;
+}
+
+/** Give a member another role, mute them until a time, or with null no longer. */
+export interface MemberUpdate {
+  sessionId: string;
+  userId: string;
+  role?: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY" | null;
+  mutedUntil?: string | null;
+}
+
+/** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+export interface MemberUpdated {
+  sessionId: string;
+  seq: number;
+  member: Member;
+  by?: string | null;
 }
 
 /** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
@@ -372,6 +487,13 @@ export interface Position {
   lastReadSeq: number;
 }
 
+/** What the caller wishes for a session in their own list. */
+export interface Prefs {
+  sessionId: string;
+  muted: boolean;
+  favourite: boolean;
+}
+
 /** Whether a user is there; `lastSeen` is null for somebody never seen. */
 export interface Presence {
   userId: string;
@@ -487,6 +609,9 @@ export interface Session {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
 }
 
 /** One session. */
@@ -494,11 +619,39 @@ export interface SessionAnswer {
   session: Session;
 }
 
+/** Who did what to whom; `details` depend on the action. */
+export interface SessionAuditEntry {
+  id: number;
+  at: string;
+  action: string;
+  userId: string;
+  targetId: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done in a session, the latest first. */
+export interface SessionAuditList {
+  sessionId: string;
+  before?: number | null;
+  limit?: number;
+}
+
+/** Entries, the latest first; `nextBefore` is null on the last page. */
+export interface SessionAuditPage {
+  entries: Array<SessionAuditEntry>;
+  nextBefore: number | null;
+}
+
 /** Open a session; a DIRECT one takes exactly one other member and is unique. */
 export interface SessionCreate {
   kind: "DIRECT" | "GROUP" | "PUBLIC";
   name?: string | null;
   memberIds?: Array<string>;
+}
+
+/** Delete a session with everything in it. */
+export interface SessionDelete {
+  sessionId: string;
 }
 
 /** How far each joined session was sent on this socket; a client behind that joins again. */
@@ -525,6 +678,13 @@ export interface SessionPage {
   nextCursor: string | null;
 }
 
+/** Set what the caller wishes for their own list: at least one wish. */
+export interface SessionPrefs {
+  sessionId: string;
+  muted?: boolean | null;
+  favourite?: boolean | null;
+}
+
 /** How many are there in a large session, instead of the `user:status` of its members. */
 export interface SessionPresence {
   sessionId: string;
@@ -539,13 +699,7 @@ export interface SessionRef {
 /** The receiver is no longer in this session: its stream ends here. */
 export interface SessionRemoved {
   sessionId: string;
-  reason: string;
-}
-
-/** Rename a session. */
-export interface SessionRename {
-  sessionId: string;
-  name: string;
+  reason: "removed" | "banned" | "deleted" | "left";
 }
 
 /** A line of the caller's session list. */
@@ -556,6 +710,9 @@ export interface SessionSummary {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   lastMessage: Message | null;
   unreadCount: number;
@@ -563,6 +720,7 @@ export interface SessionSummary {
   lastReadSeq: number;
   muted: boolean;
   markedUnread: boolean;
+  favourite: boolean;
 }
 
 /** What is unread in a session that this socket has not joined: absolute values. */
@@ -572,6 +730,15 @@ export interface SessionUnread {
   mentionCount: number;
   lastReadSeq: number;
   lastMessage: Message | null;
+}
+
+/** Set what is given: at least one setting. */
+export interface SessionUpdate {
+  sessionId: string;
+  name?: string | null;
+  readOnly?: boolean | null;
+  archived?: boolean | null;
+  slowModeSeconds?: number | null;
 }
 
 /** A session changed. */
@@ -703,18 +870,42 @@ export interface ClientEvents {
   "session:list": (data: SessionList, ack: (answer: Ack<SessionPage>) => void) => void;
   /** One session. */
   "session:get": (data: SessionRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
-  /** Rename a session. */
-  "session:update": (data: SessionRename, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** Receive a session's events on this socket. */
   "session:join": (data: SessionJoin, ack: (answer: Ack<Joined>) => void) => void;
   /** Stop a session's events on this socket. */
   "session:leave": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Change a session's name, or who may write in it. */
+  "session:update": (data: SessionUpdate, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** Delete a session with everything in it. */
+  "session:delete": (data: SessionDelete, ack: (answer: Ack<Nothing>) => void) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: SessionPrefs, ack: (answer: Ack<Prefs>) => void) => void;
   /** Members of a session. */
   "member:list": (data: MemberList, ack: (answer: Ack<MemberPage>) => void) => void;
   /** Add a member; the caller to a PUBLIC session without userId. */
   "member:add": (data: MemberRef, ack: (answer: Ack<MemberAnswer>) => void) => void;
+  /** Give a member another role, or mute them. */
+  "member:update": (data: MemberUpdate, ack: (answer: Ack<MemberAnswer>) => void) => void;
   /** Leave a session, or remove a member. */
   "member:remove": (data: MemberRef, ack: (answer: Ack<LeftAnswer>) => void) => void;
+  /** Keep a user out of a session. */
+  "member:ban": (data: MemberBan, ack: (answer: Ack<BanAnswer>) => void) => void;
+  /** Lift a ban. */
+  "member:unban": (data: MemberUnban, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Bans in force in a session. */
+  "ban:list": (data: BanList, ack: (answer: Ack<BanPage>) => void) => void;
+  /** Make an invite into a session. */
+  "invite:make": (data: InviteMake, ack: (answer: Ack<InviteAnswer>) => void) => void;
+  /** Live invites into a session. */
+  "invite:list": (data: InviteList, ack: (answer: Ack<Invites>) => void) => void;
+  /** End an invite. */
+  "invite:revoke": (data: InviteRevoke, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Where an invite leads. */
+  "invite:preview": (data: InviteRef, ack: (answer: Ack<InvitePreview>) => void) => void;
+  /** Come into a session by an invite. */
+  "invite:accept": (data: InviteRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** What was done in a session, and by whom. */
+  "session:audit": (data: SessionAuditList, ack: (answer: Ack<SessionAuditPage>) => void) => void;
   /** Send a message; answered when it is committed. */
   "message:send": (data: MessageSend, ack: (answer: Ack<SendAnswer>) => void) => void;
   /** Messages by keyset, oldest first. */
@@ -771,16 +962,20 @@ export interface ServerEvents {
   "message:reaction": (data: MessageReaction, offset: string) => void;
   /** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
   "message:pinned": (data: MessagePinned, offset: string) => void;
-  /** Somebody is now a member, or their role changed. */
+  /** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
   "member:joined": (data: MemberJoined, offset: string) => void;
-  /** Somebody is no longer a member. */
+  /** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
   "member:left": (data: MemberLeft, offset: string) => void;
+  /** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+  "member:updated": (data: MemberUpdated, offset: string) => void;
   /** A session changed. */
   "session:updated": (data: SessionUpdated, offset: string) => void;
   /** The receiver is no longer in this session: its stream ends here. */
   "session:removed": (data: SessionRemoved) => void;
   /** How many are there in a large session, instead of the `user:status` of its members. */
   "session:presence": (data: SessionPresence) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: Prefs) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
   /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */

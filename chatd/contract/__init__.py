@@ -13,7 +13,9 @@ from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
 from chatd.contract.audit import AuditStore
+from chatd.contract.bans import BanStore
 from chatd.contract.erasure import ErasureStore
+from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
@@ -22,7 +24,9 @@ from chatd.contract.presence import PresenceStore
 from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.search import SearchStore
+from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
+from chatd.contract.settings import SettingsStore
 
 
 class Store(
@@ -32,7 +36,11 @@ class Store(
     OwnStore,
     ErasureStore,
     SessionStore,
+    SettingsStore,
     MemberStore,
+    BanStore,
+    InviteStore,
+    SessionAuditStore,
     MessageStore,
     ReadingStore,
     RecoveryStore,

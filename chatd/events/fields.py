@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -70,6 +71,17 @@ def clean_query(text: str) -> str:
     return " ".join(words)
 
 
+def _in_utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        msg = "needs a time zone"
+        raise ValueError(msg)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        msg = "is beyond the calendar"
+        raise ValueError(msg) from None
+
+
 def _lower(address: str) -> str:
     return address.lower()
 
@@ -88,3 +100,5 @@ ClientMsgId = Annotated[
 Mentioned = Annotated[list[UUID], Field(max_length=MAX_MENTIONS)] | Literal["ALL"]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Switch = Annotated[bool, Field(strict=True)]

@@ -1,4 +1,4 @@
-"""What only the server says: events without an operation of the same name (protocol.md)."""
+"""What the server says without being asked (protocol.md)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from chatd.events.answers import Refusal
 from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
+from chatd.events.settings import Prefs
 from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
@@ -132,17 +133,27 @@ class MessagePinned(SessionRef):
 
 
 class MemberJoined(SessionRef):
-    """Somebody is now a member, or their role changed."""
+    """Somebody is now a member; `by` is who brought them in, if it was not themselves."""
 
     seq: int
     member: Member
+    by: UUID | None = None
+
+
+class MemberUpdated(SessionRef):
+    """A member has another role or `mutedUntil`; `by` comes live only, not with what was missed."""
+
+    seq: int
+    member: Member
+    by: UUID | None = None
 
 
 class MemberLeft(SessionRef):
-    """Somebody is no longer a member."""
+    """Somebody is no longer a member; `by` is who took them out, if it was not themselves."""
 
     seq: int
     user_id: UUID
+    by: UUID | None = None
 
 
 class SessionUpdated(Shape):
@@ -162,7 +173,7 @@ class UserUpdated(Shape):
 class SessionRemoved(SessionRef):
     """The receiver is no longer in this session: its stream ends here."""
 
-    reason: str
+    reason: Literal["removed", "banned", "deleted", "left"]
 
 
 class NotificationNew(SessionRef):
@@ -188,9 +199,11 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:pinned": MessagePinned,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
+    "member:updated": MemberUpdated,
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
     "session:presence": SessionPresence,
+    "session:prefs": Prefs,
     "user:status": Presence,
     "user:updated": UserUpdated,
     "user:typing": UserTyping,
@@ -210,6 +223,7 @@ DURABLE_EVENTS = frozenset(
         "message:pinned",
         "member:joined",
         "member:left",
+        "member:updated",
         "session:updated",
     }
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from chatd.context import Caller, Place, RoomEvent, Services, Socket
+from chatd.context import Caller, Place, Services, Socket
 from chatd.errors import (
     Conflict,
     NotAMember,
@@ -23,13 +22,11 @@ from chatd.events.sessions import (
     SessionList,
     SessionPage,
     SessionRef,
-    SessionRename,
     Since,
 )
-from chatd.handlers.access import allowed, visible
+from chatd.handlers.access import visible
 from chatd.handlers.cursors import cursor_of, read_cursor
 from chatd.handlers.operations import Followed, Operation, Route
-from chatd.handlers.permissions import Action
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
@@ -40,7 +37,7 @@ from chatd.model import (
     session_event,
     summary_dict,
 )
-from chatd.rows import JoinPage, SessionListRow, SessionRow
+from chatd.rows import JoinPage, SessionListRow
 
 JOIN_READS = 5  # times that a page is read again because the room was faster than the store
 
@@ -93,23 +90,6 @@ def _position(row: SessionListRow) -> tuple[datetime, UUID]:
 async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
     """Return one session."""
     session, _ = await visible(services, caller, command.session_id)
-    return dumps({"session": session_dict(session)})
-
-
-async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
-    """Rename a session."""
-    await allowed(services, caller, command.session_id, Action.RENAME)
-
-    async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
-        row = await services.store.update_session(command.session_id, name=command.name)
-        if row is None:
-            return None, ()
-        payload = session_event(row, row.seq)
-        return row, [RoomEvent(row.id, row.seq, "session:updated", dumps(payload))]
-
-    session = await services.journal.change(work)
-    if session is None:
-        raise NotAMember
     return dumps({"session": session_dict(session)})
 
 
@@ -240,16 +220,6 @@ OPERATIONS = (
         run=get,
         event="session:get",
         route=Route("GET", _PATH),
-    ),
-    Operation(
-        "session-rename",
-        SessionRename,
-        SessionAnswer,
-        "Rename a session",
-        run=rename,
-        rate=Rate(1, 20),
-        event="session:update",
-        route=Route("PATCH", _PATH),
     ),
     Operation(
         "session-join",

@@ -44,6 +44,7 @@ from chatd.nurseries.readers import open_readers
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
 from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
@@ -149,6 +150,7 @@ async def open_daemon(
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
+        await enter(open_sweeper(store))
         services = Services(
             settings=settings,
             store=store,

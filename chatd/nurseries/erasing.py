@@ -20,10 +20,10 @@ from chatd.contract import Store
 from chatd.contract.erasure import ErasedBatch, ErasureRow
 from chatd.contract.own import OwnSessionRow
 from chatd.errors import ChatError, StoreError
-from chatd.model import dumps, member_event, user_dict
+from chatd.model import dumps, user_dict
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.typing import Typing
-from chatd.payloads import replayed_event
+from chatd.payloads import member_event, replayed_event
 from chatd.rows import MemberChange
 
 BATCH = 50  # messages of one transaction: some ms in which their session takes no other change

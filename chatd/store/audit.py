@@ -19,7 +19,8 @@ _WRITE_AUDIT = """
 _AUDIT_PAGE = """
     SELECT id, at, action, address, details
     FROM audit_log
-    WHERE user_id = %(user_id)s AND (%(before)s::bigint IS NULL OR id < %(before)s::bigint)
+    WHERE user_id = %(user_id)s AND session_id IS NULL
+      AND (%(before)s::bigint IS NULL OR id < %(before)s::bigint)
     ORDER BY id DESC
     LIMIT %(limit)s
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,10 +10,10 @@ from uuid import UUID
 import orjson
 
 from chatd.contract.erasure import ERASED_NAME, ErasedBatch, ErasureRow
-from chatd.rows import MemberChange, MemberRow
+from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
 from chatd.store.columns import MESSAGE, message_row
-from chatd.store.members import LEAVE
+from chatd.store.members import leave
 from chatd.store.pool import Pool, Rows, Transaction
 
 _ERASE_USER = """
@@ -43,7 +44,8 @@ _FORGET_RECOVERIES = """
 """
 
 _FORGET_ADDRESSES = """
-    UPDATE audit_log SET address = NULL, details = '{}' WHERE user_id = %(user_id)s
+    UPDATE audit_log SET address = NULL, details = '{}'
+    WHERE user_id = %(user_id)s AND session_id IS NULL
 """
 
 _WRITE_AUDIT = """
@@ -87,34 +89,6 @@ _FORGET_MARKERS = """
         marked_unread = false
     WHERE session_id = %(session_id)s AND user_id = %(user_id)s
     RETURNING role, left_at
-"""
-
-_PROMOTE = """
-    WITH heir AS (
-        SELECT user_id FROM session_users
-        WHERE session_id = %(session_id)s AND user_id <> %(user_id)s AND left_at IS NULL
-          AND role IN ('ADMIN', 'MEMBER')
-          AND NOT EXISTS (
-              SELECT FROM session_users
-              WHERE session_id = %(session_id)s AND user_id <> %(user_id)s AND left_at IS NULL
-                AND role = 'OWNER'
-          )
-        ORDER BY role, joined_at, user_id
-        LIMIT 1
-    ), raised AS (
-        UPDATE sessions SET seq = seq + 1
-        WHERE id = %(session_id)s AND EXISTS (SELECT FROM heir)
-        RETURNING seq
-    ), promoted AS (
-        UPDATE session_users m SET role = 'OWNER', changed_seq = raised.seq
-        FROM raised, heir
-        WHERE m.session_id = %(session_id)s AND m.user_id = heir.user_id
-        RETURNING m.*
-    )
-    SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-           m.left_at, u.last_seen
-    FROM promoted m
-    JOIN users u ON u.id = m.user_id
 """
 
 _ERASABLE = """
@@ -244,11 +218,9 @@ class Erasure:
             found = await transaction.fetch(_FORGET_MARKERS, params)
             if not locked or not found or locked[0][0] == "DIRECT" or found[0][1] is not None:
                 return []
-            is_owner = found[0][0] == "OWNER"
-            rows = await transaction.fetch(_PROMOTE, params) if is_owner else []
-            rows += await transaction.fetch(LEAVE, params)
-            members = [MemberRow(*row) for row in rows]
-            return [MemberChange(row, row.changed_seq, is_changed=True) for row in members]
+            change = await leave(transaction, session_id, user_id, at, "left", found[0][0])
+            heirs = [MemberChange(row, row.changed_seq, is_changed=True) for row in change.others]
+            return [*heirs, replace(change, others=())]
 
         return await self._pool.transact(work)
 

@@ -12,7 +12,9 @@ from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_erasure import MemoryErasure
+from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
@@ -21,6 +23,7 @@ from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_search import MemorySearch
+from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ class MemoryStore(
     MemoryRecoveries,
     MemoryAcquaintances,
     MemorySearch,
+    MemorySettings,
+    MemoryBans,
+    MemoryInvites,
 ):
     """A whole store in memory.
 

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from chatd.rows import Mentions, MessageAccess, MessageChange, Role
 from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
-from chatd.store.memory_state import Tables, statement
+from chatd.store.memory_acts import MemoryActs
+from chatd.store.memory_state import statement
 
 
-class MemoryChanges(Tables):
+class MemoryChanges(MemoryActs):
     """The part of the contract that changes messages."""
 
     @statement
@@ -67,6 +68,9 @@ class MemoryChanges(Tables):
         is_changed = message.deleted_at is None
         if is_changed:
             session.wipe(message, user_id, at)
+            if user_id != message.sender_id:
+                details = {"messageId": str(message_id)}
+                self._log(session.id, user_id, at, "message_deleted", message.sender_id, details)
             message.changed_seq = session.next_seq()
         return MessageChange(self._message_row(session, message), is_changed)
 

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from chatd.contract.erasure import ERASED_NAME, ErasedBatch, ErasureRow
 from chatd.rows import MemberChange, MessageRow
-from chatd.store.memory_state import Erasure, Member, Message, Session, Tables, statement
+from chatd.store.memory_members import MemoryMembers
+from chatd.store.memory_state import Erasure, Message, Session, statement
 
 
-class MemoryErasure(Tables):
+class MemoryErasure(MemoryMembers):
     """The part of the contract that ends an account."""
 
     @statement
@@ -80,15 +81,9 @@ class MemoryErasure(Tables):
             message.told -= {user_id}
         if member.left_at is not None or session.kind == "DIRECT":
             return []
-        changes = []
-        heir = _heir(session, user_id) if member.role == "OWNER" else None
-        if heir is not None:
-            heir.role, heir.changed_seq = "OWNER", session.next_seq()
-            changes.append(heir)
-        member.left_at, member.changed_seq = at, session.next_seq()
-        changes.append(member)
-        rows = [self._member_row(session, each) for each in changes]
-        return [MemberChange(row, row.changed_seq, is_changed=True) for row in rows]
+        change = self._leave(session, user_id, at, "left")
+        heirs = [MemberChange(row, row.changed_seq, is_changed=True) for row in change.others]
+        return [*heirs, replace(change, others=())]
 
     @statement
     def erase_messages(
@@ -132,19 +127,6 @@ class MemoryErasure(Tables):
         """Note that nothing is left."""
         self._forget_devices(user_id)
         self._erasures[user_id].finished_at = at
-
-
-def _heir(session: Session, user_id: UUID) -> Member | None:
-    """Return who owns a session after somebody; None when it has another owner, or nobody."""
-    others = [
-        each
-        for each in session.members.values()
-        if each.left_at is None and each.user_id != user_id
-    ]
-    if any(each.role == "OWNER" for each in others):
-        return None
-    able = [each for each in others if each.role in {"ADMIN", "MEMBER"}]
-    return min(able, key=lambda each: (each.role, each.joined_at, each.user_id), default=None)
 
 
 def _erasable(

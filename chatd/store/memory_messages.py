@@ -87,7 +87,7 @@ class MemoryMessages(MemoryAppend, MemorySessions):
     @statement
     def changes_since(self, session_id: UUID, seq: int, limit: int) -> ChangesPage:
         """Return current rows whose `changed_seq` is above `seq`."""
-        session = self._sessions.get(session_id)
+        session = self._living(session_id)
         if session is None:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
         messages = [m for m in session.messages if m.changed_seq > seq]

@@ -15,6 +15,8 @@ import trio
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
     AuditRow,
+    InviteRow,
+    LeftReason,
     MemberRow,
     Mentions,
     MessageRow,
@@ -23,6 +25,7 @@ from chatd.rows import (
     ReplyRow,
     Role,
     RulesRow,
+    SessionAuditRow,
     SessionKind,
     SessionRow,
     UserRow,
@@ -50,6 +53,9 @@ class Member:
     last_sent_at: datetime | None = None
     mention_count: int = 0
     marked_unread_at: int | None = None  # the ordinal at which the marker then stood
+    favourite: bool = False
+    joined_seq: int = 0
+    left_reason: LeftReason | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +84,16 @@ class Message:
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A row of session_bans."""
+
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
+
+
 @dataclass(slots=True)
 class Session:
     """A row of sessions with what belongs to it; `messages` is in `seq` order."""
@@ -94,6 +110,9 @@ class Session:
     slow_mode_seconds: int = 0
     members: dict[UUID, Member] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    deleted_at: datetime | None = None
+    bans: dict[UUID, Ban] = field(default_factory=dict)
+    invites: dict[str, InviteRow] = field(default_factory=dict)
 
     def member(self, user_id: UUID) -> Member | None:
         """Return a current member."""
@@ -144,7 +163,17 @@ class Session:
     def row(self) -> SessionRow:
         """Return the session as the store gives it back."""
         count = sum(member.left_at is None for member in self.members.values())
-        return SessionRow(self.id, self.kind, self.name, self.seq, count, self.created_at)
+        return SessionRow(
+            self.id,
+            self.kind,
+            self.name,
+            self.seq,
+            count,
+            self.created_at,
+            self.is_read_only,
+            self.archived_at,
+            self.slow_mode_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +246,7 @@ class Tables:
         self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
+        self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 
@@ -314,6 +344,9 @@ class Tables:
             changed_seq=member.changed_seq,
             left_at=member.left_at,
             last_seen=user.last_seen,
+            muted_until=member.muted_until,
+            joined_seq=member.joined_seq,
+            left_reason=member.left_reason,
         )
 
 

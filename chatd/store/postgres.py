@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.audit import Audit
+from chatd.store.bans import Bans
 from chatd.store.changes import Changes
 from chatd.store.erasure import Erasure
+from chatd.store.invites import Invites
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.own import Own
@@ -19,7 +21,9 @@ from chatd.store.presence import Acquaintances
 from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.search import Search
+from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
+from chatd.store.settings import SessionSettings
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
 
@@ -38,7 +42,11 @@ class PostgresStore(
     Own,
     Erasure,
     Sessions,
+    SessionSettings,
     Members,
+    Bans,
+    Invites,
+    SessionAudit,
     Messages,
     Changes,
     Pins,

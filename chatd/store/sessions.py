@@ -20,6 +20,10 @@ from chatd.store.checks import direct_key, members_to_be
 from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool, Transaction
 
+# Where a session's columns end, and those of its line in a list: a message's follow.
+_SESSION = len(SessionRow._fields)
+_LINE = _SESSION + 7
+
 _MISSING_USER = """
     SELECT wanted.id
     FROM unnest(%(everyone)s) WITH ORDINALITY AS wanted (id, place)
@@ -38,7 +42,8 @@ _INSERT_SESSION = """
         %(member_count)s
     )
     ON CONFLICT (direct_key) WHERE direct_key IS NOT NULL DO NOTHING
-    RETURNING id, kind, name, seq, member_count, created_at
+    RETURNING id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
+              slow_mode_seconds
 """
 
 _INSERT_MEMBERS = """
@@ -51,27 +56,32 @@ _INSERT_MEMBERS = """
 """
 
 _DIRECT_SESSION = """
-    SELECT id, kind, name, seq, member_count, created_at
+    SELECT id, kind, name, seq, member_count, created_at, is_read_only, archived_at,
+           slow_mode_seconds
     FROM sessions
     WHERE direct_key = %(direct_key)s
 """
 
 _SESSION_FOR = """
-    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, m.role
+    SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, s.is_read_only,
+           s.archived_at, s.slow_mode_seconds, m.role
     FROM sessions s
     LEFT JOIN session_users m
         ON m.session_id = s.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
     WHERE s.id = %(session_id)s AND (m.role IS NOT NULL OR s.kind = 'PUBLIC')
+      AND s.deleted_at IS NULL
 """
 
 _LIST_SESSIONS = f"""
     SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
+           s.is_read_only, s.archived_at, s.slow_mode_seconds,
            mine.role, mine.unread_count, mine.mention_count, mine.last_read_seq, mine.muted,
-           mine.is_marked,
+           mine.favourite, mine.is_marked,
            {MESSAGE}
     FROM (
         SELECT s.id, m.role, unread_of(s, m) AS unread_count, m.mention_count, m.last_read_seq,
-               m.muted, m.marked_unread AND m.set_back_ordinal = m.last_read_ordinal AS is_marked
+               m.muted, m.favourite,
+               m.marked_unread AND m.set_back_ordinal = m.last_read_ordinal AS is_marked
         FROM session_users m
         JOIN sessions s ON s.id = m.session_id
         WHERE m.user_id = %(user_id)s AND m.left_at IS NULL
@@ -127,14 +137,8 @@ _POSITIONS = """
     JOIN sessions s ON s.id = m.session_id
 """
 
-_UPDATE_SESSION = """
-    UPDATE sessions SET name = %(name)s, seq = seq + 1, changed_seq = seq + 1
-    WHERE id = %(session_id)s
-    RETURNING id, kind, name, seq, member_count, created_at
-"""
-
 _HEADS = """
-    SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s)
+    SELECT id, seq FROM sessions WHERE id = ANY (%(session_ids)s) AND deleted_at IS NULL
 """
 
 
@@ -184,7 +188,7 @@ class Sessions:
         """Return a session that the user may see."""
         params = {"session_id": session_id, "user_id": user_id}
         rows = await self._pool.fetch(_SESSION_FOR, params)
-        return (SessionRow(*rows[0][:6]), rows[0][6]) if rows else None
+        return (SessionRow(*rows[0][:_SESSION]), rows[0][_SESSION]) if rows else None
 
     async def list_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
@@ -238,26 +242,23 @@ class Sessions:
                 if (user_id, each.session_id) not in gone
             ]
 
-    async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
-        """Rename a session and take a `seq`."""
-        params = {"session_id": session_id, "name": name}
-        rows = await self._pool.fetch(_UPDATE_SESSION, params, writes=True)
-        return SessionRow(*rows[0]) if rows else None
-
     async def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the current `seq` of each of these sessions that exists."""
         return dict(await self._pool.fetch(_HEADS, {"session_ids": Uuids(session_ids)}))
 
 
 def _line(*row: Any) -> SessionListRow:
-    role, unread_count, mention_count, last_read_seq, muted, is_marked = row[6:12]
+    role, unread_count, mention_count, last_read_seq, muted, favourite, is_marked = row[
+        _SESSION:_LINE
+    ]
     return SessionListRow(
-        session=SessionRow(*row[:6]),
+        session=SessionRow(*row[:_SESSION]),
         role=role,
         unread_count=unread_count,
         mention_count=mention_count,
         last_read_seq=last_read_seq,
         muted=muted,
-        last_message=None if row[12] is None else message_row(*row[12:]),
+        last_message=None if row[_LINE] is None else message_row(*row[_LINE:]),
+        favourite=favourite,
         marked_unread=is_marked,
     )

@@ -46,6 +46,28 @@ FIRST_DATA: tuple[LiteralString, ...] = (
 )
 SCHEMA = Path(__file__).parents[2] / "schema.sql"
 
+FIRST_DATA = (
+    """
+    INSERT INTO users (id, email, name, created_at)
+    VALUES (%(alice)s, 'alice@example.org', 'Alice', %(at)s)
+    """,
+    """
+    INSERT INTO sessions (id, kind, name, created_at, active_at, seq, message_count, member_count)
+    VALUES (%(tea)s, 'GROUP', 'Tea', %(at)s, %(at)s, 2, 2, 1)
+    """,
+    """
+    INSERT INTO session_users (session_id, user_id, role, joined_at)
+    VALUES (%(tea)s, %(alice)s, 'OWNER', %(at)s)
+    """,
+    """
+    INSERT INTO messages (
+        id, session_id, seq, changed_seq, ordinal, sender_id, content, created_at
+    )
+    VALUES (gen_random_uuid(), %(tea)s, 1, 1, 1, %(alice)s, 'one', %(at)s),
+           (gen_random_uuid(), %(tea)s, 2, 2, 2, %(alice)s, 'two', %(at)s)
+    """,
+)
+
 
 @pytest.fixture
 def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
@@ -117,6 +139,7 @@ async def test_a_database_of_version_1_keeps_its_data_and_learns_recovery(
             assert three.seq == 3
             [found] = await store.find_users("aLI", after=None, limit=2)
             assert found.user.id == alice
+            assert [row.joined_seq for row in await store.members(tea, after=None, limit=9)] == [0]
             row = RecoveryRow("a" * 24, alice, b"{}", NOW + DAY)
             await store.save_recoveries([row], NOW)
             assert await store.take_recovery(row.pid, row.user_id, NOW) == row
