@@ -12,7 +12,7 @@ import trio
 
 from chatd.contract import Store
 from chatd.contract.reading import UnreadQuestion
-from chatd.rows import Append, Mentions, NewMessage, Role
+from chatd.rows import Append, MemberChange, Mentions, NewMessage, Role
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import Pool, open_pool
 from chatd.store.postgres import PostgresStore
@@ -23,6 +23,7 @@ EVERY = 100  # operations between two recounts
 PEOPLE = 6
 SESSIONS = 4
 NEVER_LARGE = 1000
+ROLES: tuple[Role, ...] = ("OWNER", "ADMIN", "MEMBER")
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Said:
     content: str
     is_deleted: bool = False
     reactions: set[tuple[str, UUID]] = field(default_factory=set)
+    kept: Mentions = ()
     mentioned: set[UUID] = field(default_factory=set)
 
 
@@ -46,6 +48,10 @@ class Ledger:
     seq: int = 0
     said: list[Said] = field(default_factory=list)
     markers: dict[UUID, int] = field(default_factory=dict)  # of members: the seq they have read
+    roles: dict[UUID, Role] = field(default_factory=dict)  # of everybody who ever was a member
+
+    def role(self, user_id: UUID) -> Role:
+        return self.roles.get(user_id, "MEMBER")
 
     def above(self, user_id: UUID) -> list[Said]:
         marker = self.markers[user_id]
@@ -88,6 +94,7 @@ class Story:
         for _ in range(SESSIONS):
             ledger = Ledger(await gather(self.store, *self.people[:4]))
             ledger.markers = dict.fromkeys(self.people[:4], 0)
+            ledger.roles = {self.people[0]: "OWNER"}
             self.ledgers.append(ledger)
 
     async def step(self) -> None:
@@ -95,8 +102,10 @@ class Story:
         [(_, way)] = self.rng.choices(self.ways, weights)
         await way(self.rng.choice(self.ledgers), self.rng.choice(self.people))
 
-    def _role(self, user_id: UUID) -> Role:
-        return "OWNER" if user_id == self.people[0] else "MEMBER"
+    def _note(self, ledger: Ledger, change: MemberChange) -> None:
+        ledger.seq += 1 + len(change.others)
+        for row in (change.member, *change.others):
+            ledger.roles[row.user_id] = row.role
 
     def _text(self) -> str:
         self.contents += 1
@@ -115,6 +124,13 @@ class Story:
             return ()
         return "ALL" if kind < 0.7 else tuple(self.rng.sample(self.people, 2))
 
+    def _kept(self, ledger: Ledger, mentions: Mentions) -> Mentions:
+        return (
+            "ALL"
+            if mentions == "ALL"
+            else tuple(each for each in mentions if each in ledger.markers)
+        )
+
     def _mentioned(self, ledger: Ledger, sender_id: UUID, mentions: Mentions) -> set[UUID]:
         named = ledger.markers.keys() if mentions == "ALL" else set(mentions)
         return named & ledger.markers.keys() - {sender_id}
@@ -128,7 +144,8 @@ class Story:
             if is_member:
                 ledger.seq += 1
                 said = Said(message.id, message.sender_id, ledger.seq, message.content)
-                said.mentioned = self._mentioned(ledger, said.sender_id, message.mentions)
+                said.kept = self._kept(ledger, message.mentions)
+                said.mentioned = self._mentioned(ledger, said.sender_id, said.kept)
                 ledger.said.append(said)
                 ledger.markers[message.sender_id] = ledger.seq
 
@@ -136,20 +153,22 @@ class Story:
         if not ledger.said:
             return
         said, content = self.rng.choice(ledger.said[-20:]), self._text()
-        role, mentions = self._role(user_id), self.rng.choice((None, self._mentions()))
+        role, mentions = ledger.role(user_id), self.rng.choice((None, self._mentions()))
         change = await self.store.edit_message(
             said.id, user_id, role=role, content=content, version=None, at=NOW, mentions=mentions
         )
         if change is not None and change.is_changed:
             ledger.seq += 1
-            if mentions is not None:
-                said.mentioned = self._mentioned(ledger, said.sender_id, mentions)
+            kept = said.kept if mentions is None else self._kept(ledger, mentions)
+            if kept != said.kept:  # the same ones call nobody again, also not who has come since
+                said.kept = kept
+                said.mentioned = self._mentioned(ledger, said.sender_id, kept)
 
     async def delete(self, ledger: Ledger, user_id: UUID) -> None:
         if not ledger.said:
             return
         said = self.rng.choice(ledger.said[-30:])
-        role = self._role(user_id)
+        role = ledger.role(user_id)
         change = await self.store.delete_message(said.id, user_id, role=role, at=NOW)
         if change is not None:
             assert change.is_changed != said.is_deleted
@@ -162,7 +181,7 @@ class Story:
             return
         said, emoji = self.rng.choice(ledger.said[-20:]), self.rng.choice("👍❤😀")
         is_on = self.rng.random() < 0.6
-        role = self._role(user_id)
+        role = ledger.role(user_id)
         change = await self.store.react(
             said.id, user_id, role=role, emoji=emoji, is_on=is_on, at=NOW
         )
@@ -200,16 +219,16 @@ class Story:
         change = await self.store.remove_member(ledger.id, user_id, at=NOW)
         assert (change is not None) == (user_id in ledger.markers)
         if change is not None:
-            ledger.seq += 1
+            self._note(ledger, change)
             del ledger.markers[user_id]
 
     async def add(self, ledger: Ledger, user_id: UUID) -> None:
-        role = self._role(user_id)
+        role = self.rng.choice(ROLES)
         change = await self.store.add_member(ledger.id, user_id, role=role, at=NOW)
         assert change is not None
         assert change.is_changed != (user_id in ledger.markers)
         if change.is_changed:
-            ledger.seq += 1
+            self._note(ledger, change)
             ledger.markers[user_id] = ledger.seq
 
     # Recounts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
 from uuid import UUID
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from chatd.contract import Store
 from chatd.contract.reading import UnreadQuestion
+from chatd.ids import uuid7
 from chatd.rows import PositionRow, UnreadPage, UnreadRow
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import migrate, migrations
@@ -17,6 +19,7 @@ from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
 from tests.store.conftest import People
 from tests.store.kit import NOBODY, NOW, gather, say, sign_up
+from tests.store.test_migrate import FIRST_DATA
 
 NEVER_LARGE = 1000
 
@@ -167,6 +170,19 @@ async def test_one_read_tells_all_members_and_the_last_message_of_each_session(
     assert await store.unread_states([], large=2) == UnreadPage({}, {})
 
 
+BOB_AND_A_TOMBSTONE: tuple[LiteralString, ...] = (
+    """
+    INSERT INTO users (id, email, name, created_at)
+    VALUES (%(bob)s, 'bob@example.org', 'Bob', %(at)s)
+    """,
+    """
+    INSERT INTO session_users (session_id, user_id, role, joined_at)
+    VALUES (%(tea)s, %(bob)s, 'MEMBER', %(at)s)
+    """,
+    "UPDATE messages SET deleted_at = %(at)s WHERE session_id = %(tea)s AND seq = 1",
+)
+
+
 async def test_an_upgrade_counts_what_was_deleted_before_it(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,15 +196,12 @@ async def test_an_upgrade_counts_what_was_deleted_before_it(
             older.setattr(migrate_module, "migrations", lambda: steps)
             await migrate(url)
         async with open_pool(url, size=1) as pool:
-            store = PostgresStore(pool)
-            alice, bob = await sign_up(store, "Alice"), await sign_up(store, "Bob")
-            tea = await gather(store, alice, bob)
-            rows = await say(store, tea, alice, "1", "2", "3")
-            params = {"id": rows[1].id}
-            await pool.fetch("UPDATE messages SET deleted_at = now() WHERE id = %(id)s", params)
+            alice, bob, tea = uuid7(), uuid7(), uuid7()
+            for statement in (*FIRST_DATA, *BOB_AND_A_TOMBSTONE):
+                await pool.fetch(statement, {"alice": alice, "bob": bob, "tea": tea, "at": NOW})
         await migrate(url)
         async with open_pool(url, size=1) as pool:
-            assert await unread(PostgresStore(pool), tea, bob) == 2
+            assert await unread(PostgresStore(pool), tea, bob) == 1
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
