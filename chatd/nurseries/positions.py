@@ -17,8 +17,7 @@ from chatd.model import dumps
 from chatd.nurseries.seat import Seat
 
 INTERVAL = 30.0  # seconds between two of one socket
-SLICES = 3  # of the sockets, one after the other within the interval: never all at once
-CHUNK = 100  # sockets between two checkpoints: a millisecond in which nobody else runs
+PIECE = 100  # sockets told at once: a millisecond; the pieces are spread over the interval
 
 
 class Positions:
@@ -30,34 +29,34 @@ class Positions:
 
     def __init__(self, sockets: Callable[[], Iterable[Socket]]) -> None:
         self._sockets = sockets
-        self._told: list[dict[str, int]] = [{} for _ in range(SLICES)]  # socket id -> digest
+        self._told: dict[str, int] = {}  # socket id -> digest
 
     async def run(self) -> None:
         """Tell until cancelled."""
+        pieces = 1
         while True:
-            for number in range(SLICES):
-                await trio.sleep(INTERVAL / SLICES)
-                await self._tell(number)
+            await trio.sleep(INTERVAL / pieces)
+            joined = [socket for socket in self._sockets() if socket.places]
+            starts = range(0, len(joined), PIECE)
+            pieces = max(len(starts), 1)
+            told: dict[str, int] = {}
+            for start in starts:
+                if start:
+                    await trio.sleep(INTERVAL / pieces)
+                for socket in joined[start : start + PIECE]:
+                    self._tell(socket, told)
+            self._told = told
 
-    async def _tell(self, number: int) -> None:
-        """Tell the sockets of one slice, but those for which nothing has changed."""
-        before, told = self._told[number], {}
-        joined = [
-            socket
-            for socket in self._sockets()
-            if socket.places and hash(socket.id) % SLICES == number
-        ]
-        for count, socket in enumerate(joined, 1):
-            positions = _positions(socket)
-            if positions:
-                # A number instead of the positions, of which there may be 500 a socket.
-                told[socket.id] = digest = hash(frozenset(positions.items()))
-                if before.get(socket.id) != digest:
-                    data = dumps({"positions": {str(k): v for k, v in positions.items()}})
-                    socket.push_ephemeral("session:heartbeat", data)
-            if count % CHUNK == 0:
-                await trio.lowlevel.checkpoint()
-        self._told[number] = told
+    def _tell(self, socket: Socket, told: dict[str, int]) -> None:
+        """Tell a socket, unless nothing has changed for it, or it has gone meanwhile."""
+        positions = _positions(socket)
+        if not positions:
+            return
+        # A number instead of the positions, of which there may be 500 a socket.
+        told[socket.id] = digest = hash(frozenset(positions.items()))
+        if self._told.get(socket.id) != digest:
+            data = dumps({"positions": {str(k): v for k, v in positions.items()}})
+            socket.push_ephemeral("session:heartbeat", data)
 
 
 def _positions(socket: Socket) -> dict[UUID, int]:

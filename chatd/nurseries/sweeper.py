@@ -15,7 +15,7 @@ import trio
 from chatd.contract import Store
 from chatd.errors import StoreError
 
-SWEEP_INTERVAL = 60.0  # seconds between two looks; what is deleted takes room, and nothing else
+SWEEP_INTERVAL = 600.0  # seconds between two looks: what is deleted takes room, nothing else
 SWEEP_ROWS = 1000  # of one transaction: 0.1 s of PostgreSQL on a busy machine, measured
 SWEEP_PAUSE = 0.05  # seconds between two of them, which are for everybody else
 
