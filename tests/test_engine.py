@@ -739,6 +739,19 @@ async def test_a_session_that_ends_while_probed_ends_the_websocket(mock_clock: M
         assert len(desk.engine) == 0
 
 
+async def test_a_client_that_is_about_to_switch_is_let_through_and_told_why_its_session_ended(
+    mock_clock: MockClock,
+) -> None:
+    async with open_desk() as desk:
+        poller = Poller(desk.stream)
+        await poller.open()
+        socket = await probe(poller)
+        desk.session.cut(CloseCode.SUPERSEDED)
+        await wait_all_tasks_blocked()
+        await socket.send("5")
+        assert await socket.closed() == CloseCode.SUPERSEDED.code
+
+
 async def test_an_upgraded_session_ends_with_its_websocket(mock_clock: MockClock) -> None:
     async with open_desk() as desk:
         poller = Poller(desk.stream)

@@ -204,7 +204,11 @@ class EngineSession(Connection):
     def cut(self, code: CloseCode) -> None:
         """End this session. See `Connection.cut`."""
         super().cut(code)
-        if self._upgrading is not None:
+        # A stock client that has its pong pauses polling, and is stuck for 45 s when the WebSocket
+        # is closed before it has switched: it is let through, and closed then.
+        is_probing = self.polling is not None and self.polling.is_probing
+        is_let_through = is_probing and code is not CloseCode.NORMAL
+        if self._upgrading is not None and not is_let_through:
             self._upgrading.cancel(reason="the session has ended")
 
     def _start_writer(self) -> None:
@@ -299,7 +303,7 @@ class EngineSession(Connection):
                 return
             assert self.polling is not None  # noqa: S101 - it was not upgraded
             self.polling.probe(is_on=False)
-            await close_socket(upgrade, b"", self.settings.goodbye_timeout)
+            await close_socket(upgrade, b"", self.settings.goodbye_timeout, self.code)
         else:
             await close_socket(upgrade, upgrade.answer, self.settings.goodbye_timeout)
 

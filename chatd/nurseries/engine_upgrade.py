@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from chatd.errors import CloseCode
 from chatd.nurseries.http import Upgrade
 from chatd.nurseries.polling import Polling
 from chatd.wire import engineio
@@ -25,8 +26,8 @@ async def probe(upgrade: Upgrade, reader: WebSocketReader, polling: Polling) -> 
                     return packets
                 if packet != (PING, PROBE):
                     return None
-                await upgrade.stream.send_all(engineio.framed(PONG + PROBE))
                 polling.probe(is_on=True)
+                await upgrade.stream.send_all(engineio.framed(PONG + PROBE))
             data = bytes(await upgrade.stream.receive_some(65_536))
             if not data:
                 return None
@@ -34,10 +35,20 @@ async def probe(upgrade: Upgrade, reader: WebSocketReader, polling: Polling) -> 
         return None
 
 
-async def close_socket(upgrade: Upgrade, answer: bytes, timeout: float) -> None:  # noqa: ASYNC109 - for one write
-    """Close a WebSocket that gets no session, behind its 101 if that is not sent yet."""
+async def close_socket(
+    upgrade: Upgrade,
+    answer: bytes,
+    timeout: float,  # noqa: ASYNC109 - for one write
+    code: CloseCode | None = None,
+) -> None:
+    """Close a WebSocket that gets no session, behind its 101 if that is not sent yet.
+
+    Args:
+        code: why its session has ended, where it has.
+    """
+    code = code or CloseCode.NORMAL
     with trio.move_on_after(timeout):
         try:
-            await upgrade.stream.send_all(answer + close_frame(1000, ""))
+            await upgrade.stream.send_all(answer + close_frame(code.code, code.reason))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # it has gone by itself

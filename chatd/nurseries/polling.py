@@ -111,6 +111,11 @@ class Polling:
         self._is_probing = is_on
         self.wake()
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether a WebSocket is probed, and the client may have paused."""
+        return self._is_probing
+
     def close(self, last_word: bytes | None) -> None:
         """Take and give nothing more but this last packet."""
         self._is_over = True
