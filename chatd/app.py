@@ -6,6 +6,7 @@ operation's command, its answer becomes the body. There is nothing else that RES
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, Va
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, call, submit, translate
+from chatd.limits import budget_of
 from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.wire.frames import FrameError, loads
@@ -42,7 +44,7 @@ _SECURITY = {
 _JSON = {"Content-Type": "application/json"} | _SECURITY
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "authorization, content-type, idempotency-key"
-_EXPOSED = "x-request-id, retry-after"
+_EXPOSED = "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset"
 
 
 class _Cycle(TrioASGIHTTPConnection):
@@ -115,9 +117,21 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
         else:
             answer = await call(services, caller, operation, data, now)
             body = cast("bytes", answer)  # Followed answers are the sockets'
-        return Response(body, status, _JSON)
+        return Response(body, status, _JSON | _rate_headers(caller))
 
     return view
+
+
+def _rate_headers(caller: Caller) -> dict[str, str]:
+    """Return what is left of the tightest rate (draft-ietf-httpapi-ratelimit-headers-06)."""
+    if caller.spent is None:
+        return {}
+    limit, remaining, reset = budget_of(*caller.spent)
+    return {
+        "RateLimit-Limit": str(limit),
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": str(reset),
+    }
 
 
 async def _submitted(
@@ -145,6 +159,7 @@ def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: boo
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
     )
+    scope["chatd.caller"] = caller  # for the refusal, if it becomes one
     if needs_login:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
@@ -215,9 +230,11 @@ def _add_errors(app: QuartTrio) -> None:
         request_id = scope["chatd.request_id"]
         refusal = _refusal_of(trouble, request_id)
         body = dumps({"error": refusal.to_wire(request_id)})
-        response = Response(body, refusal.status, _JSON)
+        caller = scope.get("chatd.caller")
+        headers = _JSON if caller is None else _JSON | _rate_headers(caller)
+        response = Response(body, refusal.status, headers)
         if refusal.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+            response.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
         return response
 
     app.register_error_handler(Exception, refuse)

@@ -15,10 +15,10 @@ import structlog
 import trio
 
 from chatd.context import Caller, Place, RoomEvent
-from chatd.errors import ChatError, CloseCode, ValidationFailed
+from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
-from chatd.limits import Rate
+from chatd.limits import Meter, Rate, rate_of
 from chatd.model import dumps, iso, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
 from chatd.nurseries.chat_recovery import offset_of
@@ -27,7 +27,8 @@ from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.seat import Run, Trail
 from chatd.tokens import Identity
 
-EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
+# Refused events that a socket may send on top: a client that heeds its refusals sends none.
+EXCESS_RATE = Rate(5, 100)
 
 log = structlog.get_logger("chatd.connection")
 
@@ -63,6 +64,8 @@ class ChatSocket:
     __slots__ = (
         "_alarm",
         "_connection",
+        "_events",
+        "_excess",
         "_has_room",
         "_inflight",
         "_is_registered",
@@ -107,6 +110,9 @@ class ChatSocket:
         self._requests = 0
         self._inflight = 0
         self._has_room: trio.Event | None = None
+        is_metered = live.services.settings.rate_limits == "on"
+        self._events = Meter() if is_metered else None
+        self._excess: Meter | None = None
 
     # Registration
 
@@ -174,7 +180,7 @@ class ChatSocket:
         caller = Caller(f"{self.id}-{self._requests}", self._connection.peer, self.identity, self)
         try:
             now = trio.current_time()
-            self._services.limiter.check((self.id,), EVENT_RATE, now)
+            self._meter(now)
             operation = BY_EVENT.get(name)
             if operation is None:
                 raise ValidationFailed("no such event")
@@ -194,6 +200,19 @@ class ChatSocket:
             answer.then()
         else:
             self.answer(id_, answer)
+
+    def _meter(self, now: float) -> None:
+        """Count an event; a socket that goes on above the rate is closed."""
+        if self._events is None:
+            return
+        wait = self._events.wait(rate_of(self._services.settings.event_rate), now)
+        if not wait:
+            return
+        if self._excess is None:
+            self._excess = Meter()
+        if self._excess.wait(EXCESS_RATE, now):
+            self.cut(CloseCode.RATE_LIMITED)
+        raise RateLimited(retry_after=wait)
 
     async def _submit(
         self, id_: RequestId, caller: Caller, operation: Operation, data: Any

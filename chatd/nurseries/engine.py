@@ -18,6 +18,7 @@ from chatd.config import Settings
 from chatd.errors import ChatError, CloseCode, Draining, Overloaded
 from chatd.ids import random_text
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import Upgrade, UpgradeRefused
@@ -42,12 +43,18 @@ class Engine:
     """All sessions of one path; made by `open_engine`."""
 
     def __init__(
-        self, nursery: trio.Nursery, make_session: MakeSession, settings: Settings, metrics: Metrics
+        self,
+        nursery: trio.Nursery,
+        make_session: MakeSession,
+        settings: Settings,
+        metrics: Metrics,
+        doors: Doors,
     ) -> None:
         self._nursery = nursery
         self._make_session = make_session
         self._settings = settings
         self._metrics = metrics
+        self._doors = doors
         self._sessions: dict[str, EngineSession] = {}
         self.is_draining = False
 
@@ -95,7 +102,7 @@ class Engine:
         head = exchange.head
         wanted = screen(head.method, head.query, is_upgrade=False)
         if isinstance(wanted, Handshake):
-            self._check_room()
+            self._check_room(exchange.peer)
             session = self._open(wanted, exchange.peer)
             self._nursery.start_soon(self._run, session)
             await _polling(session).fetch(exchange, headers)
@@ -106,7 +113,7 @@ class Engine:
         else:
             await _polling(session).bring(exchange, headers, session.limit)
 
-    def screen(self, head: RequestHead) -> None:
+    def screen(self, head: RequestHead, address: str) -> None:
         """Check the handshake of a WebSocket ahead of its 101.
 
         Raises:
@@ -120,6 +127,8 @@ class Engine:
                 self._find(wanted)
             elif self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
+            else:
+                self._doors.handshake(address)
         except EngineRefusal as refusal:
             raise UpgradeRefused(
                 refusal.status, [_HTML, _NOSNIFF], refusal.message.encode()
@@ -146,13 +155,16 @@ class Engine:
         self._sessions[sid] = session
         return session
 
-    def _check_room(self) -> None:
+    def _check_room(self, address: str) -> None:
         if self.is_draining:
             raise Draining(retry_after=RETRY_AFTER)
         # Those on a WebSocket are counted as connections, where they come in: a flood of handshakes
         # that nobody follows up must not keep them out.
-        if len(self.polling) >= self._settings.max_connections:
+        polling = self.polling
+        if len(polling) >= self._settings.max_connections:
             raise Overloaded("too many connections", retry_after=RETRY_AFTER)
+        self._doors.handshake(address)
+        self._doors.check_polling(address, [session.peer for session in polling])
 
     def _find(self, wanted: Existing) -> EngineSession:
         session = self._sessions.get(wanted.sid)
@@ -213,11 +225,16 @@ def _polling(session: EngineSession) -> Polling:
 
 @asynccontextmanager
 async def open_engine(
-    make_session: MakeSession, settings: Settings, metrics: Metrics
+    make_session: MakeSession, settings: Settings, metrics: Metrics, doors: Doors | None = None
 ) -> AsyncIterator[Engine]:
-    """Run an Engine.IO server for the length of the block; leaving it ends the sessions."""
+    """Run an Engine.IO server for the length of the block; leaving it ends the sessions.
+
+    Args:
+        doors: what one address may; by default anything.
+    """
+    anybody = Doors(settings.model_copy(update={"rate_limits": "off"}))
     async with trio.open_nursery() as nursery:
-        engine = Engine(nursery, make_session, settings, metrics)
+        engine = Engine(nursery, make_session, settings, metrics, doors or anybody)
         yield engine
         engine.cut_all()
         nursery.cancel_scope.cancel(reason="the engine stops")

@@ -7,6 +7,7 @@ import os
 
 import trio
 
+from chatd.addresses import Proxies
 from chatd.config import Settings
 from chatd.wire.http import RequestHead, check_partial, parse_head
 from chatd.wire.http_refusals import RequestTimeout
@@ -40,15 +41,22 @@ class HttpStream:
         "is_draining",
         "is_ended",
         "peer",
+        "proxies",
         "scope",
         "settings",
         "stream",
     )
 
     def __init__(
-        self, stream: trio.abc.Stream, peer: str, connection_id: str, settings: Settings
+        self,
+        stream: trio.abc.Stream,
+        peer: str,
+        connection_id: str,
+        settings: Settings,
+        proxies: Proxies | None = None,
     ) -> None:
         self.stream = stream
+        self.proxies = proxies  # set when the peer is one of them
         # Only bare TCP can be written to past the stream: TLS has to see every byte.
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self.peer = peer
