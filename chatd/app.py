@@ -31,20 +31,9 @@ from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.wire.frames import FrameError, loads
 
-# What an API answer allows a browser to do with it: nothing (OWASP REST security cheat sheet).
-_SECURITY = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_JSON = {"Content-Type": "application/json"} | _SECURITY
+_JSON = {"Content-Type": "application/json"}
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "authorization, content-type, idempotency-key"
-_EXPOSED = "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset"
 
 
 class _Cycle(TrioASGIHTTPConnection):
@@ -96,7 +85,7 @@ def create_app(services: Services) -> QuartTrio:
     _add_documents(app)
     _add_errors(app)
     if services.settings.cors_origins:
-        _add_cors(app, frozenset(services.settings.cors_origins))
+        _add_preflight(app, frozenset(services.settings.cors_origins))
     return app
 
 
@@ -213,7 +202,7 @@ def _add_documents(app: QuartTrio) -> None:
         return Response(sockets, headers=_JSON)
 
     async def docs() -> Response:
-        response = Response(page, headers=_SECURITY, content_type="text/html; charset=utf-8")
+        response = Response(page, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = policy
         return response
 
@@ -248,26 +237,16 @@ def _refusal_of(trouble: Exception, request_id: str) -> ChatError:
     return translate(trouble, Caller(request_id, ""), request.path)
 
 
-def _add_cors(app: QuartTrio, origins: frozenset[str]) -> None:
-    """Let pages of exactly these origins read the answers; without any, no header is added."""
+def _add_preflight(app: QuartTrio, origins: frozenset[str]) -> None:
+    """Tell pages of exactly these origins what they may ask; the edge lets them read answers."""
 
     async def finish(response: Response) -> Response:
-        origin = request.headers.get("Origin")
-        response.headers["Vary"] = "Origin"
-        if origin is not None and origin in origins:
-            _allow_origin(response, origin)
+        if request.method == "OPTIONS" and request.headers.get("Origin") in origins:
+            response.status_code = 204  # no route answers it
+            response.set_data(b"")
+            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+            response.headers["Access-Control-Max-Age"] = "600"
         return response
 
     app.after_request(finish)
-
-
-def _allow_origin(response: Response, origin: str) -> None:
-    response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    if request.method == "OPTIONS":  # a preflight: no route answers it
-        response.status_code = 204
-        response.set_data(b"")
-        response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-        response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
-        response.headers["Access-Control-Max-Age"] = "600"

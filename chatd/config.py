@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     # Life
     drain_seconds: Seconds = Field(20, description="transports close evenly over this at SIGTERM")
     commit_drain_seconds: Seconds = Field(5, description="commits in flight finish within this")
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="shown as Bearer at /metrics; without it only loopback"
+    )
     log_format: Literal["console", "json"] = Field("console", description="json for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="")
     rate_limits: Literal["on", "off"] = Field(

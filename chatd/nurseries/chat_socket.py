@@ -174,13 +174,17 @@ class ChatSocket:
 
     # Requests
 
-    async def request(self, name: str, id_: RequestId, data: Any) -> None:
-        """Run one request and answer it; a refusal is answered like everything else."""
+    async def request(
+        self, name: str, id_: RequestId, data: Any, refusal: ChatError | None = None
+    ) -> None:
+        """Run one request and answer it; a refusal, also the wire's, is answered like the rest."""
         self._requests += 1
         caller = Caller(f"{self.id}-{self._requests}", self._connection.peer, self.identity, self)
         try:
             now = trio.current_time()
             self._meter(now)
+            if refusal is not None:
+                raise refusal
             operation = BY_EVENT.get(name)
             if operation is None:
                 raise ValidationFailed("no such event")
@@ -192,8 +196,8 @@ class ChatSocket:
                 await self._submit(id_, caller, operation, data)
                 return
             answer = await call(self._services, caller, operation, data, now)
-        except ChatError as refusal:
-            self.refuse(id_, refusal, name, caller.request_id)
+        except ChatError as trouble:
+            self.refuse(id_, trouble, name, caller.request_id)
             return
         if isinstance(answer, Followed):
             self.answer(id_, answer.data)

@@ -29,6 +29,7 @@ from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import run_lifespan
+from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
@@ -257,8 +258,11 @@ async def _end_at_second_signal(
 async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Event) -> None:
     """Accept until told to stop; then stop accepting, drain, and cut what is left."""
     settings = daemon.settings
-    listeners = await open_listeners(settings)
+    tls = tls_context(settings)
+    listeners = await open_listeners(settings, tls)
     async with trio.open_nursery() as connections:
+        if tls is not None:  # else a closed terminal ends the daemon, as it ends other programs
+            await connections.start(reload_at_hangup, tls, settings)
         guard = Guard(
             daemon.http.serve_connection,
             connections,

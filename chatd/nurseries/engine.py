@@ -33,7 +33,6 @@ RETRY_AFTER = 1.0  # seconds; a draining server is replaced in a moment, session
 _METHODS = b"GET,HEAD,PUT,PATCH,POST,DELETE"  # as the package `cors` answers on Node
 _JSON = (b"content-type", b"application/json")
 _HTML = (b"content-type", b"text/html")
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 MakeSession = Callable[[Opening], EngineSession]
 log = structlog.get_logger("chatd.engine")
@@ -91,7 +90,7 @@ class Engine:
                 return
             await self._answer(exchange, headers)
         except EngineRefusal as refusal:
-            answer = [_JSON, _NOSNIFF, *headers]
+            answer = [_JSON, *headers]
             await exchange.respond(refusal.status, answer, refusal.body())
         except ChatError as refusal:
             common, body = error_answer(refusal, exchange.request_id)
@@ -130,9 +129,7 @@ class Engine:
             else:
                 self._doors.handshake(address)
         except EngineRefusal as refusal:
-            raise UpgradeRefused(
-                refusal.status, [_HTML, _NOSNIFF], refusal.message.encode()
-            ) from None
+            raise UpgradeRefused(refusal.status, [_HTML], refusal.message.encode()) from None
 
     async def upgrade(self, upgrade: Upgrade) -> None:
         """Serve a WebSocket to its end: a session of its own, or the next transport of one."""
@@ -192,19 +189,12 @@ class Engine:
             raise EngineRefusal(Refusal.FORBIDDEN)
 
     def _cors(self, head: RequestHead) -> list[tuple[bytes, bytes]]:
-        """Return what lets a page of a listed origin read the answer, errors included."""
-        if not self._settings.cors_origins:
-            return []
-        headers = [(b"vary", b"Origin")]
+        """Return what the engine adds to the CORS of the edge, for a page of a listed origin."""
         origin = head.header(b"origin")
-        if origin is not None and origin.decode("ascii") in self._settings.cors_origins:
-            headers += [
-                (b"access-control-allow-origin", origin),
-                # Harmless: there are no cookies, and pages may set `withCredentials`.
-                (b"access-control-allow-credentials", b"true"),
-                (b"cross-origin-resource-policy", b"cross-origin"),
-            ]
-        return headers
+        if origin is None or origin.decode("ascii") not in self._settings.cors_origins:
+            return []
+        # Harmless: there are no cookies, and pages may set `withCredentials`.
+        return [(b"access-control-allow-credentials", b"true")]
 
 
 def _preflight(head: RequestHead, headers: Headers) -> Headers:

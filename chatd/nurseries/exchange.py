@@ -8,6 +8,7 @@ import trio
 
 from chatd.errors import ChatError
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead
 from chatd.wire.http_body import BodyReader
 from chatd.wire.http_refusals import RequestTimeout
@@ -172,6 +173,12 @@ class Exchange:
             request_id=self.request_id,
             now=time.time(),
             closes=closes,
+            edge=edge_lines(
+                {name.lower() for name, _ in headers},
+                origin=self.head.header(b"origin"),
+                allowed=self._stream.settings.cors_origins,
+                is_secure=self.is_secure,
+            ),
         )
         self._pending = self._response.head
 

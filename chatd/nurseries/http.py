@@ -21,6 +21,7 @@ from chatd.nurseries.asgi import ASGIApp, AsgiCycle
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead, handshake_answer
 from chatd.wire.http_refusals import UpgradeRequired
 from chatd.wire.http_response import Headers, Response, error_answer
@@ -268,6 +269,12 @@ class HttpServer:
             request_id=request_id,
             now=time.time(),
             closes=True,
+            edge=edge_lines(
+                {name for name, _ in headers},
+                origin=connection.refused_origin,
+                allowed=self._settings.cors_origins,
+                is_secure=isinstance(connection.stream, trio.SSLStream),
+            ),
         )
         await connection.write(response.head + response.encode(body, more=False))
         await connection.linger()

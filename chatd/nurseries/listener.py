@@ -23,6 +23,7 @@ from chatd.errors import ChatError, Overloaded
 from chatd.ids import random_hex
 from chatd.metrics import Metrics
 from chatd.nurseries.doors import Doors
+from chatd.wire.edge import edge_lines
 from chatd.wire.http_response import Response, error_answer
 
 ACCEPT_PAUSE = 0.1  # seconds; without descriptors only an ending connection helps
@@ -37,13 +38,12 @@ Listener = trio.abc.Listener[trio.abc.Stream]
 _log = structlog.get_logger("chatd.listener")
 
 
-async def open_listeners(settings: Settings) -> list[Listener]:
-    """Listen on the host and port of the settings, with TLS when a certificate is set.
+async def open_listeners(settings: Settings, tls: ssl.SSLContext | None = None) -> list[Listener]:
+    """Listen on the host and port of the settings, with TLS where there is a context for it.
 
     Raises:
-        OSError: the address cannot be had, or the certificate cannot be read.
+        OSError: the address cannot be had.
     """
-    tls = _tls_context(settings)
     listeners = await trio.open_tcp_listeners(
         settings.port, host=settings.host, backlog=settings.backlog
     )
@@ -66,17 +66,6 @@ def bound_port(listener: Listener) -> int:
         raise TypeError(msg)
     port: int = listener.socket.getsockname()[1]
     return port
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_certfile is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could make us do it for ever
-    context.set_alpn_protocols(["http/1.1"])  # HTTP/2 is the proxy's
-    context.load_cert_chain(settings.tls_certfile, settings.tls_keyfile)
-    return context
 
 
 class Guard:
@@ -209,7 +198,13 @@ def _turn_away(stream: trio.abc.Stream, refusal: ChatError) -> None:
     request_id = random_hex(8)
     headers, body = error_answer(refusal, request_id)
     response = Response(
-        None, refusal.status, headers, request_id=request_id, now=time.time(), closes=True
+        None,
+        refusal.status,
+        headers,
+        request_id=request_id,
+        now=time.time(),
+        closes=True,
+        edge=edge_lines((b"cache-control",), origin=None, allowed=(), is_secure=False),
     )
     descriptor = stream.socket.fileno()
     with suppress(OSError):  # a full or broken socket: the close says it too

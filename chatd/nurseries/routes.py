@@ -35,7 +35,7 @@ def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors) -> Routes:
         direct={
             "/healthz": healthz,
             "/readyz": partial(readyz, live.services),
-            "/metrics": partial(metrics_page, live.services.metrics),
+            "/metrics": partial(metrics_page, live.services.metrics, live.services.settings),
             **dict.fromkeys(ENGINE_PATHS, engine.serve),
             **bundle_routes(),
         },
