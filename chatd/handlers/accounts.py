@@ -12,6 +12,7 @@ from chatd.context import Caller, Services
 from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
+from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Operation, Route, spend
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
@@ -39,7 +40,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
-    return await _open_login(services, caller, user)
+    return await _open_login(services, caller, user, Act.REGISTER)
 
 
 async def login(services: Services, caller: Caller, command: Login) -> bytes:
@@ -53,12 +54,13 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     user = await services.store.user_by_email(command.email)
     fits = await services.passwords.check(command.password, user.password_hash if user else None)
     if user is None or not fits:
+        await write_down(services, caller, Act.LOGIN_FAILED, user.id if user else None)
         msg = "wrong address or password"
         raise Unauthorized(msg)
-    return await _open_login(services, caller, user)
+    return await _open_login(services, caller, user, Act.LOGIN)
 
 
-async def _open_login(services: Services, caller: Caller, user: UserRow) -> bytes:
+async def _open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
     await services.store.open_family(
@@ -71,6 +73,7 @@ async def _open_login(services: Services, caller: Caller, user: UserRow) -> byte
         at=now,
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
     )
+    await write_down(services, caller, act, user.id, deviceId=device_id)
     return _tokens(services, user, family_id, device_id, refresh_token)
 
 
@@ -89,7 +92,7 @@ def _tokens(
     )
 
 
-async def refresh(services: Services, _caller: Caller, command: Refresh) -> bytes:
+async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes:
     """Exchange a refresh token; a stolen one ends the whole login."""
     now, settings = services.now(), services.settings
     successor = successor_of(command.refresh_token, services.successor_key.secret)
@@ -99,6 +102,7 @@ async def refresh(services: Services, _caller: Caller, command: Refresh) -> byte
         at=now,
         grace_until=now - timedelta(seconds=settings.refresh_grace),
         expires_at=now + timedelta(seconds=settings.refresh_token_ttl),
+        address=caller.address,
     )
     if rotation.outcome is Rotation.REUSED and rotation.family_id is not None:
         services.sockets.cut_families([rotation.family_id], CloseCode.REVOKED)
@@ -115,8 +119,11 @@ async def refresh(services: Services, _caller: Caller, command: Refresh) -> byte
 async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
     """End this login: its refresh tokens, its access tokens, its sockets."""
     assert caller.identity is not None  # noqa: S101 - needs_login
-    await services.store.revoke_family(caller.identity.family_id, services.now())
+    is_new = await services.store.revoke_family(caller.identity.family_id, services.now())
     services.sockets.cut_families([caller.identity.family_id], CloseCode.REVOKED)
+    if is_new:
+        device_id = caller.identity.device_id
+        await write_down(services, caller, Act.LOGOUT, caller.user_id, deviceId=device_id)
     return b"{}"
 
 
@@ -128,6 +135,7 @@ async def logout_all(services: Services, caller: Caller, _command: Nothing) -> b
     family_ids.add(caller.identity.family_id)
     family_ids.update(s.identity.family_id for s in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(family_ids, CloseCode.REVOKED)
+    await write_down(services, caller, Act.LOGOUT_ALL, caller.user_id)
     return b"{}"
 
 

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
+from chatd.handlers import (
+    accounts,
+    audit,
+    bans,
+    changes,
+    devices,
+    erasure,
+    export,
+    invites,
+    members,
+    messages,
+    pins,
+    presence,
+    profile,
+    reading,
+    search,
+    session_audit,
+    sessions,
+    settings,
+    users,
+)
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *accounts.OPERATIONS,
     *devices.OPERATIONS,
     *users.OPERATIONS,
+    *profile.OPERATIONS,
+    *audit.OPERATIONS,
+    *export.OPERATIONS,
+    *erasure.OPERATIONS,
     *sessions.OPERATIONS,
+    *settings.OPERATIONS,
     *members.OPERATIONS,
+    *bans.OPERATIONS,
+    *invites.OPERATIONS,
+    *session_audit.OPERATIONS,
     *messages.OPERATIONS,
     *changes.OPERATIONS,
+    *pins.OPERATIONS,
+    *reading.OPERATIONS,
+    *search.OPERATIONS,
     *presence.OPERATIONS,
 )
 

@@ -8,7 +8,7 @@ same way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -45,7 +45,16 @@ class Followed:
     then: Callable[[], None]
 
 
-Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed]]
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer of REST that is made while it is read; whoever has it closes `pieces`."""
+
+    pieces: AsyncGenerator[bytes, None]
+    content_type: str
+    filename: str
+
+
+Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed | Streamed]]
 Submit = Callable[[Services, Caller, Any, Reply], None]
 
 
@@ -56,6 +65,8 @@ class Route:
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     status: int = 200
+    media: str = "application/json"
+    takes_body: bool = False  # also a DELETE: a password does not belong into a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,7 @@ def _fields(refusal: ValidationError) -> list[dict[str, str]]:
 
 async def call(
     services: Services, caller: Caller, operation: Operation, data: object, now: float
-) -> bytes | Followed:
+) -> bytes | Followed | Streamed:
     """Run an operation and return its answer as JSON.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import structlog
@@ -203,7 +203,7 @@ class ChatSocket:
             self.answer(id_, answer.data)
             answer.then()
         else:
-            self.answer(id_, answer)
+            self.answer(id_, cast("bytes", answer))  # streams are answers of REST
 
     def _meter(self, now: float) -> None:
         """Count an event; a socket that goes on above the rate is closed."""
@@ -273,6 +273,11 @@ class ChatSocket:
     def push_ephemeral(self, name: str, data: bytes) -> None:
         """Send an event that a slow client can do without."""
         if not self.outbox.push_ephemeral(self.wire.event(name, data)):
+            self._services.metrics.dropped.inc()
+
+    def push_latest(self, name: str, key: UUID, data: bytes) -> None:
+        """Send an event in place of an earlier one of its name and key that still waits."""
+        if not self.outbox.push_latest((name, key), self.wire.event(name, data)):
             self._services.metrics.dropped.inc()
 
     def drop_place(self, session_id: UUID) -> None:

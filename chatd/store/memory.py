@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_accounts import MemoryAccounts
-from chatd.store.memory_changes import MemoryChanges
+from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_bans import MemoryBans
+from chatd.store.memory_erasure import MemoryErasure
+from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_own import MemoryOwn
+from chatd.store.memory_people import MemoryPeople
+from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
+from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_search import MemorySearch
+from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
@@ -22,7 +31,20 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(
-    MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries, MemoryAcquaintances
+    MemoryAccounts,
+    MemoryAudit,
+    MemoryPeople,
+    MemoryOwn,
+    MemoryErasure,
+    MemoryMessages,
+    MemoryPins,
+    MemoryReading,
+    MemoryRecoveries,
+    MemoryAcquaintances,
+    MemorySearch,
+    MemorySettings,
+    MemoryBans,
+    MemoryInvites,
 ):
     """A whole store in memory.
 
