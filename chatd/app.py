@@ -6,6 +6,7 @@ operation's command, its answer becomes the body. There is nothing else that RES
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -26,24 +27,14 @@ from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, Va
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, Streamed, call, submit, translate
+from chatd.limits import budget_of
 from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.wire.frames import FrameError, loads
 
-# What an API answer allows a browser to do with it: nothing (OWASP REST security cheat sheet).
-_SECURITY = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_JSON = {"Content-Type": "application/json"} | _SECURITY
+_JSON = {"Content-Type": "application/json"}
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "authorization, content-type, idempotency-key"
-_EXPOSED = "x-request-id, retry-after"
 
 
 class _Cycle(TrioASGIHTTPConnection):
@@ -100,7 +91,7 @@ def create_app(services: Services) -> QuartTrio:
     _add_documents(app)
     _add_errors(app)
     if services.settings.cors_origins:
-        _add_cors(app, frozenset(services.settings.cors_origins))
+        _add_preflight(app, frozenset(services.settings.cors_origins))
     return app
 
 
@@ -121,16 +112,28 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
         else:
             answer = await call(services, caller, operation, data, now)
             if isinstance(answer, Streamed):
-                return _stream(answer, status)
+                return _stream(answer, status, _rate_headers(caller))
             body = cast("bytes", answer)  # Followed answers are the sockets'
-        return Response(body, status, _JSON)
+        return Response(body, status, _JSON | _rate_headers(caller))
 
     return view
 
 
-def _stream(answer: Streamed, status: int) -> Response:
+def _rate_headers(caller: Caller) -> dict[str, str]:
+    """Return what is left of the tightest rate (draft-ietf-httpapi-ratelimit-headers-06)."""
+    if caller.spent is None:
+        return {}
+    limit, remaining, reset = budget_of(*caller.spent)
+    return {
+        "RateLimit-Limit": str(limit),
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": str(reset),
+    }
+
+
+def _stream(answer: Streamed, status: int, rate: dict[str, str]) -> Response:
     disposition = f'attachment; filename="{answer.filename}"'
-    headers = _SECURITY | {"Content-Disposition": disposition}
+    headers = rate | {"Content-Disposition": disposition}
     return Response(answer.pieces, status, headers, content_type=answer.content_type)
 
 
@@ -159,6 +162,7 @@ def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: boo
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
     )
+    scope["chatd.caller"] = caller  # for the refusal, if it becomes one
     if needs_login:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
@@ -213,7 +217,7 @@ def _add_documents(app: QuartTrio) -> None:
         return Response(sockets, headers=_JSON)
 
     async def docs() -> Response:
-        response = Response(page, headers=_SECURITY, content_type="text/html; charset=utf-8")
+        response = Response(page, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = policy
         return response
 
@@ -230,9 +234,11 @@ def _add_errors(app: QuartTrio) -> None:
         request_id = scope["chatd.request_id"]
         refusal = _refusal_of(trouble, request_id)
         body = dumps({"error": refusal.to_wire(request_id)})
-        response = Response(body, refusal.status, _JSON)
+        caller = scope.get("chatd.caller")
+        headers = _JSON if caller is None else _JSON | _rate_headers(caller)
+        response = Response(body, refusal.status, headers)
         if refusal.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+            response.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
         return response
 
     app.register_error_handler(Exception, refuse)
@@ -246,26 +252,16 @@ def _refusal_of(trouble: Exception, request_id: str) -> ChatError:
     return translate(trouble, Caller(request_id, ""), request.path)
 
 
-def _add_cors(app: QuartTrio, origins: frozenset[str]) -> None:
-    """Let pages of exactly these origins read the answers; without any, no header is added."""
+def _add_preflight(app: QuartTrio, origins: frozenset[str]) -> None:
+    """Tell pages of exactly these origins what they may ask; the edge lets them read answers."""
 
     async def finish(response: Response) -> Response:
-        origin = request.headers.get("Origin")
-        response.headers["Vary"] = "Origin"
-        if origin is not None and origin in origins:
-            _allow_origin(response, origin)
+        if request.method == "OPTIONS" and request.headers.get("Origin") in origins:
+            response.status_code = 204  # no route answers it
+            response.set_data(b"")
+            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+            response.headers["Access-Control-Max-Age"] = "600"
         return response
 
     app.after_request(finish)
-
-
-def _allow_origin(response: Response, origin: str) -> None:
-    response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    if request.method == "OPTIONS":  # a preflight: no route answers it
-        response.status_code = 204
-        response.set_data(b"")
-        response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-        response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
-        response.headers["Access-Control-Max-Age"] = "600"

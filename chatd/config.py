@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +25,7 @@ from pydantic_settings import (
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
 Count = Annotated[int, Field(ge=1)]
+RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
 Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 
 
@@ -59,6 +61,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="exact origins of front ends served elsewhere"
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="CIDRs of proxies whose X-Forwarded-For and -Proto count; others' do not"
+    )
     tls_certfile: Path | None = Field(None, description="PEM chain; with tls_keyfile serves TLS")
     tls_keyfile: Path | None = Field(None, description="PEM key of tls_certfile")
 
@@ -91,6 +96,9 @@ class Settings(BaseSettings):
     # Limits of one connection
     max_connections: Count = Field(
         20_000, description="open connections; one costs 16 KiB and a file descriptor"
+    )
+    max_connections_per_address: Count = Field(
+        500, description="of these from one address (IPv6: /64); an office behind one NAT"
     )
     max_sockets_per_user: Count = Field(10, description="live sockets of one user, all devices")
     max_joined_sessions: Count = Field(500, description="sessions joined on one socket")
@@ -154,11 +162,30 @@ class Settings(BaseSettings):
     # Life
     drain_seconds: Seconds = Field(20, description="transports close evenly over this at SIGTERM")
     commit_drain_seconds: Seconds = Field(5, description="commits in flight finish within this")
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="shown as Bearer at /metrics; without it only loopback"
+    )
     log_format: Literal["console", "json"] = Field("console", description="json for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="")
-    rate_limits: Literal["on", "off"] = Field("on", description="off only in benches")
+    rate_limits: Literal["on", "off"] = Field(
+        "on", description="off only in benches: no rates, and no cap of connections per address"
+    )
 
-    @field_validator("cors_origins", "signing_keys", mode="before")
+    # Rates: so often in the long run, so many at once
+    connect_rate: RateText = Field("10/s burst 50", description="connections of one address")
+    handshake_rate: RateText = Field(
+        "10/s burst 50", description="new sockets of one address, by WebSocket and by polling"
+    )
+    login_rate: RateText = Field("5/min burst 10", description="logins from one address")
+    account_login_rate: RateText = Field(
+        "3/min burst 5", description="logins to one account, from anywhere: guessing is slow"
+    )
+    register_rate: RateText = Field("3/h burst 5", description="accounts opened from one address")
+    event_rate: RateText = Field(
+        "50/s burst 500", description="events of one socket; who goes on is closed with 4013"
+    )
+
+    @field_validator("cors_origins", "signing_keys", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -166,6 +193,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
 
     @field_validator("data_dir")
     @classmethod

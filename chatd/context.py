@@ -16,7 +16,7 @@ from chatd.config import Settings
 from chatd.contract import Store
 from chatd.errors import ChatError, CloseCode
 from chatd.keys import SigningKey
-from chatd.limits import Limiter
+from chatd.limits import Limiter, Rate
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
 from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
@@ -259,6 +259,7 @@ class Caller:
     identity: Identity | None = None
     socket: Socket | None = None
     user_agent: str = ""
+    spent: tuple[Rate, float] | None = None  # the tightest rate that was counted, and its debt
 
     @property
     def user_id(self) -> UUID:

@@ -1,16 +1,29 @@
 """Rate limits by GCRA: one number a key, no timers (ITU-T I.371). Pure.
 
-`allow` when the theoretical arrival time minus the burst lies in the past; then move it on.
+`check` passes when the theoretical arrival time minus the burst lies in the past; then it moves on.
+A `Limiter` answers at once, from what it knows here: no message waits for a network. One that
+several daemons share keeps this interface, and tells the others of what passed behind the call.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple, Protocol
 
 from chatd.errors import RateLimited
 
-MAX_KEYS = 100_000  # remembered keys; 10 MiB. A key older than its burst says nothing anyway
+# Remembered keys of each table, 250 bytes each: then the one that was used least recently goes.
+# Keys of their own for each table, so that a flood of addresses makes nobody's login forgotten.
+MAX_KEYS = 50_000
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+_RATE = re.compile(r"([0-9]+)/(s|min|h) burst ([0-9]+)")
+_ROUNDING = 1e-9
+
+Table = Literal["connect", "handshake", "address", "account", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +34,89 @@ class Rate:
     burst: int
 
 
-class Limiter:
-    """Counts calls by key, such as (operation, user)."""
+@lru_cache(maxsize=64)
+def rate_of(text: str) -> Rate:
+    """Return the rate that a setting tells, such as `5/min burst 10`.
 
-    def __init__(self, *, is_on: bool) -> None:
-        self._is_on = is_on
-        self._arrivals: OrderedDict[tuple[object, ...], float] = OrderedDict()
+    Raises:
+        ValueError: it is not one.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None:
+        msg = f"no rate: {text}"
+        raise ValueError(msg)
+    return Rate(int(match[1]) / _SECONDS[match[2]], int(match[3]))
 
-    def check(self, key: tuple[object, ...], rate: Rate, now: float) -> None:
+
+class Budget(NamedTuple):
+    """What is left of a rate: `remaining` calls at once, in `reset` seconds all `limit` of them."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+
+def budget_of(rate: Rate, debt: float) -> Budget:
+    """Return what a key has left that owes `debt` seconds. See `Limiter.check`."""
+    used = math.ceil(debt * rate.per_second - _ROUNDING)
+    return Budget(rate.burst, max(0, rate.burst - used), math.ceil(debt))
+
+
+class Limiter(Protocol):
+    """Counts calls by key, in tables that do not know each other."""
+
+    def check(self, table: Table, key: tuple[object, ...], rate: Rate, now: float) -> float:
         """Count one call, or refuse it; `now` is in seconds on any steady clock.
+
+        Returns:
+            the debt: after so many seconds of silence the whole burst is there again.
 
         Raises:
             RateLimited: with the seconds after which the same call passes.
         """
+
+
+class LocalLimiter:
+    """The limiter of one daemon, in its memory. See `Limiter`."""
+
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
+        self._tables: dict[Table, OrderedDict[tuple[object, ...], float]] = {}
+
+    def check(self, table: Table, key: tuple[object, ...], rate: Rate, now: float) -> float:
+        """Count one call, or refuse it. See `Limiter`."""
         if not self._is_on:
-            return
+            return 0.0
+        arrivals = self._tables.get(table)
+        if arrivals is None:
+            arrivals = self._tables[table] = OrderedDict()
+        arrival = max(arrivals.pop(key, now), now)
         interval = 1 / rate.per_second
-        arrival = max(self._arrivals.pop(key, now), now)
         wait = arrival - now - (rate.burst - 1) * interval
-        if wait > 1e-9:  # noqa: PLR2004 - below a nanosecond is rounding
-            self._arrivals[key] = arrival
+        if wait > _ROUNDING:
+            arrivals[key] = arrival
             raise RateLimited(retry_after=wait)
-        self._arrivals[key] = arrival + interval
-        if len(self._arrivals) > MAX_KEYS:
-            self._arrivals.popitem(last=False)
+        arrival += interval
+        arrivals[key] = arrival
+        if len(arrivals) > MAX_KEYS:
+            arrivals.popitem(last=False)
+        return arrival - now
+
+
+class Meter:
+    """The same for one thing that has its own: no key, no table, gone with its owner."""
+
+    __slots__ = ("_arrival",)
+
+    def __init__(self) -> None:
+        self._arrival = 0.0
+
+    def wait(self, rate: Rate, now: float) -> float:
+        """Count one call and return 0, or the seconds after which the same call passes."""
+        interval = 1 / rate.per_second
+        arrival = max(self._arrival, now)
+        wait = arrival - now - (rate.burst - 1) * interval
+        if wait > _ROUNDING:
+            return wait
+        self._arrival = arrival + interval
+        return 0.0

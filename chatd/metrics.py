@@ -51,6 +51,9 @@ class Metrics:
         self.commit_seconds = Histogram(
             "chatd_commit_seconds", "Time of a journal transaction", registry=self.registry
         )
+        self.refused = Counter(
+            "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

@@ -168,7 +168,7 @@ async def no_app(scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"nothing here"})
 
 
-def screen_none(_head: RequestHead) -> None:
+def screen_none(_head: RequestHead, _address: str) -> None:
     """Let every handshake in."""
 
 

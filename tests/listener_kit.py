@@ -10,6 +10,7 @@ import trio
 
 from chatd.config import Settings
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.http import HttpServer, Routes
 from chatd.nurseries.listener import (
     Guard,
@@ -40,11 +41,17 @@ class Door:
 
 @asynccontextmanager
 async def open_door(
-    listeners: list[Listener], serve: ServeConnection, *, max_connections: int = 10
+    listeners: list[Listener],
+    serve: ServeConnection,
+    *,
+    max_connections: int = 10,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Door]:
-    metrics = Metrics()
+    metrics, doors = Metrics(), Doors(settings or Settings(rate_limits="off"))
     async with trio.open_nursery() as connections, trio.open_nursery() as accepts:
-        guard = Guard(serve, connections, max_connections=max_connections, metrics=metrics)
+        guard = Guard(
+            serve, connections, max_connections=max_connections, metrics=metrics, doors=doors
+        )
         accepting = await accepts.start(serve_listeners, listeners, guard)
         door = Door(guard, accepting, metrics, connections)
         if isinstance(listeners[0], trio.SocketListener | trio.SSLListener):

@@ -175,6 +175,8 @@ async def test_a_path_or_method_that_there_is_not_is_refused_in_the_envelope(
         (b'{"kind":NaN}', "application/json"),
         (b"[]", "application/json"),
         (b"null", "application/json"),
+        (b'{"name":"a","kind":"GROUP","name":"b"}', "application/json"),
+        (b'{"name":"\\ud800"}', "application/json"),
         (b"\xff", "application/json"),
         (b"[" * 40 + b"]" * 40, "application/json"),
         (b"kind=GROUP", "application/x-www-form-urlencoded"),
@@ -234,7 +236,7 @@ async def test_a_store_that_is_away_is_503_with_a_time_to_wait(
         assert answer.headers["retry-after"] == "1"
         store.fail_next("ping", StoreUnavailable("away"))
         ready = await world.rest("GET", "/readyz")
-        assert (ready.status, ready.json["reason"]) == (503, "the store is away")
+        assert (ready.status, ready.json) == (503, {"status": "unavailable"})
         assert (await world.rest("GET", "/readyz")).json == {"status": "ok"}
 
 
@@ -296,28 +298,6 @@ async def test_an_idempotency_key_is_no_field_of_other_operations(
 
 
 # Headers
-
-
-@pytest.mark.parametrize(
-    "path", ["/auth/me", "/nothing", "/openapi.json", "/asyncapi.json", "/docs", "/chat/sessions"]
-)
-async def test_every_answer_carries_the_security_headers_and_a_request_id(
-    tmp_path: Path, autojump_clock: MockClock, path: str
-) -> None:
-    async with open_world(tmp_path) as world:
-        answer = await world.rest("GET", path)
-        expected = {
-            "cache-control": "no-store",
-            "cross-origin-opener-policy": "same-origin",
-            "cross-origin-resource-policy": "same-origin",
-            "referrer-policy": "no-referrer",
-            "x-content-type-options": "nosniff",
-            "x-frame-options": "DENY",
-        }
-        assert {name: answer.headers.get(name) for name in expected} == expected
-        assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")
-        assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
-        assert "access-control-allow-origin" not in answer.headers
 
 
 async def test_a_listed_origin_may_read_answers_and_refusals(
@@ -439,8 +419,6 @@ async def test_the_direct_routes_answer_without_a_login(
     async with open_world(tmp_path) as world:
         assert (await world.rest("GET", "/healthz")).json == {"status": "ok"}
         assert (await world.rest("GET", "/readyz")).json == {"status": "ok"}
-        metrics = await world.rest("GET", "/metrics")
-        assert b"chatd_messages_total 0.0" in metrics.body
 
 
 async def test_a_store_that_does_not_answer_is_not_ready_after_its_timeout(

@@ -57,7 +57,7 @@ async def test_an_upgrade_of_an_unknown_path_is_not_found() -> None:
 
 
 async def test_a_foreign_origin_gets_no_websocket() -> None:
-    def screen(head: RequestHead) -> None:
+    def screen(head: RequestHead, _address: str) -> None:
         if head.header(b"origin") not in {None, b"https://chat.test"}:
             raise Forbidden
 

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from chatd import limits
 from chatd.errors import RateLimited
-from chatd.limits import Limiter, Rate
+from chatd.limits import LocalLimiter as Limiter
+from chatd.limits import Meter, Rate, budget_of, rate_of
 
 
 def passes(limiter: Limiter, rate: Rate, now: float, key: str = "anna") -> bool:
     try:
-        limiter.check((key,), rate, now)
+        limiter.check("user", (key,), rate, now)
     except RateLimited:
         return False
     return True
@@ -27,7 +28,7 @@ def test_a_burst_passes_at_once_and_one_more_does_not() -> None:
 def test_after_the_burst_calls_pass_at_the_rate() -> None:
     limiter, rate = Limiter(is_on=True), Rate(2, 3)
     for _ in range(3):
-        limiter.check(("anna",), rate, 0.0)
+        limiter.check("user", ("anna",), rate, 0.0)
     assert not passes(limiter, rate, 0.49)
     assert passes(limiter, rate, 0.5)
     assert not passes(limiter, rate, 0.99)
@@ -37,15 +38,15 @@ def test_after_the_burst_calls_pass_at_the_rate() -> None:
 def test_after_silence_there_is_a_whole_burst_again_and_no_more() -> None:
     limiter, rate = Limiter(is_on=True), Rate(1, 5)
     for _ in range(5):
-        limiter.check(("anna",), rate, 0.0)
+        limiter.check("user", ("anna",), rate, 0.0)
     assert [passes(limiter, rate, 1000.0) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_the_refusal_tells_when_the_same_call_passes() -> None:
     limiter, rate = Limiter(is_on=True), Rate(0.5, 1)
-    limiter.check(("anna",), rate, 10.0)
+    limiter.check("user", ("anna",), rate, 10.0)
     with pytest.raises(RateLimited) as refusal:
-        limiter.check(("anna",), rate, 10.5)
+        limiter.check("user", ("anna",), rate, 10.5)
     wait = refusal.value.retry_after or 0
     assert wait == pytest.approx(1.5)
     assert not passes(limiter, rate, 10.5 + wait - 0.001)
@@ -54,7 +55,7 @@ def test_the_refusal_tells_when_the_same_call_passes() -> None:
 
 def test_a_refused_call_costs_nothing() -> None:
     limiter, rate = Limiter(is_on=True), Rate(1, 1)
-    limiter.check(("anna",), rate, 0.0)
+    limiter.check("user", ("anna",), rate, 0.0)
     for _ in range(100):
         assert not passes(limiter, rate, 0.5)
     assert passes(limiter, rate, 1.0)
@@ -102,3 +103,49 @@ def test_no_stretch_of_time_holds_more_calls_than_burst_and_rate_allow(
         for last in range(first, len(passed)):
             allowed = burst + (passed[last] - start) * per_second + 1e-6
             assert last - first + 1 <= allowed
+
+
+def test_a_flood_in_one_table_makes_nothing_forgotten_in_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_KEYS", 2)
+    limiter, rate = Limiter(is_on=True), Rate(1, 1)
+    limiter.check("account", ("anna",), rate, 0.0)
+    for number in range(100):
+        limiter.check("address", (number,), rate, 0.0)
+    with pytest.raises(RateLimited):
+        limiter.check("account", ("anna",), rate, 0.0)
+
+
+def test_the_debt_tells_what_is_left_of_the_burst() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(2, 4)
+    left = [budget_of(rate, limiter.check("user", ("anna",), rate, 0.0)) for _ in range(4)]
+    assert [each.remaining for each in left] == [3, 2, 1, 0]
+    assert (left[0].limit, left[0].reset, left[-1].reset) == (4, 1, 2)
+    later = budget_of(rate, limiter.check("user", ("anna",), rate, 1.0))
+    assert later.remaining == 1
+
+
+@given(st.floats(0.1, 50), st.integers(1, 20))
+def test_what_the_budget_says_remains_passes_and_no_call_more(
+    per_second: float, burst: int
+) -> None:
+    limiter, rate = Limiter(is_on=True), Rate(per_second, burst)
+    remaining = budget_of(rate, limiter.check("user", ("anna",), rate, 5.0)).remaining
+    assert [passes(limiter, rate, 5.0) for _ in range(remaining + 1)] == [True] * remaining + [
+        False
+    ]
+
+
+def test_a_meter_counts_as_a_limiter_does() -> None:
+    meter, limiter, rate = Meter(), Limiter(is_on=True), Rate(2, 3)
+    for now in (1.0, 1.0, 1.1, 1.1, 1.6, 1.7, 9.0, 9.0, 9.0, 9.0):
+        assert (meter.wait(rate, now) == 0) == passes(limiter, rate, now)
+
+
+def test_a_rate_is_written_as_people_say_it() -> None:
+    assert rate_of("10/s burst 50") == Rate(10, 50)
+    assert rate_of("3/min burst 5") == Rate(3 / 60, 5)
+    assert rate_of("3/h burst 5") == Rate(3 / 3600, 5)
+    with pytest.raises(ValueError, match="often"):
+        rate_of("often")

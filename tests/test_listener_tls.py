@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -10,8 +12,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from chatd.config import Settings
+from chatd.nurseries.certificates import (
+    reload_at_hangup,
+    reload_certificate,
+    tls_context,
+)
 from chatd.nurseries.listener import (
     open_listeners,
 )
@@ -47,7 +55,8 @@ async def open_tls_door(
     settings = Settings(
         port=0, head_timeout=head_timeout, tls_certfile=certificate[0], tls_keyfile=certificate[1]
     )
-    async with open_door(await open_listeners(settings), http(settings)) as door:
+    listeners = await open_listeners(settings, tls_context(settings))
+    async with open_door(listeners, http(settings)) as door:
         yield door
 
 
@@ -116,7 +125,9 @@ async def test_a_client_that_does_not_read_on_tls_is_cut(certificate: tuple[Path
     settings = Settings(
         port=0, write_timeout=0.3, tls_certfile=certificate[0], tls_keyfile=certificate[1]
     )
-    async with open_door(await open_listeners(settings), http(settings)) as door:
+    async with open_door(
+        await open_listeners(settings, tls_context(settings)), http(settings)
+    ) as door:
         anna = await tls(door, ssl.create_default_context(cafile=certificate[0]))
         with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
             await anna.send(get() * 1_000_000)  # and reads nothing
@@ -130,3 +141,81 @@ async def test_a_refusal_on_tls_is_read_before_the_end(certificate: tuple[Path, 
         assert (await anna.ask(b"nonsense\r\n\r\n")).status == 400
         assert await anna.read_until_closed() == b""
         await anna.stream.aclose()
+
+
+# Renewal
+
+
+def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    folder.mkdir(exist_ok=True)
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext"),
+            *(f"subjectAltName=DNS:{host}", "-keyout", str(keyfile), "-out", str(certfile)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certfile, keyfile
+
+
+async def name_served(door: Door) -> str:
+    """Return whom the certificate of a new connection names."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = await tls(door, context)
+    assert isinstance(client.stream, trio.SSLStream)
+    served = client.stream.getpeercert(binary_form=True)
+    await client.stream.aclose()
+    return "new.test" if b"new.test" in served else "old.test"
+
+
+async def test_a_renewed_certificate_is_served_and_open_connections_go_on(tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "old.test")
+    settings = Settings(port=0, tls_certfile=certfile, tls_keyfile=keyfile)
+    context = tls_context(settings)
+    assert context is not None
+    listeners = await open_listeners(settings, context)
+    async with open_door(listeners, http(settings)) as door, trio.open_nursery() as nursery:
+        await nursery.start(reload_at_hangup, context, settings)
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        anna = await tls(door, trusting)
+        assert await name_served(door) == "old.test"
+        make_certificate(tmp_path, "new.test")
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await wait_until(lambda: bool(logs))
+        assert [line["event"] for line in logs] == ["certificate_reloaded"]
+        assert await name_served(door) == "new.test"
+        assert (await anna.ask(get())).status == 200
+        await anna.stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("broken", ["cert.pem", "key.pem", "missing", "of another", "encrypted"])
+async def test_a_broken_certificate_keeps_the_old_one_and_says_so(
+    tmp_path: Path, broken: str
+) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "old.test")
+    settings = Settings(port=0, tls_certfile=certfile, tls_keyfile=keyfile)
+    context = tls_context(settings)
+    assert context is not None
+    if broken == "missing":
+        keyfile.unlink()
+    elif broken == "of another":
+        keyfile.write_bytes(make_certificate(tmp_path / "other", "new.test")[1].read_bytes())
+    elif broken == "encrypted":
+        locked = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(keyfile)]
+        done = await trio.run_process(locked, capture_stdout=True, capture_stderr=True)
+        keyfile.write_bytes(done.stdout)
+    else:
+        (tmp_path / broken).write_text("nonsense")
+    listeners = await open_listeners(settings, context)
+    async with open_door(listeners, http(settings)) as door:
+        with capture_logs() as logs:
+            assert not reload_certificate(context, settings)
+        assert [line["event"] for line in logs] == ["certificate_kept"]
+        assert await name_served(door) == "old.test"

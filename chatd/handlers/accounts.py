@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import trio
+
+from chatd.addresses import address_key
 from chatd.context import Caller, Services
 from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
 from chatd.handlers.audit import Act, write_down
-from chatd.handlers.operations import Operation, Route
+from chatd.handlers.operations import Operation, Route, spend
 from chatd.ids import uuid7
-from chatd.limits import Rate
+from chatd.limits import Rate, rate_of
 from chatd.model import account_dict, dumps, iso
 from chatd.rows import Rotation, UserRow
 from chatd.tokens import hash_token, new_refresh_token, successor_of
@@ -22,6 +25,9 @@ MAX_DEVICE_NAME = 200  # characters of a User-Agent that are kept
 
 async def register(services: Services, caller: Caller, command: Register) -> bytes:
     """Open an account and log it in."""
+    address = ("registered", address_key(caller.address))
+    rate = rate_of(services.settings.register_rate)
+    spend(services, caller, "address", address, rate, trio.current_time())
     password_hash = await services.passwords.hash(command.password)
     user = await services.store.insert_user(
         user_id=uuid7(),
@@ -39,6 +45,12 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
 
 async def login(services: Services, caller: Caller, command: Login) -> bytes:
     """Log in with a password; an unknown address answers the same, after the same time."""
+    settings, clock = services.settings, trio.current_time()
+    address = ("password", address_key(caller.address))
+    spend(services, caller, "address", address, rate_of(settings.login_rate), clock)
+    # Known or not, so that the refusal does not tell which accounts there are.
+    account_rate = rate_of(settings.account_login_rate)
+    spend(services, caller, "account", (command.email,), account_rate, clock)
     user = await services.store.user_by_email(command.email)
     fits = await services.passwords.check(command.password, user.password_hash if user else None)
     if user is None or not fits:
@@ -150,7 +162,7 @@ async def auth_refresh(services: Services, caller: Caller, command: AuthRefresh)
     return dumps({"expiresAt": iso(datetime.fromtimestamp(identity.expires_at, UTC))})
 
 
-_LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # per address: an office behind one NAT
+_LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # bad requests count too; the rest: settings
 
 OPERATIONS = (
     Operation(

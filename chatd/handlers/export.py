@@ -11,7 +11,7 @@ from chatd.context import Caller, Services
 from chatd.errors import Conflict, Overloaded, StoreBug, StoreError, Unauthorized, Unavailable
 from chatd.events.answers import Nothing
 from chatd.handlers.export_parts import PARTS
-from chatd.handlers.operations import Operation, Route, Streamed
+from chatd.handlers.operations import Operation, Route, Streamed, spend
 from chatd.limits import Rate
 from chatd.model import account_dict, dumps, iso_or_none
 from chatd.rows import UserRow
@@ -45,7 +45,7 @@ async def export(services: Services, caller: Caller, _command: Nothing) -> Strea
     if len(services.exports) >= MAX_EXPORTS:
         raise Overloaded(retry_after=60)
     rate = Rate(1 / services.settings.export_interval, 1)
-    services.limiter.check(("export", caller.user_id), rate, trio.current_time())
+    spend(services, caller, "user", ("exported", caller.user_id), rate, trio.current_time())
     users = await services.store.users_by_ids([caller.user_id])
     if not users:
         raise Unauthorized

@@ -15,18 +15,20 @@ from typing import Any, Literal, TypeVar, cast
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from chatd.addresses import address_key
 from chatd.context import Caller, Services
 from chatd.errors import (
     ChatError,
     Draining,
     InternalError,
+    RateLimited,
     StoreBug,
     StoreError,
     Unauthorized,
     Unavailable,
     ValidationFailed,
 )
-from chatd.limits import Rate
+from chatd.limits import Rate, Table, budget_of
 
 C = TypeVar("C", bound=BaseModel)
 USUAL_RATE = Rate(20, 100)  # of one operation by one user: a busy client, not a loop
@@ -97,8 +99,12 @@ def _check(
         raise Draining(retry_after=services.settings.drain_seconds)
     if operation.needs_login and caller.identity is None:
         raise Unauthorized
-    who = caller.identity.user_id if caller.identity else caller.address
-    services.limiter.check((operation.name, who), operation.rate, now)
+    if caller.identity:
+        key = (operation.name, caller.identity.user_id)
+        spend(services, caller, "user", key, operation.rate, now)
+    else:
+        of_address = (operation.name, address_key(caller.address))
+        spend(services, caller, "address", of_address, operation.rate, now)
     if operation.needs_socket and caller.socket is None:
         msg = "this event needs a socket"
         raise ValidationFailed(msg)
@@ -106,6 +112,32 @@ def _check(
         return operation.command.model_validate(data)
     except ValidationError as refusal:
         raise ValidationFailed(details={"fields": _fields(refusal)}) from None
+
+
+def spend(
+    services: Services,
+    caller: Caller,
+    table: Table,
+    key: tuple[object, ...],
+    rate: Rate,
+    now: float,
+) -> None:
+    """Count a call against a rate; of several the caller is told the one with the least left.
+
+    Raises:
+        RateLimited: with the seconds after which the same call passes.
+    """
+    try:
+        debt = services.limiter.check(table, key, rate, now)
+    except RateLimited:
+        caller.spent = (rate, rate.burst / rate.per_second)
+        raise
+    if caller.spent is None or _left(rate, debt) < _left(*caller.spent):
+        caller.spent = (rate, debt)
+
+
+def _left(rate: Rate, debt: float) -> int:
+    return budget_of(rate, debt).remaining
 
 
 def _fields(refusal: ValidationError) -> list[dict[str, str]]:

@@ -77,7 +77,6 @@ class Bundle:
             (b"vary", b"Accept-Encoding"),
             (b"access-control-allow-origin", b"*"),  # module scripts and `integrity` ask for it
             (b"cross-origin-resource-policy", b"cross-origin"),
-            (b"x-content-type-options", b"nosniff"),
         ]
         if _is_known(exchange.head, file.etag):
             exchange.start(304, headers)  # not `respond`: its length would be that of a 200

@@ -10,6 +10,7 @@ import trio
 from chatd.nurseries.admission import Live
 from chatd.nurseries.chat_namespace import ChatNamespace
 from chatd.nurseries.chat_recovery import ChatState
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine, open_engine
 from chatd.nurseries.engine_session import Opening
 from chatd.nurseries.recovery import Recoveries
@@ -21,7 +22,7 @@ SAVE_TIMEOUT = 5.0  # seconds to write the states of clients at the stop
 
 
 @asynccontextmanager
-async def open_chat_engine(live: Live) -> AsyncIterator[Engine]:
+async def open_chat_engine(live: Live, doors: Doors) -> AsyncIterator[Engine]:
     """Serve the chat over Socket.IO for the length of the block.
 
     Its end ends the sessions, and writes to the store what their clients need to come back.
@@ -36,7 +37,7 @@ async def open_chat_engine(live: Live) -> AsyncIterator[Engine]:
         )
 
     try:
-        async with open_engine(make_session, settings, live.services.metrics) as engine:
+        async with open_engine(make_session, settings, live.services.metrics, doors) as engine:
             yield engine
     finally:
         with trio.move_on_after(SAVE_TIMEOUT, shield=True):

@@ -15,10 +15,10 @@ import structlog
 import trio
 
 from chatd.context import Caller, Place, RoomEvent
-from chatd.errors import ChatError, CloseCode, ValidationFailed
+from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
-from chatd.limits import Rate
+from chatd.limits import Meter, Rate, rate_of
 from chatd.model import dumps, iso, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
 from chatd.nurseries.chat_recovery import offset_of
@@ -27,7 +27,8 @@ from chatd.nurseries.heartbeat import TokenAlarm
 from chatd.nurseries.seat import Run, Trail
 from chatd.tokens import Identity
 
-EVENT_RATE = Rate(50, 500)  # any event of one connection (protocol.md section 7)
+# Refused events that a socket may send on top: a client that heeds its refusals sends none.
+EXCESS_RATE = Rate(5, 100)
 
 log = structlog.get_logger("chatd.connection")
 
@@ -63,6 +64,8 @@ class ChatSocket:
     __slots__ = (
         "_alarm",
         "_connection",
+        "_events",
+        "_excess",
         "_has_room",
         "_inflight",
         "_is_registered",
@@ -107,6 +110,9 @@ class ChatSocket:
         self._requests = 0
         self._inflight = 0
         self._has_room: trio.Event | None = None
+        is_metered = live.services.settings.rate_limits == "on"
+        self._events = Meter() if is_metered else None
+        self._excess: Meter | None = None
 
     # Registration
 
@@ -168,13 +174,17 @@ class ChatSocket:
 
     # Requests
 
-    async def request(self, name: str, id_: RequestId, data: Any) -> None:
-        """Run one request and answer it; a refusal is answered like everything else."""
+    async def request(
+        self, name: str, id_: RequestId, data: Any, refusal: ChatError | None = None
+    ) -> None:
+        """Run one request and answer it; a refusal, also the wire's, is answered like the rest."""
         self._requests += 1
         caller = Caller(f"{self.id}-{self._requests}", self._connection.peer, self.identity, self)
         try:
             now = trio.current_time()
-            self._services.limiter.check((self.id,), EVENT_RATE, now)
+            self._meter(now)
+            if refusal is not None:
+                raise refusal
             operation = BY_EVENT.get(name)
             if operation is None:
                 raise ValidationFailed("no such event")
@@ -186,14 +196,27 @@ class ChatSocket:
                 await self._submit(id_, caller, operation, data)
                 return
             answer = await call(self._services, caller, operation, data, now)
-        except ChatError as refusal:
-            self.refuse(id_, refusal, name, caller.request_id)
+        except ChatError as trouble:
+            self.refuse(id_, trouble, name, caller.request_id)
             return
         if isinstance(answer, Followed):
             self.answer(id_, answer.data)
             answer.then()
         else:
             self.answer(id_, cast("bytes", answer))  # streams are answers of REST
+
+    def _meter(self, now: float) -> None:
+        """Count an event; a socket that goes on above the rate is closed."""
+        if self._events is None:
+            return
+        wait = self._events.wait(rate_of(self._services.settings.event_rate), now)
+        if not wait:
+            return
+        if self._excess is None:
+            self._excess = Meter()
+        if self._excess.wait(EXCESS_RATE, now):
+            self.cut(CloseCode.RATE_LIMITED)
+        raise RateLimited(retry_after=wait)
 
     async def _submit(
         self, id_: RequestId, caller: Caller, operation: Operation, data: Any

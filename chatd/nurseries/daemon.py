@@ -24,12 +24,14 @@ from chatd.context import RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.keys import load_signing_keys
-from chatd.limits import Limiter
+from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import run_lifespan
+from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
 from chatd.nurseries.first_states import open_first_states
@@ -82,6 +84,7 @@ class Daemon:
     live: Live
     engine: Engine
     http: HttpServer
+    doors: Doors
     drain_state: DrainState
 
     def begin_drain(self) -> None:
@@ -159,7 +162,7 @@ async def open_daemon(
             tokens=AccessTokens(keys, settings.access_token_ttl),
             successor_key=keys[0],
             passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
-            limiter=Limiter(is_on=settings.rate_limits == "on"),
+            limiter=LocalLimiter(is_on=settings.rate_limits == "on"),
             metrics=metrics,
             journal=journal,
             rooms=rooms,
@@ -175,9 +178,10 @@ async def open_daemon(
         live = Live(services, sockets, presence, typing, first_states)
         app = create_app(services)
         await enter(run_lifespan(app))
-        engine = await enter(open_chat_engine(live))
-        http = HttpServer(routes_of(live, app, engine), settings)
-        yield Daemon(settings, services, live, engine, http, state)
+        doors = Doors(settings, services.limiter)
+        engine = await enter(open_chat_engine(live, doors))
+        http = HttpServer(routes_of(live, app, engine, doors), settings, doors)
+        yield Daemon(settings, services, live, engine, http, doors, state)
 
 
 async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sockets:
@@ -277,13 +281,17 @@ async def _end_at_second_signal(
 async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Event) -> None:
     """Accept until told to stop; then stop accepting, drain, and cut what is left."""
     settings = daemon.settings
-    listeners = await open_listeners(settings)
+    tls = tls_context(settings)
+    listeners = await open_listeners(settings, tls)
     async with trio.open_nursery() as connections:
+        if tls is not None:  # else a closed terminal ends the daemon, as it ends other programs
+            await connections.start(reload_at_hangup, tls, settings)
         guard = Guard(
             daemon.http.serve_connection,
             connections,
             max_connections=settings.max_connections,
             metrics=daemon.services.metrics,
+            doors=daemon.doors,
         )
         accepting = await connections.start(serve_listeners, listeners, guard)
         announce(bound_port(listeners[0]))

@@ -18,6 +18,7 @@ from chatd.config import Settings
 from chatd.errors import ChatError, CloseCode, Draining, Overloaded
 from chatd.ids import random_text
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import Upgrade, UpgradeRefused
@@ -32,7 +33,6 @@ RETRY_AFTER = 1.0  # seconds; a draining server is replaced in a moment, session
 _METHODS = b"GET,HEAD,PUT,PATCH,POST,DELETE"  # as the package `cors` answers on Node
 _JSON = (b"content-type", b"application/json")
 _HTML = (b"content-type", b"text/html")
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 MakeSession = Callable[[Opening], EngineSession]
 log = structlog.get_logger("chatd.engine")
@@ -42,12 +42,18 @@ class Engine:
     """All sessions of one path; made by `open_engine`."""
 
     def __init__(
-        self, nursery: trio.Nursery, make_session: MakeSession, settings: Settings, metrics: Metrics
+        self,
+        nursery: trio.Nursery,
+        make_session: MakeSession,
+        settings: Settings,
+        metrics: Metrics,
+        doors: Doors,
     ) -> None:
         self._nursery = nursery
         self._make_session = make_session
         self._settings = settings
         self._metrics = metrics
+        self._doors = doors
         self._sessions: dict[str, EngineSession] = {}
         self.is_draining = False
 
@@ -84,7 +90,7 @@ class Engine:
                 return
             await self._answer(exchange, headers)
         except EngineRefusal as refusal:
-            answer = [_JSON, _NOSNIFF, *headers]
+            answer = [_JSON, *headers]
             await exchange.respond(refusal.status, answer, refusal.body())
         except ChatError as refusal:
             common, body = error_answer(refusal, exchange.request_id)
@@ -95,7 +101,7 @@ class Engine:
         head = exchange.head
         wanted = screen(head.method, head.query, is_upgrade=False)
         if isinstance(wanted, Handshake):
-            self._check_room()
+            self._check_room(exchange.peer)
             session = self._open(wanted, exchange.peer)
             self._nursery.start_soon(self._run, session)
             await _polling(session).fetch(exchange, headers)
@@ -106,7 +112,7 @@ class Engine:
         else:
             await _polling(session).bring(exchange, headers, session.limit)
 
-    def screen(self, head: RequestHead) -> None:
+    def screen(self, head: RequestHead, address: str) -> None:
         """Check the handshake of a WebSocket ahead of its 101.
 
         Raises:
@@ -120,10 +126,10 @@ class Engine:
                 self._find(wanted)
             elif self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
+            else:
+                self._doors.handshake(address)
         except EngineRefusal as refusal:
-            raise UpgradeRefused(
-                refusal.status, [_HTML, _NOSNIFF], refusal.message.encode()
-            ) from None
+            raise UpgradeRefused(refusal.status, [_HTML], refusal.message.encode()) from None
 
     async def upgrade(self, upgrade: Upgrade) -> None:
         """Serve a WebSocket to its end: a session of its own, or the next transport of one."""
@@ -146,13 +152,16 @@ class Engine:
         self._sessions[sid] = session
         return session
 
-    def _check_room(self) -> None:
+    def _check_room(self, address: str) -> None:
         if self.is_draining:
             raise Draining(retry_after=RETRY_AFTER)
         # Those on a WebSocket are counted as connections, where they come in: a flood of handshakes
         # that nobody follows up must not keep them out.
-        if len(self.polling) >= self._settings.max_connections:
+        polling = self.polling
+        if len(polling) >= self._settings.max_connections:
             raise Overloaded("too many connections", retry_after=RETRY_AFTER)
+        self._doors.handshake(address)
+        self._doors.check_polling(address, [session.peer for session in polling])
 
     def _find(self, wanted: Existing) -> EngineSession:
         session = self._sessions.get(wanted.sid)
@@ -180,19 +189,12 @@ class Engine:
             raise EngineRefusal(Refusal.FORBIDDEN)
 
     def _cors(self, head: RequestHead) -> list[tuple[bytes, bytes]]:
-        """Return what lets a page of a listed origin read the answer, errors included."""
-        if not self._settings.cors_origins:
-            return []
-        headers = [(b"vary", b"Origin")]
+        """Return what the engine adds to the CORS of the edge, for a page of a listed origin."""
         origin = head.header(b"origin")
-        if origin is not None and origin.decode("ascii") in self._settings.cors_origins:
-            headers += [
-                (b"access-control-allow-origin", origin),
-                # Harmless: there are no cookies, and pages may set `withCredentials`.
-                (b"access-control-allow-credentials", b"true"),
-                (b"cross-origin-resource-policy", b"cross-origin"),
-            ]
-        return headers
+        if origin is None or origin.decode("ascii") not in self._settings.cors_origins:
+            return []
+        # Harmless: there are no cookies, and pages may set `withCredentials`.
+        return [(b"access-control-allow-credentials", b"true")]
 
 
 def _preflight(head: RequestHead, headers: Headers) -> Headers:
@@ -213,11 +215,16 @@ def _polling(session: EngineSession) -> Polling:
 
 @asynccontextmanager
 async def open_engine(
-    make_session: MakeSession, settings: Settings, metrics: Metrics
+    make_session: MakeSession, settings: Settings, metrics: Metrics, doors: Doors | None = None
 ) -> AsyncIterator[Engine]:
-    """Run an Engine.IO server for the length of the block; leaving it ends the sessions."""
+    """Run an Engine.IO server for the length of the block; leaving it ends the sessions.
+
+    Args:
+        doors: what one address may; by default anything.
+    """
+    anybody = Doors(settings.model_copy(update={"rate_limits": "off"}))
     async with trio.open_nursery() as nursery:
-        engine = Engine(nursery, make_session, settings, metrics)
+        engine = Engine(nursery, make_session, settings, metrics, doors or anybody)
         yield engine
         engine.cut_all()
         nursery.cancel_scope.cancel(reason="the engine stops")

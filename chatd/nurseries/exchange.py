@@ -8,6 +8,7 @@ import trio
 
 from chatd.errors import ChatError
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead
 from chatd.wire.http_body import BodyReader
 from chatd.wire.http_refusals import RequestTimeout
@@ -51,8 +52,11 @@ class Exchange:
 
     @property
     def peer(self) -> str:
-        """The address of the client, as the kernel knows it."""
-        return self._stream.peer
+        """The address of the client: as the kernel knows it, or as a proxy of ours does."""
+        stream = self._stream
+        if stream.proxies is None:
+            return stream.peer
+        return stream.proxies.client_of(stream.peer, self.head.values(b"x-forwarded-for"))
 
     @property
     def connection_id(self) -> str:
@@ -61,8 +65,13 @@ class Exchange:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the connection itself is encrypted."""
-        return isinstance(self._stream.stream, trio.SSLStream)
+        """Whether the client's connection is encrypted, to us or to a proxy of ours."""
+        if isinstance(self._stream.stream, trio.SSLStream):
+            return True
+        if self._stream.proxies is None:
+            return False
+        schemes = b",".join(self.head.values(b"x-forwarded-proto"))
+        return schemes.rpartition(b",")[2].strip().lower() == b"https"
 
     @property
     def is_started(self) -> bool:
@@ -164,6 +173,12 @@ class Exchange:
             request_id=self.request_id,
             now=time.time(),
             closes=closes,
+            edge=edge_lines(
+                {name.lower() for name, _ in headers},
+                origin=self.head.header(b"origin"),
+                allowed=self._stream.settings.cors_origins,
+                is_secure=self.is_secure,
+            ),
         )
         self._pending = self._response.head
 

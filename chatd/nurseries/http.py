@@ -18,8 +18,10 @@ from chatd.config import Settings
 from chatd.errors import ChatError, Draining, InternalError, NotFound
 from chatd.ids import random_hex
 from chatd.nurseries.asgi import ASGIApp, AsgiCycle
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead, handshake_answer
 from chatd.wire.http_refusals import UpgradeRequired
 from chatd.wire.http_response import Headers, Response, error_answer
@@ -73,12 +75,13 @@ class UpgradeRoute:
     """What becomes of a handshake.
 
     Args:
-        screen: asked before the 101; raises a `ChatError` or `UpgradeRefused`. Browsers send
-            Origin and ask nobody, so that this is the only guard against foreign pages.
+        screen: asked before the 101, with the client's address; raises a `ChatError` or
+            `UpgradeRefused`. Browsers send Origin and ask nobody, so that this is the only guard
+            against foreign pages.
         serve: has the connection behind the 101.
     """
 
-    screen: Callable[[RequestHead], None]
+    screen: Callable[[RequestHead, str], None]
     serve: Callable[[Upgrade], Awaitable[None]]
 
 
@@ -101,9 +104,10 @@ def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
 class HttpServer:
     """Serves HTTP on streams that somebody else accepted."""
 
-    def __init__(self, routes: Routes, settings: Settings) -> None:
+    def __init__(self, routes: Routes, settings: Settings, doors: Doors | None = None) -> None:
         self._routes = routes
         self._settings = settings
+        self._doors = doors or Doors(settings)
         self._live: set[HttpStream] = set()
         self.is_draining = False  # no new sockets
         self._is_closing = False  # nor any new request
@@ -129,13 +133,21 @@ class HttpServer:
         upgrade = await self._serve_http(stream, peer, connection_id)
         if upgrade is not None:
             handled = self._routes.upgrades[upgrade.head.path].serve(upgrade)
+            address = upgrade.peer
             del upgrade  # an idle WebSocket does not keep its head: 2 KiB each
-            await handled
+            if not self._doors.proxies.trusts(peer):
+                await handled
+                return
+            with self._doors.held(address):  # the connection itself is the proxy's
+                await handled
 
     async def _serve_http(
         self, stream: trio.abc.Stream, peer: str, connection_id: str
     ) -> Upgrade | None:
-        connection = HttpStream(stream, peer, connection_id, self._settings)
+        proxies = self._doors.proxies
+        connection = HttpStream(
+            stream, peer, connection_id, self._settings, proxies if proxies.trusts(peer) else None
+        )
         connection.is_draining = self._is_closing
         self._live.add(connection)
         try:
@@ -205,9 +217,11 @@ class HttpServer:
             if route is None:
                 raise NotFound
             answer = handshake_answer(head, exchange.request_id)
-            route.screen(head)
+            route.screen(head, exchange.peer)
             if self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
+            if connection.proxies is not None:
+                self._doors.check_space(exchange.peer)
         except (ChatError, UpgradeRefused) as refusal:
             exchange.close_behind()  # what follows may be frames: it is not read as requests
             if isinstance(refusal, UpgradeRefused):
@@ -222,7 +236,7 @@ class HttpServer:
             bytes(connection.buffer),
             head,
             connection.connection_id,
-            connection.peer,
+            exchange.peer,
         )
 
     async def _refuse(self, exchange: Exchange, refusal: ChatError) -> None:
@@ -255,6 +269,12 @@ class HttpServer:
             request_id=request_id,
             now=time.time(),
             closes=True,
+            edge=edge_lines(
+                {name for name, _ in headers},
+                origin=connection.refused_origin,
+                allowed=self._settings.cors_origins,
+                is_secure=isinstance(connection.stream, trio.SSLStream),
+            ),
         )
         await connection.write(response.head + response.encode(body, more=False))
         await connection.linger()

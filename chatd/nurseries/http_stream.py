@@ -7,7 +7,10 @@ import os
 
 import trio
 
+from chatd.addresses import Proxies
 from chatd.config import Settings
+from chatd.errors import ChatError
+from chatd.wire.edge import origin_in
 from chatd.wire.http import RequestHead, check_partial, parse_head
 from chatd.wire.http_refusals import RequestTimeout
 
@@ -40,21 +43,30 @@ class HttpStream:
         "is_draining",
         "is_ended",
         "peer",
+        "proxies",
+        "refused_origin",
         "scope",
         "settings",
         "stream",
     )
 
     def __init__(
-        self, stream: trio.abc.Stream, peer: str, connection_id: str, settings: Settings
+        self,
+        stream: trio.abc.Stream,
+        peer: str,
+        connection_id: str,
+        settings: Settings,
+        proxies: Proxies | None = None,
     ) -> None:
         self.stream = stream
+        self.proxies = proxies  # set when the peer is one of them
         # Only bare TCP can be written to past the stream: TLS has to see every byte.
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self.peer = peer
         self.connection_id = connection_id
         self.settings = settings
         self.buffer = bytearray()
+        self.refused_origin: bytes | None = None  # of a head that is no request
         self.is_ended = False
         self.is_draining = False
         self._is_idle = False
@@ -95,7 +107,11 @@ class HttpStream:
             end = await self._rest_of_head(deadline or trio.current_time() + settings.head_timeout)
         raw = bytes(self.buffer[: end + 2])
         del self.buffer[: end + 4]
-        return parse_head(raw, settings.head_bytes)
+        try:
+            return parse_head(raw, settings.head_bytes)
+        except ChatError:
+            self.refused_origin = origin_in(raw)
+            raise
 
     async def _rest_of_head(self, deadline: float) -> int:
         checked = 0

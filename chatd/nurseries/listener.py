@@ -19,9 +19,11 @@ import structlog
 import trio
 
 from chatd.config import Settings
-from chatd.errors import Overloaded
+from chatd.errors import ChatError, Overloaded
 from chatd.ids import random_hex
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
+from chatd.wire.edge import edge_lines
 from chatd.wire.http_response import Response, error_answer
 
 ACCEPT_PAUSE = 0.1  # seconds; without descriptors only an ending connection helps
@@ -36,13 +38,12 @@ Listener = trio.abc.Listener[trio.abc.Stream]
 _log = structlog.get_logger("chatd.listener")
 
 
-async def open_listeners(settings: Settings) -> list[Listener]:
-    """Listen on the host and port of the settings, with TLS when a certificate is set.
+async def open_listeners(settings: Settings, tls: ssl.SSLContext | None = None) -> list[Listener]:
+    """Listen on the host and port of the settings, with TLS where there is a context for it.
 
     Raises:
-        OSError: the address cannot be had, or the certificate cannot be read.
+        OSError: the address cannot be had.
     """
-    tls = _tls_context(settings)
     listeners = await trio.open_tcp_listeners(
         settings.port, host=settings.host, backlog=settings.backlog
     )
@@ -67,24 +68,14 @@ def bound_port(listener: Listener) -> int:
     return port
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_certfile is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could make us do it for ever
-    context.set_alpn_protocols(["http/1.1"])  # HTTP/2 is the proxy's
-    context.load_cert_chain(settings.tls_certfile, settings.tls_keyfile)
-    return context
-
-
 class Guard:
     """Runs each connection in a task of `connections`, and keeps its failure to itself.
 
     Args:
         serve: speaks with one client: stream, address, connection id; the guard closes the stream.
         connections: outlives the accept loop; cancel it to cut every connection.
-        max_connections: above it a client gets 503 with Retry-After, or without TLS a close.
+        max_connections: above it a client gets 503 with Retry-After, over TLS a close.
+        doors: what one address may.
     """
 
     def __init__(
@@ -94,31 +85,48 @@ class Guard:
         *,
         max_connections: int,
         metrics: Metrics,
+        doors: Doors,
     ) -> None:
         self._serve = serve
         self._connections = connections
         self._max = max_connections
         self._metrics = metrics
+        self._doors = doors
         self.open = 0  # connections now
         self.refused = 0  # clients turned away so far
 
     async def admit(self, stream: trio.abc.Stream) -> None:
         """Start the task of a new connection, or turn the client away."""
-        if self.open < self._max:
-            self.open += 1
-            self._connections.start_soon(self._run, stream)
-            return
-        self.refused += 1
-        if self.refused == 1 or self.refused % 1000 == 0:  # a flood does not fill the log
-            _log.warning("connection_refused", open=self.open, refused=self.refused)
-        _turn_away(stream)
+        peer = _address_of(stream)
+        if peer is not None:
+            try:
+                if self.open >= self._max:
+                    raise Overloaded("too many connections", retry_after=RETRY_AFTER)
+                self._doors.connect(peer)
+            except ChatError as refusal:
+                self._count_refusal(refusal)
+                _turn_away(stream, refusal)
+            else:
+                self.open += 1
+                self._connections.start_soon(self._run, stream, peer)
+                return
         await trio.aclose_forcefully(stream)
 
-    async def _run(self, stream: trio.abc.Stream) -> None:
+    def _count_refusal(self, refusal: ChatError) -> None:
+        self.refused += 1
+        self._metrics.refused.labels(refusal.code).inc()
+        if self.refused == 1 or self.refused % 1000 == 0:  # a flood does not fill the log
+            _log.warning(
+                "connection_refused",
+                open=self.open,
+                refused=self.refused,
+                reason=refusal.message,
+            )
+
+    async def _run(self, stream: trio.abc.Stream, peer: str) -> None:
         connection_id = random_hex(4)
         try:
-            peer = _address_of(stream)
-            if peer is not None:
+            with self._doors.held(peer):
                 await self._serve(stream, peer, connection_id)
         except* Exception as failure:  # noqa: BLE001 - a bug ends its connection, logged
             self._metrics.failures.inc()
@@ -183,16 +191,20 @@ def _address_of(stream: trio.abc.Stream) -> str | None:
     return peer
 
 
-def _turn_away(stream: trio.abc.Stream) -> None:
-    """Write a 503 if that can be done without waiting; a flood must not cost tasks."""
+def _turn_away(stream: trio.abc.Stream, refusal: ChatError) -> None:
+    """Write the refusal if that can be done without waiting; a flood must not cost tasks."""
     if not isinstance(stream, trio.SocketStream):
         return
     request_id = random_hex(8)
-    headers, body = error_answer(
-        Overloaded("too many connections", retry_after=RETRY_AFTER), request_id
-    )
+    headers, body = error_answer(refusal, request_id)
     response = Response(
-        None, Overloaded.status, headers, request_id=request_id, now=time.time(), closes=True
+        None,
+        refusal.status,
+        headers,
+        request_id=request_id,
+        now=time.time(),
+        closes=True,
+        edge=edge_lines((b"cache-control",), origin=None, allowed=(), is_secure=False),
     )
     descriptor = stream.socket.fileno()
     with suppress(OSError):  # a full or broken socket: the close says it too

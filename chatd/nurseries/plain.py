@@ -7,7 +7,13 @@ from typing import Any
 import trio
 
 from chatd.context import RoomEvent
-from chatd.errors import ChatError, CloseCode, TokenExpired, Unauthorized
+from chatd.errors import (
+    ChatError,
+    CloseCode,
+    TokenExpired,
+    Unauthorized,
+    ValidationFailed,
+)
 from chatd.model import dumps
 from chatd.nurseries.admission import Live, NotAdmitted, read_first_state
 from chatd.nurseries.chat_socket import ChatSocket, RequestId
@@ -133,7 +139,8 @@ class PlainConnection(Connection):
         if request is None:
             await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
             return
-        await self._chat.request(request.event, request.id, request.data)
+        refusal = _refusal_of(request.unknown) if request.unknown else None
+        await self._chat.request(request.event, request.id, request.data, refusal)
 
     # Login
 
@@ -186,6 +193,11 @@ def _token_of(request: plain.Request) -> str | None:
     """Return the token of an `auth` request."""
     token = request.data.get("token") if isinstance(request.data, dict) else None
     return token if request.event == "auth" and isinstance(token, str) else None
+
+
+def _refusal_of(unknown: tuple[str, ...]) -> ValidationFailed:
+    fields = [{"field": name[:64], "message": "is unknown"} for name in unknown[:20]]
+    return ValidationFailed(details={"fields": fields})
 
 
 def _is_text(message: bytes | bytearray) -> bool:

@@ -31,13 +31,9 @@ from chatd.wire.http_response import Headers
 PROBE_PAUSE = 0.1  # seconds a GET is kept that comes while a WebSocket is probed, as on Node
 FETCH_HEADERS: Headers = [
     (b"content-type", b"text/plain; charset=UTF-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 BRING_HEADERS: Headers = [
     (b"content-type", b"text/html"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 
 

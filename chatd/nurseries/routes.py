@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from chatd.config import Settings
 from chatd.errors import Forbidden
 from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import ASGIApp
 from chatd.nurseries.bundle import bundle_routes
 from chatd.nurseries.chat_engine import ENGINE_PATHS
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.http import Routes, Upgrade, UpgradeRoute
 from chatd.nurseries.plain import serve_plain
@@ -18,11 +18,16 @@ from chatd.wire.http import RequestHead
 from chatd.wire.origins import is_own_page
 
 
-def routes_of(live: Live, app: ASGIApp, engine: Engine) -> Routes:
+def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors) -> Routes:
     """Return who answers what: probes and polling beside Quart, sockets, the app for the rest."""
 
     async def plain(upgrade: Upgrade) -> None:
         await serve_plain(upgrade, live)
+
+    def screen_plain(head: RequestHead, address: str) -> None:
+        if not is_own_page(head, live.services.settings.cors_origins):
+            raise Forbidden
+        doors.handshake(address)
 
     sockets = UpgradeRoute(engine.screen, engine.upgrade)
     return Routes(
@@ -30,17 +35,12 @@ def routes_of(live: Live, app: ASGIApp, engine: Engine) -> Routes:
         direct={
             "/healthz": healthz,
             "/readyz": partial(readyz, live.services),
-            "/metrics": partial(metrics_page, live.services.metrics),
+            "/metrics": partial(metrics_page, live.services.metrics, live.services.settings),
             **dict.fromkeys(ENGINE_PATHS, engine.serve),
             **bundle_routes(),
         },
         upgrades={
-            "/ws": UpgradeRoute(partial(_check_origin, live.services.settings), plain),
+            "/ws": UpgradeRoute(screen_plain, plain),
             **dict.fromkeys(ENGINE_PATHS, sockets),
         },
     )
-
-
-def _check_origin(settings: Settings, head: RequestHead) -> None:
-    if not is_own_page(head, settings.cors_origins):
-        raise Forbidden

@@ -20,6 +20,7 @@ import trio
 from chatd.config import Settings
 from chatd.errors import NotFound
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import open_engine
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.event_namespace import EventNamespace, EventSocket
@@ -101,6 +102,7 @@ async def run_echo(
                 nursery,
                 max_connections=settings.max_connections,
                 metrics=metrics,
+                doors=Doors(settings.model_copy(update={"rate_limits": "off"})),
             )
             await nursery.start(serve_listeners, listeners, guard)
             announce(bound_port(listeners[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Never
 
@@ -11,6 +12,8 @@ import orjson
 
 OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS  # how an object is laid out is its owner's to say
 MAX_DEPTH = 32  # arrays and objects within each other (protocol.md section 7)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_TWICE = "a key stands twice in an object"  # one parser takes the first, another the last
 _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
 _FIN_CLOSE = 0x88
@@ -57,7 +60,7 @@ def _frame(head: int, payload: bytes) -> bytes:
 
 
 def loads(payload: bytes | bytearray | memoryview | str) -> Any:
-    """Return a JSON value; UTF-8, no NaN, at most 32 deep.
+    """Return a JSON value; UTF-8, no NaN, no key twice in an object, at most 32 deep.
 
     Raises:
         FrameError: it is not such a value.
@@ -66,14 +69,17 @@ def loads(payload: bytes | bytearray | memoryview | str) -> Any:
         value = orjson.loads(payload)
     except orjson.JSONDecodeError as refusal:
         raise FrameError(str(refusal)) from None
-    # Counting brackets is cheaper than walking; only a suspect is walked.
-    if isinstance(payload, str):
-        brackets = payload.count("[") + payload.count("{")
-    else:
-        raw = bytes(payload)
-        brackets = raw.count(b"[") + raw.count(b"{")
-    if brackets > MAX_DEPTH:
+    # Counting is cheaper than walking; only a suspect is walked.
+    raw = payload.encode() if isinstance(payload, str) else bytes(payload)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _check_depth(value)
+    colons = raw.count(b":")
+    if (
+        colons
+        and colons != (keys := _count_keys(value))
+        and _STRING.sub(b"", raw).count(b":") != keys
+    ):
+        raise FrameError(_TWICE)
     return value
 
 
@@ -115,13 +121,23 @@ def _parse_float(text: str) -> float:
     return number
 
 
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(_TWICE)
+    return found
+
+
 def _refuse_constant(name: str) -> Never:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
 
 
 _JAVASCRIPT = json.JSONDecoder(
-    parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant
+    parse_int=_parse_int,
+    parse_float=_parse_float,
+    parse_constant=_refuse_constant,
+    object_pairs_hook=_refuse_twins,
 )
 
 
@@ -166,6 +182,18 @@ def _has_nan(value: Any) -> bool:
         elif isinstance(node, float) and not math.isfinite(node):
             return True
     return False
+
+
+def _count_keys(value: Any) -> int:
+    """Return how many keys all objects of a value have: as many as its text has, without twins."""
+    keys, level = 0, [value]
+    for node in level:  # grows while it is walked
+        if isinstance(node, dict):
+            keys += len(node)
+            level.extend(node.values())
+        elif isinstance(node, list):
+            level.extend(node)
+    return keys
 
 
 def _check_depth(value: Any) -> None:

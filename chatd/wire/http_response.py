@@ -47,6 +47,7 @@ class Response:
         request_id: for the header X-Request-Id, unless the application sets one.
         now: seconds of the wall clock, for the header Date.
         closes: the connection will close behind it.
+        edge: more header lines, whole ones. See `chatd.wire.edge`.
 
     Raises:
         ValueError: a status or a header that cannot be sent; a line end in it would let a value
@@ -64,6 +65,7 @@ class Response:
         request_id: str,
         now: float,
         closes: bool,
+        edge: bytes = b"",
     ) -> None:
         if not HTTPStatus.OK <= status <= MAX_STATUS:
             msg = f"no final status: {status}"
@@ -88,10 +90,11 @@ class Response:
         if block.count(b"\n") != len(lines) or _LINES.fullmatch(block) is None:
             msg = "a response header that cannot be sent"
             raise ValueError(msg)
-        self.head = b"%bdate: %b\r\n%b\r\n" % (
+        self.head = b"%bdate: %b\r\n%b%b\r\n" % (
             _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status,
             http_date(int(now)),
             block,
+            edge,
         )
 
     @property

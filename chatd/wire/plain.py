@@ -13,6 +13,7 @@ import orjson
 from chatd.wire.frames import FrameError, loads, text_frame
 
 MAX_ID = 2**53 - 1
+_MEMBERS = frozenset(("event", "id", "data"))
 
 
 class Request(NamedTuple):
@@ -21,6 +22,7 @@ class Request(NamedTuple):
     event: str
     id: int | str | None
     data: Any
+    unknown: tuple[str, ...] = ()  # members that no request has: it is refused with their names
 
 
 def decode(payload: bytes | bytearray) -> Request:
@@ -44,7 +46,8 @@ def decode(payload: bytes | bytearray) -> Request:
     ):
         msg = "an id is a whole number or a short string"
         raise FrameError(msg)
-    return Request(event, id_, value.get("data", {}))
+    unknown = () if value.keys() <= _MEMBERS else tuple(sorted(value.keys() - _MEMBERS))
+    return Request(event, id_, value.get("data", {}), unknown)
 
 
 def encode_answer(id_: int | str | None, data: bytes) -> bytes:

@@ -10,7 +10,8 @@ import logging
 from typing import cast
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
+from websockets.frames import CloseCode as WireCode
 from websockets.protocol import Protocol, Side, State
 
 from chatd.errors import CloseCode
@@ -88,6 +89,9 @@ class WebSocketReader:
         writes = protocol.data_to_send()
         if writes:
             self._replies = b"".join(writes)
+        if protocol.parser_exc is not None and protocol.close_rcvd is not None:
+            # RFC 6455 5.4: a close may stand between fragments; `websockets` calls that an error.
+            raise WebSocketEnd(CloseCode.NORMAL, _echo_of(protocol.close_rcvd), messages)
         if protocol.parser_exc is not None:
             raise _refusal(_code_of(protocol.parser_exc), messages)
         if protocol.close_rcvd is not None:
@@ -114,6 +118,12 @@ class WebSocketReader:
 
 def _refusal(code: CloseCode, messages: list[bytes | bytearray]) -> WebSocketEnd:
     return WebSocketEnd(code, close_frame(code.code, code.reason), messages)
+
+
+def _echo_of(close: Close) -> bytes:
+    if close.code == WireCode.NO_STATUS_RCVD:
+        return b"\x88\x00"  # RFC 6455 5.5.1: who sends no code gets none
+    return close_frame(close.code, close.reason)
 
 
 def _code_of(trouble: Exception) -> CloseCode:

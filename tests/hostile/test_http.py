@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from chatd.config import Settings
 from chatd.errors import ValidationFailed
 from chatd.metrics import Metrics
+from chatd.nurseries.doors import Doors
 from chatd.nurseries.http import Exchange, HttpServer, Routes, Upgrade, UpgradeRoute
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.wire.frames import FrameError, loads
@@ -113,7 +114,11 @@ async def open_port(**limits: float) -> AsyncIterator[Port]:
     with trio.fail_after(60):
         async with trio.open_nursery() as connections:
             guard = Guard(
-                server.serve_connection, connections, max_connections=5000, metrics=metrics
+                server.serve_connection,
+                connections,
+                max_connections=5000,
+                metrics=metrics,
+                doors=Doors(Settings(rate_limits="off")),
             )
             [listener] = await open_listeners(settings)
             await connections.start(serve_listeners, [listener], guard)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
@@ -14,6 +18,7 @@ from chatd.wire.frames import (
     FrameError,
     close_frame,
     loads,
+    loads_javascript,
     ping_frame,
     text_frame,
 )
@@ -85,3 +90,37 @@ def test_the_deepest_json_that_a_frame_can_hold_is_refused_and_nothing_breaks() 
 def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
     with pytest.raises(FrameError):
         loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":1}',
+        '{"a" :1,"a":2}',
+        '{"a":1,"\\u0061":2}',
+        '{"b":[{"c":{"a":1,"a":2}}]}',
+        '{"x":":","a":1,"a":2}',
+        '{"x":"\\":","a":1,"a":2}',
+        '{"x":"\\ud83d","a":1,"a":2}',
+    ],
+)
+@pytest.mark.parametrize("read", [loads, loads_javascript])
+def test_an_object_with_a_key_twice_is_refused(text: str, read: Callable[[bytes], Any]) -> None:
+    with pytest.raises(FrameError):
+        read(text.encode())
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(-9, 9) | st.text(alphabet='":\\{}, a'),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='":\\{}, a'), inner),
+    ),
+    st.sampled_from([None, 1]),
+)
+def test_what_has_no_key_twice_is_taken_however_it_is_written(
+    value: Any, indent: int | None
+) -> None:
+    try:
+        assert loads(json.dumps(value, indent=indent)) == value
+    except FrameError as refusal:
+        assert "deeper" in str(refusal)  # noqa: PT017 - the only other reason

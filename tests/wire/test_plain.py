@@ -27,7 +27,7 @@ def payload(data: bytes) -> Any:
         (b'{"event":"a:b","id":null,"data":null}', Request("a:b", None, None)),
         (b'{"event":"a:b","id":0,"data":[1]}', Request("a:b", 0, [1])),
         (b'{"event":"a:b","id":9007199254740991}', Request("a:b", MAX_ID, {})),
-        (b'{"event":"a:b","id":"x","more":1}', Request("a:b", "x", {})),
+        (b'{"event":"a:b","id":"x","more":1}', Request("a:b", "x", {}, ("more",))),
         (bytearray(b'{"event":"\\u00e9"}'), Request("é", None, {})),
     ],
 )

@@ -195,3 +195,19 @@ def test_the_limits_hold_for_binary_messages_too(data: bytes) -> None:
 
 def test_a_binary_message_in_fragments_is_1003_where_it_is_not_wanted() -> None:
     assert end_of(frame(BINARY, b"x", fin=False)).code is CloseCode.UNSUPPORTED_DATA
+
+
+@pytest.mark.parametrize(
+    ("payload", "goodbye"),
+    [(b"", b"\x88\x00"), (b"\x03\xe8bye", close_frame(1000, "bye"))],
+)
+def test_a_close_between_fragments_is_a_close_like_any_other(
+    payload: bytes, goodbye: bytes
+) -> None:
+    end = end_of(frame(TEXT, b"half", fin=False) + frame(CLOSE, payload) + frame(CONT, b"rest"))
+    assert (end.code, end.goodbye, end.messages) == (CloseCode.NORMAL, goodbye, [])
+
+
+def test_a_bad_close_between_fragments_is_an_error() -> None:
+    end = end_of(frame(TEXT, b"half", fin=False) + frame(CLOSE, b"\x03"))
+    assert end.code is CloseCode.PROTOCOL_ERROR
