@@ -17,10 +17,18 @@ from chatd.contract.messages import MessageStore
 from chatd.contract.presence import PresenceStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.sessions import SessionStore
+from chatd.contract.sign_in import SignInStore
 
 
 class Store(
-    AccountStore, SessionStore, MemberStore, MessageStore, RecoveryStore, PresenceStore, Protocol
+    AccountStore,
+    SignInStore,
+    SessionStore,
+    MemberStore,
+    MessageStore,
+    RecoveryStore,
+    PresenceStore,
+    Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""
 

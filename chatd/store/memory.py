@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_changes import MemoryChanges
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_sign_in import MemorySignIns
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(
-    MemoryAccounts, MemoryMessages, MemoryChanges, MemoryRecoveries, MemoryAcquaintances
+    MemorySignIns, MemoryMessages, MemoryChanges, MemoryRecoveries, MemoryAcquaintances
 ):
     """A whole store in memory.
 

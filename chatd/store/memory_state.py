@@ -125,6 +125,16 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """A row of sign_ins."""
+
+    browser_hash: bytes
+    user_id: UUID | None
+    next_path: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
     is_committed: bool
@@ -150,6 +160,9 @@ class Tables:
         self._devices: dict[UUID, Device] = {}
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
+        self._identities: dict[tuple[str, str], UUID] = {}
+        self._verified_emails: dict[UUID, datetime] = {}
+        self._sign_ins: dict[bytes, SignIn] = {}
         self._sessions: dict[UUID, Session] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}

@@ -13,6 +13,7 @@ from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
 from chatd.store.recovery import Recoveries
 from chatd.store.sessions import Sessions
+from chatd.store.sign_in import SignIns
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
 
@@ -24,7 +25,7 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
 class PostgresStore(
-    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Acquaintances
+    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Acquaintances, SignIns
 ):
     """The durable side of chatd.
 

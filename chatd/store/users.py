@@ -10,7 +10,7 @@ from chatd.rows import ManualStatus, UserRow
 from chatd.store.arrays import Uuids
 from chatd.store.pool import Pool
 
-_INSERT_USER = """
+INSERT_USER = """
     INSERT INTO users (id, email, name, password_hash, created_at)
     VALUES (%(user_id)s, %(email)s, %(name)s, %(password_hash)s, %(created_at)s)
     ON CONFLICT (lower(email)) DO NOTHING
@@ -71,7 +71,7 @@ class Users:
             "password_hash": password_hash,
             "created_at": created_at,
         }
-        rows = await self._pool.fetch(_INSERT_USER, params, writes=True)
+        rows = await self._pool.fetch(INSERT_USER, params, writes=True)
         return UserRow(*rows[0]) if rows else None
 
     async def user_by_email(self, email: str) -> UserRow | None:
