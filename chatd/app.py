@@ -24,9 +24,10 @@ from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
-from chatd.handlers.operations import Operation, call, submit, translate
+from chatd.handlers.operations import Operation, Redirect, call, submit, translate
 from chatd.model import dumps
 from chatd.openapi import openapi_document
+from chatd.pages import PAGE_POLICY, refusal_page
 from chatd.wire.frames import FrameError, loads
 
 # What an API answer allows a browser to do with it: nothing (OWASP REST security cheat sheet).
@@ -39,6 +40,7 @@ _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_HTML = "text/html; charset=utf-8"
 _JSON = {"Content-Type": "application/json"} | _SECURITY
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "authorization, content-type, idempotency-key"
@@ -87,7 +89,9 @@ def create_app(services: Services) -> QuartTrio:
             app.add_url_rule(
                 operation.route.path,
                 operation.name,
-                _view(services, operation),
+                _page_view(services, operation)
+                if operation.is_page
+                else _view(services, operation),
                 methods=[operation.route.method],
                 provide_automatic_options=False,
             )
@@ -114,10 +118,37 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
             body = await _submitted(services, caller, operation, data, now)
         else:
             answer = await call(services, caller, operation, data, now)
+            if isinstance(answer, Redirect):
+                return _redirect(answer, status)
             body = cast("bytes", answer)  # Followed answers are the sockets'
         return Response(body, status, _JSON)
 
     return view
+
+
+def _page_view(services: Services, operation: Operation) -> Callable[..., Awaitable[Response]]:
+    """Return a view that shows its refusals to people; programs get the envelope."""
+    view = _view(services, operation)
+
+    async def page_view(**path: Any) -> Response:
+        try:
+            return await view(**path)
+        except ChatError as refusal:
+            if "text/html" not in request.headers.get("Accept", ""):
+                raise
+            scope: Any = request.scope
+            page = refusal_page(refusal, scope["chatd.request_id"])
+            response = Response(page, refusal.status, _SECURITY, content_type=_HTML)
+            response.headers["Content-Security-Policy"] = PAGE_POLICY
+            _tell_wait(response, refusal)
+            return response
+
+    return page_view
+
+
+def _redirect(answer: Redirect, status: int) -> Response:
+    headers = _SECURITY | {"Location": answer.url}
+    return Response(b"", status, headers | ({"Set-Cookie": answer.cookie} if answer.cookie else {}))
 
 
 async def _submitted(
@@ -144,6 +175,7 @@ def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: boo
         request_id=scope["chatd.request_id"],
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+        cookie=headers.get(b"cookie", b"").decode("latin-1"),
     )
     if needs_login:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
@@ -198,7 +230,7 @@ def _add_documents(app: QuartTrio) -> None:
         return Response(sockets, headers=_JSON)
 
     async def docs() -> Response:
-        response = Response(page, headers=_SECURITY, content_type="text/html; charset=utf-8")
+        response = Response(page, headers=_SECURITY, content_type=_HTML)
         response.headers["Content-Security-Policy"] = policy
         return response
 
@@ -216,11 +248,15 @@ def _add_errors(app: QuartTrio) -> None:
         refusal = _refusal_of(trouble, request_id)
         body = dumps({"error": refusal.to_wire(request_id)})
         response = Response(body, refusal.status, _JSON)
-        if refusal.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+        _tell_wait(response, refusal)
         return response
 
     app.register_error_handler(Exception, refuse)
+
+
+def _tell_wait(response: Response, refusal: ChatError) -> None:
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
 
 
 def _refusal_of(trouble: Exception, request_id: str) -> ChatError:

@@ -33,7 +33,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
-    return await _open_login(services, caller, user)
+    return await open_login(services, caller, user)
 
 
 async def login(services: Services, caller: Caller, command: Login) -> bytes:
@@ -43,10 +43,11 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     if user is None or not fits:
         msg = "wrong address or password"
         raise Unauthorized(msg)
-    return await _open_login(services, caller, user)
+    return await open_login(services, caller, user)
 
 
-async def _open_login(services: Services, caller: Caller, user: UserRow) -> bytes:
+async def open_login(services: Services, caller: Caller, user: UserRow) -> bytes:
+    """Begin a login of a new device and return its token pair."""
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
     await services.store.open_family(
@@ -142,7 +143,7 @@ async def auth_refresh(services: Services, caller: Caller, command: AuthRefresh)
     return dumps({"expiresAt": iso(datetime.fromtimestamp(identity.expires_at, UTC))})
 
 
-_LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # per address: an office behind one NAT
+LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # per address: an office behind one NAT
 
 OPERATIONS = (
     Operation(
@@ -153,7 +154,7 @@ OPERATIONS = (
         run=register,
         route=Route("POST", "/auth/register", 201),
         needs_login=False,
-        rate=_LOGIN_RATE,
+        rate=LOGIN_RATE,
     ),
     Operation(
         "login",
@@ -163,7 +164,7 @@ OPERATIONS = (
         run=login,
         route=Route("POST", "/auth/login"),
         needs_login=False,
-        rate=_LOGIN_RATE,
+        rate=LOGIN_RATE,
     ),
     Operation(
         "refresh",

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from chatd.handlers import accounts, changes, devices, members, messages, presence, sessions, users
+from chatd.handlers import (
+    accounts,
+    changes,
+    devices,
+    features,
+    members,
+    messages,
+    presence,
+    sessions,
+    sign_in,
+    users,
+)
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *features.OPERATIONS,
     *accounts.OPERATIONS,
+    *sign_in.OPERATIONS,
     *devices.OPERATIONS,
     *users.OPERATIONS,
     *sessions.OPERATIONS,

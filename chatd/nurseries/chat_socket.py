@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import structlog
@@ -193,7 +193,7 @@ class ChatSocket:
             self.answer(id_, answer.data)
             answer.then()
         else:
-            self.answer(id_, answer)
+            self.answer(id_, cast("bytes", answer))  # redirects are answers of REST
 
     async def _submit(
         self, id_: RequestId, caller: Caller, operation: Operation, data: Any
