@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '11');
+    ('schema_version', '10');
 
 -- People
 
@@ -22,17 +22,33 @@ CREATE TABLE users (
     id uuid PRIMARY KEY,
     email text NOT NULL CHECK (email <> ''),
     name text NOT NULL CHECK (name <> ''),
-    avatar_url text,
+    -- A picture, or a colour instead of the one that the id gives.
+    avatar_url text CHECK (avatar_url ~ '^(https://.+|#[0-9a-f]{6})$'),
     password_hash text,
     created_at timestamptz NOT NULL,
     last_seen timestamptz,
     manual_status text CHECK (manual_status IN ('BUSY', 'INVISIBLE')),
     status_text text,
     status_until timestamptz,
+    search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
+    erased_at timestamptz,  -- nothing of theirs is left but the place in sessions
     email_verified_at timestamptz  -- when chatd itself saw that mail there is read
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+
+-- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
+-- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
+-- still be alive.
+CREATE TABLE erasures (
+    user_id uuid PRIMARY KEY REFERENCES users,
+    deletes_messages boolean NOT NULL,
+    family_ids uuid[] NOT NULL,
+    begun_at timestamptz NOT NULL,
+    finished_at timestamptz
+);
+
+CREATE INDEX erasures_begun_at_idx ON erasures (begun_at);
 
 CREATE TABLE devices (
     id uuid PRIMARY KEY,
@@ -108,12 +124,16 @@ CREATE TABLE sessions (
     member_count bigint NOT NULL DEFAULT 0 CHECK (member_count >= 0),
     is_read_only boolean NOT NULL DEFAULT false,  -- only OWNER and ADMIN write
     archived_at timestamptz,  -- nobody writes
-    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120)
+    slow_mode_seconds integer NOT NULL DEFAULT 0 CHECK (slow_mode_seconds BETWEEN 0 AND 120),
+    -- The highest ordinal of a deleted message: who has read beyond it has nothing to look up.
+    last_deleted_ordinal bigint NOT NULL DEFAULT 0 CHECK (last_deleted_ordinal >= 0),
+    deleted_at timestamptz  -- without members from then on; a sweep takes the rest
 ) WITH (fillfactor = 80);  -- each message updates the row: room for it on the same page
 
 CREATE UNIQUE INDEX sessions_direct_key_key ON sessions (direct_key) WHERE direct_key IS NOT NULL;
+CREATE INDEX sessions_deleted_at_idx ON sessions (deleted_at) WHERE deleted_at IS NOT NULL;
 
--- Who left keeps the row, as a trace with left_at. unread = message_count - last_read_ordinal.
+-- Who left keeps the row, as a trace with left_at. What is unread: unread_of(), below.
 CREATE TABLE session_users (
     session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
     user_id uuid NOT NULL REFERENCES users,
@@ -122,16 +142,51 @@ CREATE TABLE session_users (
     left_at timestamptz,
     last_read_seq bigint NOT NULL DEFAULT 0 CHECK (last_read_seq >= 0),
     last_read_ordinal bigint NOT NULL DEFAULT 0 CHECK (last_read_ordinal >= 0),
-    mention_count integer NOT NULL DEFAULT 0 CHECK (mention_count >= 0),  -- nobody counts yet
+    mention_count integer NOT NULL DEFAULT 0 CHECK (mention_count >= 0),
     muted boolean NOT NULL DEFAULT false,
     changed_seq bigint NOT NULL DEFAULT 0 CHECK (changed_seq >= 0),
     muted_until timestamptz,  -- may not write before; `muted` is the user's own wish
     last_sent_at timestamptz,  -- for slow mode
+    -- Sending moves the sender's marker, so nobody has own messages above it, but who has set it
+    -- back. The two behind `set_back_ordinal` count for as long as the marker stands there.
+    set_back_ordinal bigint,
+    own_above integer NOT NULL DEFAULT 0 CHECK (own_above >= 0),
+    marked_unread boolean NOT NULL DEFAULT false,
+    favourite boolean NOT NULL DEFAULT false,  -- the user's own wish, as `muted`
+    joined_seq bigint NOT NULL DEFAULT 0 CHECK (joined_seq >= 0),  -- changed_seq of the last join
+    left_reason text CHECK (left_reason IN ('left', 'removed', 'banned')),
     PRIMARY KEY (session_id, user_id)
 ) WITH (fillfactor = 80);  -- markers move with each message
 
-CREATE INDEX session_users_user_id_idx ON session_users (user_id) WHERE left_at IS NULL;
+CREATE INDEX session_users_user_id_idx ON session_users (user_id, session_id);
 CREATE INDEX session_users_changed_seq_idx ON session_users (session_id, changed_seq);
+
+-- One that has ended stays until the next one or the end of the session; it bans nobody.
+CREATE TABLE session_bans (
+    session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    banned_by uuid NOT NULL,  -- no reference: the ban outlives the account
+    banned_at timestamptz NOT NULL,
+    banned_until timestamptz,  -- NULL: until it is lifted
+    reason text,
+    PRIMARY KEY (session_id, user_id)
+);
+
+CREATE INDEX session_bans_user_id_idx ON session_bans (user_id);
+
+-- Who knows the code may come in. Revoked ones are deleted, so are dead ones when one is made.
+CREATE TABLE session_invites (
+    code text PRIMARY KEY,
+    session_id uuid NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    created_by uuid NOT NULL,  -- no reference: the invite outlives the account
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    role text NOT NULL CHECK (role IN ('MEMBER', 'READ_ONLY')),
+    max_uses integer CHECK (max_uses > 0),
+    uses integer NOT NULL DEFAULT 0 CHECK (uses BETWEEN 0 AND coalesce(max_uses, uses))
+);
+
+CREATE INDEX session_invites_session_id_idx ON session_invites (session_id, created_at);
 
 -- Messages. `ordinal` counts the messages of a session, `seq` all its changes.
 CREATE TABLE messages (
@@ -150,6 +205,10 @@ CREATE TABLE messages (
     version integer NOT NULL DEFAULT 1 CHECK (version > 0),  -- counts the texts it has had
     deleted_by uuid,  -- no reference: the trace outlives the account
     reaction_count integer NOT NULL DEFAULT 0 CHECK (reaction_count >= 0),  -- spares a look-up
+    reply_excerpt text,  -- what the answered message said then; NULL when it is deleted
+    mentions uuid[],  -- NULL is nobody, {} everybody
+    pinned_at timestamptz,
+    pinned_by uuid CHECK ((pinned_at IS NULL) = (pinned_by IS NULL)),  -- no reference, as above
     CONSTRAINT messages_seq_key UNIQUE (session_id, seq),
     -- To the membership, not to users and sessions: one check a row instead of two, and of a row
     -- that the append updates anyway, so no lock of a user's row is written for each message.
@@ -160,6 +219,9 @@ CREATE INDEX messages_changed_seq_idx ON messages (session_id, changed_seq);
 CREATE UNIQUE INDEX messages_client_msg_id_key ON messages (sender_id, client_msg_id)
     WHERE client_msg_id IS NOT NULL;
 CREATE INDEX messages_reply_to_id_idx ON messages (reply_to_id) WHERE reply_to_id IS NOT NULL;
+CREATE INDEX messages_deleted_idx ON messages (session_id, ordinal) WHERE deleted_at IS NOT NULL;
+
+CREATE INDEX messages_pinned_at_idx ON messages (session_id, pinned_at) WHERE pinned_at IS NOT NULL;
 
 -- The texts before the current one; `created_at` is when each was written.
 CREATE TABLE message_revisions (
@@ -190,6 +252,124 @@ CREATE FUNCTION reactions_of(message uuid) RETURNS jsonb LANGUAGE sql STABLE AS 
     ) each
 $$;
 
+-- What a reply shows of the message it answers: [id, seq, user id, name, avatar, excerpt].
+CREATE FUNCTION reply_of(parent uuid, excerpt text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_array(m.id, m.seq, u.id, u.name, u.avatar_url, excerpt)
+    FROM messages m
+    JOIN users u ON u.id = m.sender_id
+    WHERE m.id = parent
+$$;
+
+-- Whom a message mentions, but its sender: one row a member, "everybody" as of then. mention_count
+-- of a member is the number of these above last_read_ordinal; a deleted message has none.
+CREATE TABLE mentions (
+    message_id uuid NOT NULL REFERENCES messages ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    PRIMARY KEY (message_id, user_id)
+);
+
+CREATE INDEX mentions_unread_idx ON mentions (session_id, user_id, ordinal);
+
+-- Those of a JSON array of ids who are members, in its order; {} for a string, "ALL".
+CREATE FUNCTION mentionable(session uuid, wanted jsonb) RETURNS uuid[] LANGUAGE sql STABLE AS $$
+    SELECT CASE jsonb_typeof(wanted)
+        WHEN 'string' THEN '{}'::uuid[]
+        WHEN 'array' THEN (
+            SELECT array_agg(m.user_id ORDER BY w.nth)
+            FROM jsonb_array_elements_text(wanted) WITH ORDINALITY AS w (id, nth)
+            JOIN session_users m
+                ON m.session_id = session AND m.user_id = w.id::uuid AND m.left_at IS NULL
+        )
+    END
+$$;
+
+-- Deleted messages of others above a marker.
+CREATE FUNCTION deleted_above(session uuid, reader uuid, marker bigint)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT count(*) FROM messages
+    WHERE session_id = session AND ordinal > marker AND deleted_at IS NOT NULL
+      AND sender_id <> reader
+$$;
+
+-- How many messages a member has not read. PostgreSQL puts the expression in place of the call.
+CREATE FUNCTION unread_of(s sessions, m session_users) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT s.message_count - m.last_read_ordinal
+        - CASE WHEN m.set_back_ordinal = m.last_read_ordinal THEN m.own_above ELSE 0 END
+        - CASE WHEN s.last_deleted_ordinal > m.last_read_ordinal
+               THEN deleted_above(m.session_id, m.user_id, m.last_read_ordinal) ELSE 0 END
+$$;
+
+-- Moves a member's marker, forward to `wanted` or back to before it; see Store.mark_read.
+--
+-- The member's row is locked first, and what is counted is read after: an append that names this
+-- member has raised their mention_count under the same lock, and its mention is seen.
+CREATE FUNCTION move_marker(session uuid, reader uuid, wanted bigint, sets_back boolean)
+RETURNS TABLE (
+    session_id uuid, seq bigint, unread_count bigint, mention_count integer, last_read_seq bigint,
+    member_count bigint, is_moved boolean, is_changed boolean
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    was session_users;
+    mine session_users;
+    was_marked boolean;
+    was_own_above integer;
+BEGIN
+    SELECT * INTO was FROM session_users
+    WHERE session_id = session AND user_id = reader AND left_at IS NULL
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    was_marked := was.marked_unread AND was.set_back_ordinal = was.last_read_ordinal;
+    was_own_above := CASE
+        WHEN was.set_back_ordinal = was.last_read_ordinal THEN was.own_above ELSE 0
+    END;
+    mine := was;
+    SELECT CASE WHEN sets_back THEN greatest(least(was.last_read_seq, wanted - 1), 0)
+                ELSE greatest(was.last_read_seq, least(wanted, seq)) END
+    INTO mine.last_read_seq FROM sessions WHERE id = session;
+    IF mine.last_read_seq <> was.last_read_seq THEN
+        mine.last_read_ordinal := coalesce((
+            SELECT ordinal FROM messages
+            WHERE session_id = session AND seq <= mine.last_read_seq
+            ORDER BY seq DESC LIMIT 1
+        ), 0);
+    END IF;
+    mine.marked_unread := sets_back;
+    mine.own_above := 0;
+    IF sets_back OR was_own_above > 0 THEN
+        mine.own_above := (
+            SELECT count(*) FROM messages
+            WHERE session_id = session AND seq > mine.last_read_seq AND sender_id = reader
+        );
+    END IF;
+    mine.set_back_ordinal := CASE
+        WHEN sets_back OR mine.own_above > 0 THEN mine.last_read_ordinal
+    END;
+    mine.mention_count := (
+        SELECT count(*) FROM mentions
+        WHERE user_id = reader AND session_id = session AND ordinal > mine.last_read_ordinal
+    );
+    IF mine IS DISTINCT FROM was THEN
+        UPDATE session_users
+        SET last_read_seq = mine.last_read_seq, last_read_ordinal = mine.last_read_ordinal,
+            set_back_ordinal = mine.set_back_ordinal, own_above = mine.own_above,
+            marked_unread = mine.marked_unread, mention_count = mine.mention_count
+        WHERE session_id = session AND user_id = reader;
+    END IF;
+    RETURN QUERY
+    SELECT s.id, s.seq, unread_of(s, m), m.mention_count, m.last_read_seq, s.member_count,
+           m.last_read_seq <> was.last_read_seq,
+           m.last_read_seq <> was.last_read_seq OR was_marked <> sets_back
+    FROM sessions s
+    JOIN session_users m ON m.session_id = s.id AND m.user_id = reader
+    WHERE s.id = session;
+END
+$$;
+
 -- What Socket.IO clients need to be recovered after a restart of the daemon: written at the stop,
 -- taken once when the client comes back, deleted when it comes too late. `state` is the daemon's
 -- own JSON: nothing in SQL looks inside.
@@ -206,44 +386,387 @@ ALTER TABLE socket_recoveries ALTER COLUMN state SET STORAGE EXTERNAL;
 CREATE INDEX socket_recoveries_user_id_idx ON socket_recoveries (user_id);
 CREATE INDEX socket_recoveries_expires_at_idx ON socket_recoveries (expires_at);
 
+-- Search within what its caller may read. The index is filled behind the message path, by
+-- search_index(): nothing is written for it when a message is stored. What has changed since is read
+-- by its changed_seq, so a search sees every message as it is.
+
+-- Lower case by whatever knows all of Unicode: which collation that is differs between servers.
+-- Without one the database's own does what it can.
+DO $do$
+DECLARE
+    name text := coalesce(
+        (
+            SELECT 'pg_catalog.' || quote_ident(collname) FROM pg_collation
+            WHERE collname IN ('pg_c_utf8', 'und-x-icu')
+                AND collnamespace = 'pg_catalog'::regnamespace
+            ORDER BY collname LIMIT 1
+        ),
+        '"default"'
+    );
+BEGIN
+    EXECUTE 'CREATE FUNCTION search_lower(content text) RETURNS text'
+        || ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN lower(content COLLATE ' || name || ')';
+END
+$do$;
+
+-- Text as it is compared: without case, accents and the widths of letters.
+CREATE FUNCTION search_text(content text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN octet_length(content) = char_length(content) THEN lower(content COLLATE "C")
+        ELSE translate(normalize(
+            search_lower(regexp_replace(normalize(content, NFKD), '[\u0300-\u036f]', '', 'g')), NFC
+        ), 'ςøłđı', 'σoldi') COLLATE "C"
+    END
+$$;
+
+-- The parts by which a text is found: of each word all threes of letters, and all ones and twos where
+-- it has letters of U+2E80 and above (Chinese, Japanese, Korean, emoji: written without spaces, and
+-- two are a word). A loop: half the time of one statement. Not distinct: the index sees to it.
+CREATE FUNCTION search_grams(content text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    word text;
+    piece text;
+    grams text[];
+BEGIN
+    FOREACH word IN ARRAY string_to_array(translate(content, E'\t\n', '  '), ' ') LOOP
+        WHILE word <> '' LOOP
+            piece := left(word, 66);  -- pieces overlap by two: substr() counts from the start
+            word := substr(word, 65);
+            FOR place IN 1 .. char_length(piece) - 2 LOOP
+                grams := grams || substr(piece, place, 3);
+            END LOOP;
+            IF octet_length(piece) > char_length(piece) AND piece ~ '[\u2e80-\U0010ffff]' THEN
+                FOR place IN 1 .. char_length(piece) LOOP
+                    grams := grams || substr(piece, place, 1) || substr(piece, place, 2);
+                END LOOP;
+            END IF;
+            EXIT WHEN char_length(piece) < 66;
+        END LOOP;
+    END LOOP;
+    RETURN grams;
+END
+$$;
+
+-- What search_index() has reached in a session: its messages up to this changed_seq.
+CREATE TABLE search_positions (
+    session_id uuid PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+    seq bigint NOT NULL
+) WITH (fillfactor = 50);  -- written again with each pass over a busy session
+
+-- No reference to messages: checking it would lock, hence write, the row of each message.
+CREATE TABLE search_entries (
+    message_id uuid PRIMARY KEY,
+    session_id uuid NOT NULL,
+    sender_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    body text COLLATE "C" NOT NULL  -- search_text(content)
+);
+
+CREATE INDEX search_entries_place_idx ON search_entries (session_id, created_at, message_id);
+-- The pending list makes an entry two to five times as cheap; every search reads it, so it is short.
+CREATE INDEX search_entries_grams_idx ON search_entries USING gin (search_grams(body))
+    WITH (gin_pending_list_limit = 512);
+
+-- Of messages that are gone nothing may be left. Takes turns with search_index(): after it has
+-- ended its entries are seen here, and as long as this is open it does not begin.
+CREATE FUNCTION forget_search_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1667785592);
+    DELETE FROM search_entries e USING gone WHERE e.message_id = gone.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER forget_search_entries AFTER DELETE ON messages
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION forget_search_entries();
+
+-- Takes at most `batch` changed messages into the index; returns how many sessions and messages it
+-- has dealt with, 0 when nothing is left or another node is at it.
+CREATE FUNCTION search_index(batch integer) RETURNS integer LANGUAGE plpgsql
+SET enable_seqscan = on SET enable_hashjoin = on AS $$
+DECLARE
+    place record;
+    taken integer;
+    reach bigint;
+    done integer := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(1667785592) THEN
+        RETURN 0;
+    END IF;
+    FOR place IN
+        SELECT s.id, s.seq AS head, coalesce(p.seq, 0) AS seq
+        FROM sessions s LEFT JOIN search_positions p ON p.session_id = s.id
+        WHERE s.seq > coalesce(p.seq, 0)
+        LIMIT batch
+    LOOP
+        WITH changed AS MATERIALIZED (
+            SELECT * FROM messages
+            WHERE session_id = place.id AND changed_seq > place.seq AND changed_seq <= place.head
+            ORDER BY changed_seq LIMIT batch
+        ), removed AS (
+            DELETE FROM search_entries e USING changed c
+            WHERE e.message_id = c.id AND c.deleted_at IS NOT NULL
+        ), kept AS (
+            INSERT INTO search_entries AS e (message_id, session_id, sender_id, created_at, body)
+            SELECT id, session_id, sender_id, created_at, search_text(content)
+            FROM changed WHERE deleted_at IS NULL
+            ON CONFLICT (message_id) DO UPDATE SET body = excluded.body
+            WHERE e.body <> excluded.body
+        )
+        SELECT count(*), max(changed_seq) INTO taken, reach FROM changed;
+        reach := CASE WHEN taken < batch THEN place.head ELSE reach END;
+        UPDATE search_positions SET seq = reach WHERE session_id = place.id;
+        IF NOT FOUND THEN
+            INSERT INTO search_positions (session_id, seq)
+            SELECT id, reach FROM sessions WHERE id = place.id FOR KEY SHARE;
+        END IF;
+        done := done + 1 + taken;
+        EXIT WHEN done >= batch;
+    END LOOP;
+    RETURN done;
+END
+$$;
+
+-- Entries that hold all grams and fit all patterns, in any order: by the GIN index, whatever the
+-- planner thinks of it.
+CREATE FUNCTION search_by_grams(
+    grams text[], patterns text[], session_ids uuid[], author uuid, since timestamptz,
+    upper_at timestamptz, upper_id uuid
+) RETURNS TABLE (message_id uuid, session_id uuid, created_at timestamptz) LANGUAGE plpgsql STABLE
+SET enable_bitmapscan = on SET enable_indexscan = off SET enable_indexonlyscan = off
+SET work_mem = '16MB' AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.message_id, e.session_id, e.created_at
+    FROM search_entries e
+    WHERE search_grams(e.body) @> grams AND e.session_id = ANY (session_ids)
+        AND (author IS NULL OR e.sender_id = author) AND e.created_at >= since
+        AND (e.created_at, e.message_id) < (upper_at, upper_id) AND e.body LIKE ALL (patterns);
+END
+$$;
+
+-- Finds messages that the reader may read now and that hold all words of the query, newest first,
+-- from `since` on and below (upper_at, upper_id). What is frequent is found among the newest entries:
+-- they are read back in time, in windows that grow, until there are enough hits or `budget` entries
+-- have been read; the rest is left to the index. Words without grams (two letters) have no index:
+-- for them all entries of the reader are read.
+CREATE FUNCTION search_messages(
+    reader uuid, query text, within uuid, author uuid, since timestamptz,
+    upper_at timestamptz, upper_id uuid, number integer, budget integer
+) RETURNS TABLE (message_id uuid, created_at timestamptz) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    words text[] := ARRAY(
+        SELECT DISTINCT word
+        FROM unnest(string_to_array(search_text(query), ' ')) AS w (word) WHERE word <> ''
+    );
+    patterns text[] := ARRAY(
+        SELECT '%' || regexp_replace(word, '([\\%_])', '\\\1', 'g') || '%'
+        FROM unnest(words) AS w (word)
+    );
+    grams text[] := search_grams(array_to_string(words, ' '));
+    mine uuid[];
+    seqs bigint[];
+    ids uuid[];
+    times timestamptz[];
+    more_ids uuid[];
+    more_times timestamptz[];
+    high_at timestamptz := upper_at;
+    high_id uuid := upper_id;
+    low_at timestamptz;
+    newest timestamptz;
+    oldest timestamptz;
+    width interval := interval '1 minute';
+    entries integer;
+BEGIN
+    IF cardinality(words) = 0 THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(m.session_id), array_agg(coalesce(p.seq, 0)) INTO mine, seqs
+    FROM session_users m LEFT JOIN search_positions p ON p.session_id = m.session_id
+    WHERE m.user_id = reader AND m.left_at IS NULL AND (within IS NULL OR m.session_id = within);
+
+    SELECT coalesce(array_agg(m.id), '{}'), coalesce(array_agg(m.created_at), '{}')
+    INTO ids, times
+    FROM unnest(mine, seqs) AS s (id, seq)
+    JOIN LATERAL (
+        SELECT * FROM messages m WHERE m.session_id = s.id AND m.changed_seq > s.seq OFFSET 0
+    ) m ON true
+    WHERE m.deleted_at IS NULL AND (author IS NULL OR m.sender_id = author)
+        AND m.created_at >= since AND (m.created_at, m.id) < (upper_at, upper_id)
+        AND search_text(m.content) LIKE ALL (patterns);
+
+    SELECT max(last.created_at), min(first.created_at) INTO newest, oldest
+    FROM unnest(mine) AS s (id)
+    JOIN LATERAL (
+        SELECT e.created_at FROM search_entries e
+        WHERE e.session_id = s.id AND (e.created_at, e.message_id) < (upper_at, upper_id)
+        ORDER BY e.created_at DESC, e.message_id DESC LIMIT 1
+    ) last ON true
+    JOIN LATERAL (
+        SELECT e.created_at FROM search_entries e
+        WHERE e.session_id = s.id AND e.created_at >= since
+        ORDER BY e.created_at, e.message_id LIMIT 1
+    ) first ON true;
+
+    IF grams IS NULL THEN
+        budget := 2147483646;
+    END IF;
+    low_at := newest;
+    -- Hits above high_at are complete: what is not indexed yet may be of any age.
+    WHILE high_at > oldest
+        AND (SELECT count(*) FROM unnest(times) AS t (at) WHERE t.at >= high_at) < number
+    LOOP
+        low_at := greatest(low_at - width, oldest);
+        width := width * 4;
+        SELECT count(*),
+            array_agg(e.message_id) FILTER (WHERE e.fits AND EXISTS (
+                SELECT FROM messages m WHERE m.id = e.message_id AND m.changed_seq <= e.seq
+            )),
+            array_agg(e.created_at) FILTER (WHERE e.fits AND EXISTS (
+                SELECT FROM messages m WHERE m.id = e.message_id AND m.changed_seq <= e.seq
+            ))
+        INTO entries, more_ids, more_times
+        FROM (
+            SELECT e.message_id, e.created_at, s.seq,
+                (author IS NULL OR e.sender_id = author) AND e.body LIKE ALL (patterns) AS fits
+            FROM unnest(mine, seqs) AS s (id, seq)
+            JOIN LATERAL (
+                SELECT * FROM search_entries e
+                WHERE e.session_id = s.id AND e.created_at >= low_at
+                    AND (e.created_at, e.message_id) < (high_at, high_id)
+                OFFSET 0  -- not to be turned round: by session, then by time
+            ) e ON true
+            LIMIT budget + 1
+        ) e;
+        IF entries > budget THEN
+            SELECT array_agg(hit.message_id), array_agg(hit.created_at)
+            INTO more_ids, more_times
+            FROM (
+                SELECT h.message_id, h.created_at
+                FROM search_by_grams(
+                    grams, patterns, mine, author, since, high_at, high_id
+                ) h
+                JOIN unnest(mine, seqs) AS s (id, seq) ON s.id = h.session_id
+                JOIN messages m ON m.id = h.message_id AND m.changed_seq <= s.seq
+                ORDER BY h.created_at DESC, h.message_id DESC
+                LIMIT number
+            ) hit;
+            low_at := oldest;
+        END IF;
+        ids := ids || more_ids;
+        times := times || more_times;
+        budget := budget - entries;
+        high_at := low_at;
+        high_id := '00000000-0000-0000-0000-000000000000';
+    END LOOP;
+
+    RETURN QUERY
+    SELECT hit.id, hit.at FROM unnest(ids, times) AS hit (id, at)
+    ORDER BY hit.at DESC, hit.id DESC LIMIT number;
+END
+$$;
+
 CREATE TABLE audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
     action text NOT NULL,
     user_id uuid,  -- no reference: the trace outlives the account
-    details jsonb NOT NULL DEFAULT '{}'
+    details jsonb NOT NULL DEFAULT '{}',
+    address text,  -- from where; nothing of an account that is gone
+    session_id uuid,  -- no reference, as user_id: the trace outlives the session
+    target_id uuid  -- to whom it was done
 );
 
-CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, at);
+CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, id);
+CREATE INDEX audit_log_session_id_idx ON audit_log (session_id, id) WHERE session_id IS NOT NULL;
+
+-- Another's message was deleted. A trigger, so that no way of deleting can forget it.
+CREATE FUNCTION audit_deleted_message() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO audit_log (at, action, user_id, session_id, target_id, details)
+    VALUES (new.deleted_at, 'message_deleted', new.deleted_by, new.session_id, new.sender_id,
+            jsonb_build_object('messageId', new.id));
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER messages_audit_deleted AFTER UPDATE OF deleted_at ON messages
+    FOR EACH ROW
+    WHEN (old.deleted_at IS NULL AND new.deleted_at IS NOT NULL AND new.deleted_by <> new.sender_id)
+    EXECUTE FUNCTION audit_deleted_message();
 
 -- Stores a batch of messages, one array a column, and returns one row a message.
 --
 -- A function, because in a volatile one each statement sees what was committed before it: the
 -- second reads after the locks of the first are held, in one round trip. Everything is judged
 -- against the state before the batch. A duplicate comes back as it is stored; of a stored message
--- only what the caller does not know already.
+-- only what the caller does not know already. `mentioned` is NULL where nobody is: {place: ids or
+-- "ALL"}; whom a stored message newly mentions comes behind, as rows `told` with the id in found_id.
 CREATE FUNCTION append_messages(
     ids uuid[], session_ids uuid[], sender_ids uuid[], contents text[],
-    times timestamptz[], client_msg_ids text[], reply_to_ids uuid[]
+    times timestamptz[], client_msg_ids text[], reply_to_ids uuid[],
+    mentioned jsonb DEFAULT NULL
 ) RETURNS TABLE (
     place bigint, outcome text, message_seq bigint, sender_name text, sender_avatar_url text,
     found_id uuid, found_session_id uuid, found_changed_seq bigint, found_content text,
-    found_created_at timestamptz, found_reply_to_id uuid
+    found_created_at timestamptz, reply jsonb, found_mentions uuid[], until timestamptz
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    is_slow boolean;
 BEGIN
-    PERFORM FROM sessions WHERE id = ANY (session_ids) ORDER BY id FOR NO KEY UPDATE;
+    SELECT bool_or(locked.is_slow) INTO is_slow FROM (
+        SELECT slow_mode_seconds > 0 AS is_slow FROM sessions
+        WHERE id = ANY (session_ids) ORDER BY id FOR NO KEY UPDATE
+    ) locked;
+    -- In slow mode the second message of a sender is judged by what became of the first.
+    IF is_slow AND EXISTS (
+        SELECT FROM unnest(session_ids, sender_ids) AS b (session_id, sender_id)
+        JOIN sessions s ON s.id = b.session_id AND s.slow_mode_seconds > 0
+        GROUP BY b.session_id, b.sender_id HAVING count(*) > 1
+    ) THEN
+        FOR i IN 1 .. cardinality(ids) LOOP
+            RETURN QUERY
+            SELECT i::bigint, a.outcome, a.message_seq, a.sender_name, a.sender_avatar_url,
+                   a.found_id, a.found_session_id, a.found_changed_seq, a.found_content,
+                   a.found_created_at, a.reply, a.found_mentions, a.until
+            FROM append_messages(
+                ids[i:i], session_ids[i:i], sender_ids[i:i], contents[i:i], times[i:i],
+                client_msg_ids[i:i], reply_to_ids[i:i],
+                CASE WHEN mentioned ? i::text
+                    THEN jsonb_build_object('1', mentioned -> i::text) END
+            ) a;
+        END LOOP;
+        RETURN;
+    END IF;
     RETURN QUERY
     WITH judged AS (
         SELECT b.*, s.seq AS head, s.message_count, u.name, u.avatar_url,
                d.id AS d_id, d.session_id AS d_session_id, d.seq AS d_seq,
                d.changed_seq AS d_changed_seq, d.content AS d_content,
                d.created_at AS d_created_at, d.reply_to_id AS d_reply_to_id,
+               d.reply_excerpt AS d_reply_excerpt, d.mentions AS d_mentions,
+               CASE WHEN mentioned IS NOT NULL
+                   THEN mentionable(b.session_id, mentioned -> b.nth::text) END AS mentions,
+               CASE WHEN r.deleted_at IS NULL THEN left(r.content, 200) END AS excerpt,
+               CASE WHEN s.slow_mode_seconds > 0 THEN
+                   m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+               END AS opens_at,
                CASE
                    WHEN d.id IS NOT NULL THEN 'duplicate'
                    WHEN m.user_id IS NULL THEN 'not_a_member'
-                   WHEN m.role = 'READ_ONLY' THEN 'read_only'
+                   WHEN m.role = 'READ_ONLY' OR s.archived_at IS NOT NULL
+                       OR s.is_read_only AND m.role = 'MEMBER' THEN 'read_only'
+                   WHEN m.muted_until > b.created_at THEN 'muted'
                    WHEN b.reply_to_id IS NOT NULL AND r.id IS NULL THEN 'no_such_reply'
+                   WHEN s.member_count > 200 AND m.role = 'MEMBER'
+                       AND jsonb_typeof(mentioned -> b.nth::text) = 'string' THEN 'too_many'
+                   WHEN s.slow_mode_seconds > 0 AND m.role = 'MEMBER'
+                       AND m.last_sent_at + make_interval(secs => s.slow_mode_seconds)
+                           > b.created_at THEN 'slow_mode'
                    ELSE 'stored'
                END AS verdict
         FROM unnest(ids, session_ids, sender_ids, contents, times, client_msg_ids, reply_to_ids)
@@ -263,10 +786,10 @@ BEGIN
     ), stored AS (
         INSERT INTO messages (
             id, session_id, seq, changed_seq, ordinal, sender_id, client_msg_id, content,
-            created_at, reply_to_id
+            created_at, reply_to_id, reply_excerpt, mentions
         )
         SELECT id, session_id, head + step, head + step, message_count + step, sender_id,
-               client_msg_id, content, created_at, reply_to_id
+               client_msg_id, content, created_at, reply_to_id, excerpt, mentions
         FROM numbered WHERE verdict = 'stored'
     ), raised AS (
         UPDATE sessions s
@@ -279,24 +802,61 @@ BEGIN
         WHERE s.id = last.session_id
     ), marked AS (
         UPDATE session_users m
-        SET last_read_seq = last.seq, last_read_ordinal = last.ordinal
+        SET last_read_seq = last.seq, last_read_ordinal = last.ordinal,
+            last_sent_at = greatest(m.last_sent_at, last.sent_at), mention_count = 0
         FROM (
             SELECT session_id, sender_id, max(head + step) AS seq,
-                   max(message_count + step) AS ordinal
+                   max(message_count + step) AS ordinal, max(created_at) AS sent_at
             FROM numbered WHERE verdict = 'stored' GROUP BY session_id, sender_id
         ) last
         WHERE m.session_id = last.session_id AND m.user_id = last.sender_id
     )
     SELECT nth, verdict, coalesce(d_seq, head + step), name, avatar_url,
-           d_id, d_session_id, d_changed_seq, d_content, d_created_at, d_reply_to_id
+           d_id, d_session_id, d_changed_seq, d_content, d_created_at,
+           CASE
+               WHEN d_reply_to_id IS NOT NULL THEN reply_of(d_reply_to_id, d_reply_excerpt)
+               WHEN reply_to_id IS NOT NULL AND verdict = 'stored'
+                   THEN reply_of(reply_to_id, excerpt)
+           END,
+           CASE WHEN d_id IS NULL THEN mentions ELSE d_mentions END,
+           CASE WHEN verdict = 'slow_mode' THEN opens_at END
     FROM numbered;
+    IF mentioned IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH told AS (
+        INSERT INTO mentions (message_id, user_id, session_id, ordinal)
+        SELECT m.id, who.user_id, m.session_id, m.ordinal
+        FROM messages m
+        JOIN session_users who ON who.session_id = m.session_id AND who.left_at IS NULL
+            AND who.user_id <> m.sender_id
+            AND (m.mentions = '{}' OR who.user_id = ANY (m.mentions))
+        WHERE m.id = ANY (ids)
+        ON CONFLICT DO NOTHING
+        RETURNING message_id, user_id, session_id, ordinal
+    ), counted AS (
+        UPDATE session_users m SET mention_count = m.mention_count + unread.number
+        FROM (
+            SELECT session_id, user_id, count(*) AS number
+            FROM told JOIN session_users USING (session_id, user_id)
+            WHERE ordinal > last_read_ordinal
+            GROUP BY session_id, user_id
+        ) unread
+        WHERE m.session_id = unread.session_id AND m.user_id = unread.user_id
+    )
+    SELECT array_position(ids, message_id)::bigint, 'told', NULL::bigint, NULL, NULL, user_id,
+           NULL::uuid, NULL::bigint, NULL, NULL::timestamptz, NULL::jsonb, NULL::uuid[],
+           NULL::timestamptz
+    FROM told ORDER BY user_id;
 END
 $$;
 
 -- Exchanges a refresh token for its successor; see Store.rotate_refresh_token. A function for the
 -- same reason: of two calls at once the second judges after the first has committed.
 CREATE FUNCTION rotate_refresh_token(
-    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz
+    hash bytea, successor bytea, moment timestamptz, grace_until timestamptz, expiry timestamptz,
+    origin text  -- the address from where it was presented
 ) RETURNS TABLE (outcome text, family_id uuid, user_id uuid, device_id uuid)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -321,9 +881,9 @@ BEGIN
         outcome := 'rotated';
     ELSIF token.used_at < grace_until OR child.used_at IS NOT NULL THEN
         UPDATE refresh_families SET revoked_at = moment WHERE id = family.id;
-        INSERT INTO audit_log (at, action, user_id, details)
-        VALUES (moment, 'refresh_token_reused', family.user_id,
-                jsonb_build_object('family', family.id, 'device', family.device_id));
+        INSERT INTO audit_log (at, action, user_id, address, details)
+        VALUES (moment, 'refresh_token_reused', family.user_id, origin,
+                jsonb_build_object('deviceId', family.device_id));
         outcome := 'reused';
     ELSIF child.token_hash = successor THEN
         outcome := 'repeated';

@@ -14,6 +14,7 @@ from bench import floor
 from bench.accounting import Cost, cost, cpu_seconds, resident_kib
 from bench.people import Rest
 from bench.plan import Bench, Figure
+from bench.search import search
 from bench.senders import CONTENT, LoadMeter, Senders, fan_out, quantile_ms
 
 MICRO = 1e6
@@ -192,5 +193,6 @@ SCENARIOS: dict[str, Scenario] = {
     "stored": stored,
     "idle": idle,
     "history": history,
+    "search": search,
 }
-NEEDS_NO_SERVER = frozenset({"floor"})
+NEEDS_NO_SERVER = frozenset({"floor", "search"})  # the search has one of its own

@@ -14,6 +14,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from pydantic.alias_generators import to_camel
 from quart import Response, request
 from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
@@ -24,7 +25,7 @@ from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
-from chatd.handlers.operations import Operation, Redirect, call, submit, translate
+from chatd.handlers.operations import Operation, Redirect, Streamed, call, submit, translate
 from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.pages import PAGE_POLICY, refusal_page
@@ -65,17 +66,22 @@ class _Cycle(TrioASGIHTTPConnection):
             is_complete = not message["more_body"]
         request.body.set_complete()
         response: Any = await self.app.handle_request(request)
-        headers = encode_headers(response.headers)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": headers,
-                "trailers": False,
-            }
-        )
-        body = await response.get_data(as_text=False)
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        async with response.response as body:  # whatever happens, a stream is closed
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status_code,
+                    "headers": encode_headers(response.headers),
+                    "trailers": False,
+                }
+            )
+            if isinstance(body, DataBody):
+                whole = await response.get_data(as_text=False)
+                await send({"type": "http.response.body", "body": whole, "more_body": False})
+                return
+            async for piece in body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def create_app(services: Services) -> QuartTrio:
@@ -120,6 +126,8 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
             answer = await call(services, caller, operation, data, now)
             if isinstance(answer, Redirect):
                 return _redirect(answer, status)
+            if isinstance(answer, Streamed):
+                return _stream(answer, status)
             body = cast("bytes", answer)  # Followed answers are the sockets'
         return Response(body, status, _JSON)
 
@@ -149,6 +157,12 @@ def _page_view(services: Services, operation: Operation) -> Callable[..., Awaita
 def _redirect(answer: Redirect, status: int) -> Response:
     headers = _SECURITY | {"Location": answer.url}
     return Response(b"", status, headers | ({"Set-Cookie": answer.cookie} if answer.cookie else {}))
+
+
+def _stream(answer: Streamed, status: int) -> Response:
+    disposition = f'attachment; filename="{answer.filename}"'
+    headers = _SECURITY | {"Content-Disposition": disposition}
+    return Response(answer.pieces, status, headers, content_type=answer.content_type)
 
 
 async def _submitted(
@@ -192,7 +206,8 @@ async def _command_data(
     operation: Operation, headers: dict[bytes, bytes], path: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what the client sent as one object; what the path says counts over the rest."""
-    if request.method in {"GET", "DELETE"}:
+    assert operation.route is not None  # noqa: S101 - asked before
+    if request.method in {"GET", "DELETE"} and not operation.route.takes_body:
         if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
             # Not ignored: a removal that loses its `userId` removes the caller.
             msg = f"the parameters of a {request.method} stand in the query"

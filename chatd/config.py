@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     token_expiry_warning: Seconds = Field(60, description="auth:expiring comes this long before")
     token_expiry_grace: Seconds = Field(30, description="then the transport closes with 4401")
 
+    export_interval: Seconds = Field(
+        3600, description="between two exports of an account: each reads all that it ever wrote"
+    )
+
     # Sign-in with an OpenID Connect issuer: on when there is a client id
     oidc_issuer: str = Field(GOOGLE, description="https URL; http on this machine only")
     oidc_client_id: str | None = Field(
@@ -141,6 +145,9 @@ class Settings(BaseSettings):
     commit_timeout: Seconds = Field(5, description="one transaction of the journal")
     resolve_timeout: Seconds = Field(5, description="to find out whether a lost COMMIT happened")
     query_timeout: Seconds = Field(5, description="one statement outside the journal")
+    search_timeout: Seconds = Field(
+        2, description="a search, its wait for a turn included; longer is deadline_exceeded"
+    )
     feed_events: Count = Field(1024, description="events that wait for a room's fan-out")
     replay_events: Count = Field(500, description="events that session:join since replays at once")
     replay_bytes: Bytes = Field(

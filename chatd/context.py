@@ -7,9 +7,9 @@ protocols that `chatd.nurseries` keeps.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from chatd.config import Settings
@@ -19,17 +19,21 @@ from chatd.keys import SigningKey
 from chatd.limits import Limiter
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
-from chatd.rows import AppendRow, ManualStatus, NewMessage
+from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
 from chatd.tokens import AccessTokens, Identity
+from chatd.turns import Turns
 
 T = TypeVar("T")
+RemovalReason = Literal["removed", "banned", "deleted", "left"]
+EVERYBODY = UUID(int=0)  # the id of no user
 
 
 class RoomEvent(NamedTuple):
     """A committed, durable event of a session; `data` is its payload as JSON, encoded once.
 
     `removed` names the user whom this event takes out of the session: their sockets leave the
-    room with it, so that they see nothing with a higher `seq`.
+    room with it, so that they see nothing with a higher `seq`. `EVERYBODY` ends the session: the
+    event itself is told to nobody, its room is left by all. `reason` is what they are told.
     """
 
     session_id: UUID
@@ -37,6 +41,7 @@ class RoomEvent(NamedTuple):
     name: str
     data: bytes
     removed: UUID | None = None
+    reason: RemovalReason = "removed"
 
 
 Settle = Callable[[AppendRow | ChatError], RoomEvent | None]
@@ -76,8 +81,12 @@ class Issuer(Protocol):
 class Journal(Protocol):
     """The one way into the log of sessions."""
 
-    def submit(self, message: NewMessage, settle: Settle) -> None:
+    def submit(self, message: NewMessage, settle: Settle, *, lifetime: float | None = None) -> None:
         """Take a message for the next group commit; `settle` is called when its fate is known.
+
+        With a `lifetime`, in seconds, a message whose transaction does not begin within it is
+        never stored: at that moment it is settled with DeadlineExceeded. From the transaction's
+        beginning on it is settled with what became of it, however late.
 
         Raises:
             Overloaded: the queue is full, nothing was taken.
@@ -122,6 +131,12 @@ class Socket(Protocol):
 
     def push_ephemeral(self, name: str, data: bytes) -> None:
         """Send an event that a slow client can do without; never waits."""
+
+    def push_latest(self, name: str, key: UUID, data: bytes) -> None:
+        """Send an event in place of an earlier one of its name and key that still waits.
+
+        A slow client can do without it, as without any that is ephemeral; never waits.
+        """
 
     def renew(self, identity: Identity) -> None:
         """Take a newer access token of the same user and login."""
@@ -170,6 +185,9 @@ class Presence(Protocol):
     def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """This user no longer shares this session."""
 
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to a user's devices and to who is here of these sessions; never waits."""
+
     def set_manual(
         self,
         user_id: UUID,
@@ -198,6 +216,30 @@ class Typing(Protocol):
 
     def typers(self, session_id: UUID) -> list[UUID]:
         """Return who types in a session now."""
+
+
+class MarkerMove(NamedTuple):
+    """A read marker that has changed, and who is to hear of it."""
+
+    row: MarkerRow
+    user_id: UUID
+    at: datetime
+    is_marked: bool  # unread, by hand
+    is_private: bool  # nobody hears of it but the reader's own devices
+
+
+class Readers(Protocol):
+    """How far people have read."""
+
+    def moved(self, move: MarkerMove, *, by: Socket | None) -> None:
+        """Tell who is to hear of a marker, except the socket that has moved it; never waits."""
+
+
+class Erasures(Protocol):
+    """What removes the traces of accounts that have ended."""
+
+    def wake(self) -> None:
+        """Look for a new one; never waits."""
 
 
 class Sockets(Protocol):
@@ -230,9 +272,13 @@ class Services:
     rooms: Rooms
     presence: Presence
     typing: Typing
+    readers: Readers
     sockets: Sockets
+    searches: Turns
+    erasures: Erasures
     is_draining: Callable[[], bool]
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
+    exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
 @dataclass(slots=True)

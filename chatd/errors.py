@@ -81,6 +81,24 @@ class NotAMember(ChatError):
     code, status = "not_a_member", 403
 
 
+class SessionReadOnly(ChatError):
+    """The session is archived, or the caller is not among those who write in it."""
+
+    code, status = "session_read_only", 403
+
+
+class Muted(ChatError):
+    """The caller may not write in the session yet."""
+
+    code, status = "muted", 403
+
+
+class SlowMode(ChatError):
+    """The session is in slow mode: wait before the next message."""
+
+    code, status, retryable = "slow_mode", 429, True
+
+
 class NotFound(ChatError):
     """There is no such thing."""
 

@@ -8,19 +8,22 @@ ack, for every member and for history; `tests/test_model.py` holds the two toget
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from chatd.avatars import avatar_of
 from chatd.rows import (
     DeviceRow,
+    MarkerRow,
     MemberRow,
     MessageRow,
     PositionRow,
     ReactionRow,
+    ReplyRow,
     Role,
     SessionKind,
     SessionListRow,
@@ -62,11 +65,12 @@ class Shape(BaseModel):
 
 
 class User(Shape):
-    """A user as others see them."""
+    """A user as others see them; `avatarColor` is for where no picture is shown."""
 
     id: UUID
     name: str
     avatar_url: str | None
+    avatar_color: str
 
 
 class Account(User):
@@ -95,6 +99,15 @@ class Reaction(Shape):
     user_ids: list[UUID]
 
 
+class Reply(Shape):
+    """The message that another answers; `excerpt` is of then, and null when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender: User
+    excerpt: str | None
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -109,14 +122,16 @@ class Message(Shape):
     content: str
     created_at: Time
     client_msg_id: str | None
-    reply_to: None
-    mentions: list[UUID]
+    reply_to: Reply | None
+    mentions: list[UUID] | Literal["ALL"]
     attachments: list[UUID]
     changed_seq: int | None = None
     version: int = 1
     edited_at: Time | None = None
     deleted_at: Time | None = None
     deleted_by: UUID | None = None
+    pinned_at: Time | None = None
+    pinned_by: UUID | None = None
     reactions: list[Reaction] = []
 
 
@@ -129,6 +144,9 @@ class Session(Shape):
     seq: int
     member_count: int
     created_at: Time
+    read_only: bool
+    archived_at: Time | None
+    slow_mode_seconds: int
 
 
 class SessionSummary(Session):
@@ -140,6 +158,8 @@ class SessionSummary(Session):
     mention_count: int
     last_read_seq: int
     muted: bool
+    marked_unread: bool
+    favourite: bool
 
 
 class Position(Shape):
@@ -154,11 +174,12 @@ class Position(Shape):
 
 
 class Member(Shape):
-    """A user in a session."""
+    """A user in a session; before `mutedUntil` they may not write."""
 
     user: User
     role: Role
     joined_at: Time
+    muted_until: Time | None = None
 
 
 class Presence(Shape):
@@ -177,7 +198,13 @@ def dumps(value: Any) -> bytes:
 
 def user_dict(user: UserRow) -> dict[str, Any]:
     """Return a `User`."""
-    return {"id": user.id, "name": user.name, "avatarUrl": user.avatar_url}
+    return public_user(user.id, user.name, user.avatar_url)
+
+
+def public_user(user_id: UUID, name: str, avatar: str | None) -> dict[str, Any]:
+    """Return a `User`; `avatar` as it is stored."""
+    url, color = avatar_of(user_id, avatar)
+    return {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
 
 
 def account_dict(user: UserRow) -> dict[str, Any]:
@@ -203,16 +230,12 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "id": row.id,
         "sessionId": row.session_id,
         "seq": row.seq,
-        "sender": {
-            "id": row.sender_id,
-            "name": row.sender_name,
-            "avatarUrl": row.sender_avatar_url,
-        },
+        "sender": public_user(row.sender_id, row.sender_name, row.sender_avatar_url),
         "content": row.content,
         "createdAt": iso(row.created_at),
         "clientMsgId": row.client_msg_id,
-        "replyTo": None,
-        "mentions": (),
+        "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
+        "mentions": row.mentions or (),
         "attachments": (),
     }
     if row.changed_seq != row.seq:
@@ -222,9 +245,25 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "editedAt": iso_or_none(row.edited_at),
             "deletedAt": iso_or_none(row.deleted_at),
             "deletedBy": row.deleted_by,
+            "pinnedAt": iso_or_none(row.pinned_at),
+            "pinnedBy": row.pinned_by,
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message
+
+
+def reply_dict(row: ReplyRow) -> dict[str, Any]:
+    """Return a `Reply`."""
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "sender": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.excerpt,
+    }
 
 
 def reaction_dict(row: ReactionRow) -> dict[str, Any]:
@@ -241,6 +280,9 @@ def session_dict(row: SessionRow) -> dict[str, Any]:
         "seq": row.seq,
         "memberCount": row.member_count,
         "createdAt": iso(row.created_at),
+        "readOnly": row.is_read_only,
+        "archivedAt": iso_or_none(row.archived_at),
+        "slowModeSeconds": row.slow_mode_seconds,
     }
 
 
@@ -258,10 +300,12 @@ def summary_dict(row: SessionListRow) -> dict[str, Any]:
         "mentionCount": row.mention_count,
         "lastReadSeq": row.last_read_seq,
         "muted": row.muted,
+        "markedUnread": row.marked_unread,
+        "favourite": row.favourite,
     }
 
 
-def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
+def position_dict(row: PositionRow | MarkerRow, epoch: UUID) -> dict[str, Any]:
     """Return a `Position`."""
     return {
         "sessionId": row.session_id,
@@ -275,20 +319,11 @@ def position_dict(row: PositionRow, epoch: UUID) -> dict[str, Any]:
 
 def member_dict(row: MemberRow) -> dict[str, Any]:
     """Return a `Member`."""
-    return {
-        "user": {"id": row.user_id, "name": row.name, "avatarUrl": row.avatar_url},
+    member = {
+        "user": public_user(row.user_id, row.name, row.avatar_url),
         "role": row.role,
         "joinedAt": iso(row.joined_at),
     }
-
-
-def member_event(row: MemberRow) -> tuple[str, dict[str, Any]]:
-    """Return the event, name and payload, that tells a session of a member's current state."""
-    if row.left_at is not None:
-        return "member:left", {
-            "sessionId": row.session_id,
-            "seq": row.changed_seq,
-            "userId": row.user_id,
-        }
-    payload = {"sessionId": row.session_id, "seq": row.changed_seq, "member": member_dict(row)}
-    return "member:joined", payload
+    if row.muted_until is not None:
+        member["mutedUntil"] = iso(row.muted_until)
+    return member

@@ -14,7 +14,7 @@ from chatd.events.answers import ErrorAnswer
 from chatd.handlers.operations import Operation
 from chatd.schemas import Mode, Schemas, describe_models, first_line
 
-_PARAMETER = re.compile(r"<uuid:(\w+)>")
+_PARAMETER = re.compile(r"<(?:uuid|string):(\w+)>")
 
 
 def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -46,15 +46,16 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     assert operation.route is not None  # noqa: S101 - the caller has filtered
-    in_path = {to_camel(name) for name in _PARAMETER.findall(operation.route.path)}
+    in_path = [to_camel(name) for name in _PARAMETER.findall(operation.route.path)]
+    schema = schemas.resolved(schemas.reference(operation.command, "validation"))
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [
-            _parameter(n, "path", {"type": "string", "format": "uuid"}) for n in in_path
+            _parameter(name, "path", schema.get("properties", {})[name]) for name in in_path
         ],
         "responses": {
-            str(operation.route.status): _answer(operation.answer, schemas),
+            str(operation.route.status): _answer(operation, schemas),
             "default": {
                 "description": "A refusal; clients branch on its code",
                 "content": _json(schemas.reference(ErrorAnswer, "serialization")),
@@ -62,10 +63,9 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         },
         "security": [{"bearer": []}] if operation.needs_login else [],
     }
-    schema = schemas.resolved(schemas.reference(operation.command, "validation"))
     fields = {n: s for n, s in schema.get("properties", {}).items() if n not in in_path}
     required = [name for name in schema.get("required", ()) if name in fields]
-    if operation.route.method in {"GET", "DELETE"}:
+    if operation.route.method in {"GET", "DELETE"} and not operation.route.takes_body:
         described["parameters"] += [
             _parameter(name, "query", field, is_required=name in required)
             for name, field in fields.items()
@@ -87,9 +87,12 @@ def _parameter(
     return {"name": name, "in": where, "required": is_required, "schema": schema}
 
 
-def _answer(model: type[BaseModel] | None, schemas: Schemas) -> dict[str, Any]:
+def _answer(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    assert operation.route is not None  # noqa: S101 - the caller has filtered
+    model = operation.answer
     if model is None:
-        return {"description": "Done"}
+        media = {operation.route.media: {"schema": {"type": "string", "format": "binary"}}}
+        return {"description": operation.summary, "content": media}
     content = _json(schemas.reference(model, "serialization"))
     return {"description": first_line(model), "content": content}
 

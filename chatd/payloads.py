@@ -1,15 +1,36 @@
-"""Payloads of events: of a message its state at the `seq` it took, who is there, the goodbye."""
+"""Payloads of events: the state of a message, a member, a session; what is unread, who is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chatd.errors import CloseCode
-from chatd.model import iso_or_none, message_dict, reaction_dict
-from chatd.rows import MessageRow, ReactionRow
+import orjson
 
+from chatd.errors import CloseCode
+from chatd.model import (
+    dumps,
+    iso,
+    iso_or_none,
+    member_dict,
+    message_dict,
+    public_user,
+    reaction_dict,
+)
+from chatd.rows import (
+    BanRow,
+    InviteRow,
+    MemberRow,
+    MessageRow,
+    ReactionRow,
+    SessionAuditRow,
+    UnreadPage,
+    UnreadRow,
+)
+
+EXCERPT = 200  # characters: what a notification on a phone shows
 OWN_CODES = 4000  # close codes from here on are ours and come with words (RFC 6455 7.4.2)
 
 
@@ -28,7 +49,24 @@ def edited_event(row: MessageRow) -> dict[str, Any]:
         "seq": row.changed_seq,
         "version": row.version,
         "content": row.content,
+        "mentions": row.mentions or (),
         "editedAt": iso_or_none(row.edited_at),
+    }
+
+
+def mention_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of the `notification:new` for those whom a message mentions."""
+    return {
+        "type": "MENTION",
+        "sessionId": row.session_id,
+        "messageId": row.id,
+        "seq": row.seq,
+        "from": {
+            "id": row.sender_id,
+            "name": row.sender_name,
+            "avatarUrl": row.sender_avatar_url,
+        },
+        "excerpt": row.content[:EXCERPT],
     }
 
 
@@ -40,6 +78,18 @@ def deleted_event(row: MessageRow) -> dict[str, Any]:
         "seq": row.changed_seq,
         "deletedAt": iso_or_none(row.deleted_at),
         "deletedBy": row.deleted_by,
+    }
+
+
+def pinned_event(row: MessageRow) -> dict[str, Any]:
+    """Return the payload of `message:pinned`."""
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.changed_seq,
+        "pinnedAt": iso_or_none(row.pinned_at),
+        "pinnedBy": row.pinned_by,
+        "on": row.pinned_at is not None,
     }
 
 
@@ -80,4 +130,85 @@ def presence_dict(
         "status": status,
         "lastSeen": iso_or_none(last_seen),
         "text": text,
+    }
+
+
+def unread_payloads(page: UnreadPage) -> Iterator[tuple[UnreadRow, dict[str, Any]]]:
+    """Return the payload of `session:unread` for each row; a session's message is encoded once."""
+    last = {
+        session_id: orjson.Fragment(dumps(message_dict(row)))
+        for session_id, row in page.last_messages.items()
+    }
+    for row in page.counts.values():
+        yield (
+            row,
+            {
+                "sessionId": row.session_id,
+                "unreadCount": row.unread_count,
+                "mentionCount": row.mention_count,
+                "lastReadSeq": row.last_read_seq,
+                "lastMessage": last.get(row.session_id),
+            },
+        )
+
+
+def member_event(
+    row: MemberRow, *, since: int | None = None, by: UUID | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the event, name and payload, that tells a session of a member's current state.
+
+    Args:
+        since: where the reader stood; by default just before this change. Who has come since is
+            told as joined, whatever happened to them then.
+        by: whose act it was; told when it was another's.
+    """
+    payload: dict[str, Any] = {"sessionId": row.session_id, "seq": row.changed_seq}
+    if by is not None and by != row.user_id:
+        payload["by"] = by
+    if row.left_at is not None:
+        return "member:left", payload | {"userId": row.user_id}
+    is_new = row.joined_seq > (row.changed_seq - 1 if since is None else since)
+    name = "member:joined" if is_new else "member:updated"
+    return name, payload | {"member": member_dict(row)}
+
+
+def removed_event(session_id: UUID, reason: str) -> bytes:
+    """Return the payload of `session:removed`, which ends a session for its receiver."""
+    return dumps({"sessionId": session_id, "reason": reason})
+
+
+def ban_dict(row: BanRow) -> dict[str, Any]:
+    """Return a `Ban`."""
+    return {
+        "user": public_user(row.user_id, row.name, row.avatar_url),
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "until": iso_or_none(row.until),
+        "reason": row.reason,
+    }
+
+
+def invite_dict(row: InviteRow) -> dict[str, Any]:
+    """Return an `Invite`."""
+    return {
+        "code": row.code,
+        "sessionId": row.session_id,
+        "role": row.role,
+        "by": row.by,
+        "createdAt": iso(row.at),
+        "expiresAt": iso_or_none(row.expires_at),
+        "maxUses": row.max_uses,
+        "uses": row.uses,
+    }
+
+
+def session_audit_dict(row: SessionAuditRow) -> dict[str, Any]:
+    """Return an `SessionAuditEntry`."""
+    return {
+        "id": row.id,
+        "at": iso(row.at),
+        "action": row.action,
+        "userId": row.user_id,
+        "targetId": row.target_id,
+        "details": row.details,
     }

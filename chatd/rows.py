@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
 Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
+Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
+LeftReason = Literal["left", "removed", "banned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,27 @@ class UserRow:
     manual_status: ManualStatus | None
     status_text: str | None
     status_until: datetime | None
+
+
+class FoundUser(NamedTuple):
+    """An account that a search has found, with its place: they come by rising `(rank, key, id)`.
+
+    `rank` is 0 where the name begins with what was searched for, and 1 where it holds it.
+    """
+
+    user: UserRow
+    rank: int
+    key: str  # the name as it is searched for
+
+
+class AuditRow(NamedTuple):
+    """One act on an account; `details` is JSON-ready and holds no content and no secret."""
+
+    id: int
+    at: datetime
+    action: str
+    address: str | None  # None: not known, or the account is gone
+    details: dict[str, Any]
 
 
 class Rotation(Enum):
@@ -95,6 +118,9 @@ class SessionRow(NamedTuple):
     seq: int
     member_count: int
     created_at: datetime
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    archived_at: datetime | None = None  # nobody writes
+    slow_mode_seconds: int = 0
 
 
 class ReactionRow(NamedTuple):
@@ -103,6 +129,17 @@ class ReactionRow(NamedTuple):
     emoji: str
     total: int
     user_ids: tuple[UUID, ...]
+
+
+class ReplyRow(NamedTuple):
+    """The message that another answers; `excerpt` is of then, and None when it is deleted."""
+
+    id: UUID
+    seq: int
+    sender_id: UUID
+    sender_name: str
+    sender_avatar_url: str | None
+    excerpt: str | None
 
 
 class MessageRow(NamedTuple):
@@ -121,11 +158,14 @@ class MessageRow(NamedTuple):
     content: str
     created_at: datetime
     client_msg_id: str | None
-    reply_to_id: UUID | None
+    reply_to: ReplyRow | None = None
+    mentions: Mentions | None = None  # None: nobody
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None  # a tombstone: `content` is empty
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
@@ -141,6 +181,9 @@ class MemberRow(NamedTuple):
     changed_seq: int
     left_at: datetime | None
     last_seen: datetime | None
+    muted_until: datetime | None = None  # may not write before
+    joined_seq: int = 0  # the `changed_seq` of the last join
+    left_reason: LeftReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +197,8 @@ class SessionListRow:
     last_read_seq: int
     muted: bool
     last_message: MessageRow | None
+    marked_unread: bool = False
+    favourite: bool = False
 
 
 class PositionRow(NamedTuple):
@@ -165,6 +210,40 @@ class PositionRow(NamedTuple):
     mention_count: int
     last_read_seq: int
     member_count: int = 0  # of the session; only a first state says it
+
+
+class MarkerRow(NamedTuple):
+    """Where a member stands after their marker was to be moved; the first fields are a position's.
+
+    `is_changed` without `is_moved`: the marker stands where it was, it is marked unread or no more.
+    """
+
+    session_id: UUID
+    seq: int
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+    member_count: int
+    is_moved: bool
+    is_changed: bool
+
+
+class UnreadRow(NamedTuple):
+    """What one member has not read in one session."""
+
+    session_id: UUID
+    user_id: UUID
+    unread_count: int
+    mention_count: int
+    last_read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadPage:
+    """What members have not read, and the last message of each of their sessions that has one."""
+
+    counts: dict[tuple[UUID, UUID], UnreadRow]  # by session and user
+    last_messages: dict[UUID, MessageRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +300,7 @@ class NewMessage(NamedTuple):
     created_at: datetime
     client_msg_id: str | None = None
     reply_to_id: UUID | None = None
+    mentions: Mentions = ()
 
 
 class Append(Enum):
@@ -229,9 +309,20 @@ class Append(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"  # this (sender, client_msg_id) is stored already: `row` is that message
     NOT_A_MEMBER = "not_a_member"  # no such session, not in it, or left while waiting
-    READ_ONLY = "read_only"  # the sender's role may not write
+    READ_ONLY = "read_only"  # the session is archived, or only others write in it
+    MUTED = "muted"  # the sender may not write yet
+    SLOW_MODE = "slow_mode"  # the sender may write again at `until`
+    TOO_MANY = "too_many"  # the sender may not mention everybody in so large a session
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
+
+
+class RevisionRow(NamedTuple):
+    """An earlier text of a message, and when it was written."""
+
+    version: int
+    content: str
+    created_at: datetime
 
 
 class AppendRow(NamedTuple):
@@ -239,6 +330,8 @@ class AppendRow(NamedTuple):
 
     outcome: Append
     row: MessageRow | None = None
+    until: datetime | None = None  # SLOW_MODE: when the sender may write again
+    told: tuple[UUID, ...] = ()  # whom a message mentions that is STORED by this call
 
 
 class RecoveryRow(NamedTuple):
@@ -254,12 +347,26 @@ class RecoveryRow(NamedTuple):
     expires_at: datetime
 
 
+class RulesRow(NamedTuple):
+    """What a session lets one of its members do."""
+
+    role: Role
+    is_archived: bool = False  # nobody writes
+    is_read_only: bool = False  # only OWNER and ADMIN write
+    muted_until: datetime | None = None  # this member may not write before
+
+
 class MessageAccess(NamedTuple):
     """A message, and what its reader is in its session."""
 
     message: MessageRow
-    role: Role
+    rules: RulesRow
     kind: SessionKind
+
+    @property
+    def role(self) -> Role:
+        """What its reader is in the session."""
+        return self.rules.role
 
 
 class MessageChange(NamedTuple):
@@ -267,12 +374,77 @@ class MessageChange(NamedTuple):
 
     message: MessageRow
     is_changed: bool  # False: it was so already, or may not become so; no `seq` was taken
+    refusal: Append | None = None  # why it may not, where that is a rule of the session
+    is_stale: bool = False  # nor did it: it has another version than was expected
+    told: tuple[UUID, ...] = ()  # whom the message mentions now and did not before
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """A committed change of membership, with the `seq` it took."""
+    """A committed change of membership, with the last `seq` it took.
+
+    `others` changed with it: who was given the role that a leaving OWNER had, or has given it away.
+    """
 
     member: MemberRow
     seq: int
     is_changed: bool  # False: it was so already, no `seq` was taken
+    others: tuple[MemberRow, ...] = ()
+
+
+class DeletionRow(NamedTuple):
+    """A deleted session: the last `seq` that it took, and who was in it."""
+
+    seq: int
+    member_ids: tuple[UUID, ...]
+
+
+class BanRow(NamedTuple):
+    """Somebody who may not come back into a session; `until` None: before it is lifted."""
+
+    session_id: UUID
+    user_id: UUID
+    name: str
+    avatar_url: str | None
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
+
+
+class BanChange(NamedTuple):
+    """A ban as it stands, and what became of the membership; None: there was none to end."""
+
+    ban: BanRow
+    change: MemberChange | None
+
+
+class InviteRow(NamedTuple):
+    """A way into a session for everybody who knows its code."""
+
+    code: str
+    session_id: UUID
+    by: UUID
+    at: datetime
+    expires_at: datetime | None
+    role: Role
+    max_uses: int | None
+    uses: int
+
+
+class InviteUse(NamedTuple):
+    """A way in that was taken, and what it led into."""
+
+    session: SessionRow
+    change: MemberChange
+
+
+class SessionAuditRow(NamedTuple):
+    """What somebody did in a session, and to whom."""
+
+    id: int
+    at: datetime
+    action: str
+    user_id: UUID
+    target_id: UUID | None
+    details: dict[str, Any]

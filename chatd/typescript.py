@@ -82,15 +82,16 @@ def _type(schema: Schema) -> str:
     """Return the type of a JSON schema, as far as the wire's models use them."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
-    if "enum" in schema:
-        return " | ".join(json.dumps(value) for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return " | ".join(json.dumps(value) for value in values)
     if "anyOf" in schema:
         return " | ".join(_type(each) for each in schema["anyOf"])
     if schema["type"] == "array":
         return f"Array<{_type(schema['items'])}>"
     if schema["type"] == "object":
-        values = schema.get("additionalProperties", True)
-        return f"Record<string, {_type(values) if isinstance(values, dict) else 'unknown'}>"
+        fields = schema.get("additionalProperties", True)
+        return f"Record<string, {_type(fields) if isinstance(fields, dict) else 'unknown'}>"
     return _PRIMITIVES[schema["type"]]
 
 

@@ -190,7 +190,9 @@ async def test_a_token_used_after_its_successor_is_theft_and_ends_the_whole_logi
             assert (answer.status, answer.code) == (401, "unauthorized")
             assert await socket.closed() == CloseCode.REVOKED.code
             await other.ask("session:list")
-        assert store.audit == [("refresh_token_reused", anna.id, family_id)]
+        [(user_id, entry)] = store.audit
+        assert (user_id, entry.action) == (anna.id, "refresh_token_reused")
+        assert entry.address == "192.0.2.1"
         assert (await refresh(world, second.refresh_token)).status == 401
         assert await me(world, second.access_token) == 401
         assert await me(world, world.token(anna, other_family)) == 200

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from trio.testing import MockClock
 
+from chatd.avatars import AVATAR_COLORS
 from chatd.errors import StoreBug, StoreUnavailable
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
@@ -61,9 +62,13 @@ async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(
     tmp_path: Path, autojump_clock: MockClock, operation: Operation
 ) -> None:
     bodies: dict[str, Any] = {
-        "session-rename": {"name": "x"},
+        "session-update": {"name": "x"},
+        "session-prefs": {"muted": True},
+        "member-update": {"role": "MEMBER"},
+        "member-ban": {"userId": NOBODY},
         "message-send": {"content": "x"},
         "message-read": {"seq": 1},
+        "message-unread": {"seq": 1},
         "member-add": {},
     }
     async with open_world(tmp_path) as world:
@@ -115,11 +120,17 @@ async def test_a_user_is_found_by_their_whole_address_and_shown_without_it(
 ) -> None:
     async with open_world(tmp_path) as world:
         anna, bert = await world.person("anna"), await world.person("bert")
-        token, shown = world.token(anna), {"id": str(bert.id), "name": "bert", "avatarUrl": None}
+        shown = {
+            "id": str(bert.id),
+            "name": "bert",
+            "avatarUrl": None,
+            "avatarColor": AVATAR_COLORS[bert.id.int % 16],
+        }
+        token = world.token(anna)
         found = await world.rest("GET", "/users?query=Bert@Example.com", token=token)
-        assert found.json == {"users": [shown]}
+        assert found.json == {"users": [shown], "nextCursor": None}
         found = await world.rest("GET", "/users?query=carol@example.com", token=token)
-        assert found.json == {"users": []}
+        assert found.json == {"users": [], "nextCursor": None}
         assert (await world.rest("GET", f"/users/{bert.id}", token=token)).json == {"user": shown}
         missing = await world.rest("GET", f"/users/{NOBODY}", token=token)
         assert (missing.status, missing.code) == (404, "not_found")
@@ -393,7 +404,8 @@ async def test_openapi_lists_every_route_and_its_references_hold(
         assert bool(described["security"]) is operation.needs_login
         in_path = {each["name"] for each in described["parameters"] if each["in"] == "path"}
         assert set(re.findall(r"{(\w+)}", path)) == in_path
-        assert ("requestBody" in described) <= (method in {"POST", "PATCH"})
+        takes_body = method in {"POST", "PATCH"} or operation.route.takes_body
+        assert ("requestBody" in described) <= takes_body
         names = [each["name"] for each in described["parameters"]]
         assert len(names) == len(set(names))
     schemas = document["components"]["schemas"]

@@ -158,8 +158,9 @@ async def talk(somebody: Chatter, other_id: str) -> list[Said]:
     calls: list[tuple[str, JsonObject]] = [
         ("session-join", {}),
         ("message-send", {"content": "hello"}),
-        ("session-rename", {"name": "coffee"}),
+        ("session-update", {"name": "coffee"}),
         ("member-add", {"userId": other_id}),
+        ("member-update", {"userId": other_id, "role": "ADMIN"}),
         ("member-remove", {"userId": other_id}),
         ("message-send", {"content": ""}),
     ]
@@ -175,6 +176,7 @@ async def talk(somebody: Chatter, other_id: str) -> list[Said]:
     changes: list[tuple[str, JsonObject]] = [
         ("message-edit", {"content": "hello again"}),
         ("message-react", {"emoji": "👍", "on": True}),
+        ("message-pin", {"on": True}),
         ("message-delete", {}),
     ]
     for name, data in changes:
@@ -214,7 +216,7 @@ async def test_the_document_is_valid_and_what_is_said_on_both_wires_is_as_it_say
     async with open_chat(tmp_path) as world:
         phone = await chatter(world, await world.person("anna"))
         said = await talk(phone, str((await world.person("bert")).id))
-        assert [ack["ok"] for *_name, ack in said] == [True] * 5 + [False] + [True] * 3
+        assert [ack["ok"] for *_name, ack in said] == [True] * 6 + [False] + [True] * 4
         for packet in phone.packets:
             if packet.startswith("42"):
                 name, payload, *_offset = orjson.loads(packet[2:])

@@ -504,6 +504,22 @@ async def test_a_hole_is_filled_from_the_server(autojump_clock: MockClock) -> No
         assert [change.seq for change in seen] == [1, 2]
 
 
+async def test_a_heartbeat_that_is_ahead_brings_what_was_lost_and_another_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_ann() as (server, client), client.follow("s1") as follower:
+        await next_of(follower, Joined)
+        await server.say_to_all("s1", "one")
+        await next_of(follower, Change)
+        for positions in ({"s1": 1, "unknown": 7}, {"s1": "7"}, "none"):
+            await server.push("session:heartbeat", {"positions": positions})
+        server.store("s1", "lost")
+        await server.push("session:heartbeat", {"positions": {"s1": 2}})
+        assert (await next_of(follower, Joined)).missed == 1
+        assert (await next_of(follower, Change)).data["content"] == "lost"
+        assert len([r for r in server.requests if r["event"] == "session:join"]) == 2
+
+
 async def test_a_message_whose_answer_was_lost_is_stored_once(autojump_clock: MockClock) -> None:
     async with open_ann() as (server, client), client.follow("s1") as follower:
         await next_of(follower, Joined)

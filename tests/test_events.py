@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from chatd.events.accounts import Login, Register
 from chatd.events.answers import Nothing
 from chatd.events.fields import MAX_CONTENT, MAX_SEQ
-from chatd.events.messages import History, MessageReact, MessageRead, MessageSend
+from chatd.events.messages import History, MessageReact, MessageSend
 from chatd.events.presence import StatusSet
+from chatd.events.reading import MessageRead
 from chatd.events.server import SERVER_EVENTS
 from chatd.events.sessions import SessionCreate, SessionJoin
 from chatd.handlers.catalogue import OPERATIONS

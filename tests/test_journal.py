@@ -64,11 +64,11 @@ class Desk:
     story: list[str] = field(default_factory=list)
     outcomes: dict[str, AppendRow | ChatError] = field(default_factory=dict)
 
-    def say(self, *contents: str, key: str | None = None) -> None:
+    def say(self, *contents: str, key: str | None = None, lifetime: float | None = None) -> None:
         for content in contents:
-            self._say(content, key)
+            self._say(content, key, lifetime)
 
-    def _say(self, content: str, key: str | None) -> None:
+    def _say(self, content: str, key: str | None, lifetime: float | None) -> None:
         def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
             assert content not in self.outcomes
             self.outcomes[content] = outcome
@@ -78,7 +78,8 @@ class Desk:
             assert outcome.row is not None
             return RoomEvent(self.session, outcome.row.seq, "message:new", content.encode())
 
-        self.journal.submit(words(self.session, self.alice, content, key=key), settle)
+        message = words(self.session, self.alice, content, key=key)
+        self.journal.submit(message, settle, lifetime=lifetime)
 
     async def quiet(self) -> None:
         """Wait until everything that was said is settled; needs an autojump clock."""

@@ -214,7 +214,9 @@ async def test_a_reader_reads_and_does_not_write(tmp_path: Path, autojump_clock:
         )
         async with world.connect(carol) as c:
             await c.ask("session:join", sessionId=session_id)
-            assert await c.refusal("message:send", sessionId=session_id, content="x") == "forbidden"
+            assert await c.refusal("message:send", sessionId=session_id, content="x") == (
+                "session_read_only"
+            )
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,21 @@ from chatd import model, payloads
 from chatd.events.server import (
     MemberJoined,
     MemberLeft,
+    MemberUpdated,
     MessageDeleted,
+    MessagePinned,
     MessageReaction,
     MessageUpdated,
+    NotificationNew,
 )
 from chatd.model import Shape
+from chatd.payloads import member_event
 from chatd.rows import (
     MemberRow,
     MessageRow,
     PositionRow,
     ReactionRow,
+    ReplyRow,
     SessionListRow,
     SessionRow,
     UserRow,
@@ -56,12 +61,18 @@ MESSAGE = MessageRow(
     content='quotes " and \\ and \u2028',
     created_at=AT,
     client_msg_id="k-1",
-    reply_to_id=None,
+    reply_to=None,
 )
 EDITED = MESSAGE._replace(changed_seq=9, content="better", version=2, edited_at=AT)
 REACTED = EDITED._replace(reactions=(ReactionRow("👍", 1, (USER.id,)),))
+REPLY = MESSAGE._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, None, "well?"))
+ORPHAN = REPLY._replace(reply_to=ReplyRow(uuid4(), 3, USER.id, USER.name, "/anna.png", None))
+PINNED = EDITED._replace(pinned_at=AT, pinned_by=USER.id)
+MENTIONS = MESSAGE._replace(mentions=(uuid4(), USER.id))
+FOR_ALL = EDITED._replace(mentions="ALL")
 DELETED = EDITED._replace(changed_seq=10, content="", deleted_at=AT, deleted_by=USER.id)
-MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT)
+MEMBER = MemberRow(SESSION.id, USER.id, "Anna", None, "ADMIN", AT, 3, None, AT, joined_seq=3)
+MUTED = MEMBER._replace(changed_seq=4, muted_until=AT)
 GONE = MemberRow(SESSION.id, USER.id, "Anna", None, "MEMBER", AT, 4, AT, None)
 
 
@@ -79,6 +90,15 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         (model.Account, model.account_dict(USER)),
         (model.Message, model.message_dict(MESSAGE)),
         (model.Message, model.message_dict(EDITED)),
+        (model.Message, model.message_dict(REPLY)),
+        (model.Message, model.message_dict(MENTIONS)),
+        (model.Message, model.message_dict(FOR_ALL)),
+        (model.Message, model.message_dict(PINNED)),
+        (MessagePinned, payloads.pinned_event(PINNED)),
+        (MessagePinned, payloads.pinned_event(EDITED)),
+        (NotificationNew, payloads.mention_event(MENTIONS)),
+        (MessageUpdated, payloads.edited_event(FOR_ALL)),
+        (model.Message, model.message_dict(ORPHAN)),
         (model.Message, model.message_dict(REACTED)),
         (MessageReaction, payloads.reaction_event(REACTED, "👍", USER.id, is_on=True)),
         (MessageReaction, payloads.reaction_event(REACTED, "❤", USER.id, is_on=False)),
@@ -101,8 +121,9 @@ def same(shape: type[Shape], written: dict[str, Any]) -> None:
         ),
         (model.Position, model.position_dict(PositionRow(SESSION.id, 7, 1, 0, 6), EPOCH)),
         (model.Member, model.member_dict(MEMBER)),
-        (MemberJoined, model.member_event(MEMBER)[1]),
-        (MemberLeft, model.member_event(GONE)[1]),
+        (MemberJoined, member_event(MEMBER, by=GONE.session_id)[1]),
+        (MemberUpdated, member_event(MUTED)[1]),
+        (MemberLeft, member_event(GONE)[1]),
     ],
 )
 def test_every_shape_is_written_as_its_model_says(
@@ -112,12 +133,14 @@ def test_every_shape_is_written_as_its_model_says(
 
 
 def test_a_member_who_left_is_told_as_left() -> None:
-    assert model.member_event(MEMBER)[0] == "member:joined"
-    assert model.member_event(GONE)[0] == "member:left"
+    assert member_event(MEMBER)[0] == "member:joined"
+    assert member_event(MUTED)[0] == "member:updated"
+    assert member_event(MUTED, since=2)[0] == "member:joined"
+    assert member_event(GONE)[0] == "member:left"
 
 
 def test_nothing_that_is_not_for_others_is_in_a_user() -> None:
-    assert set(model.user_dict(USER)) == {"id", "name", "avatarUrl"}
+    assert set(model.user_dict(USER)) == {"id", "name", "avatarUrl", "avatarColor"}
     assert "never shown" not in model.dumps(model.account_dict(USER)).decode()
 
 

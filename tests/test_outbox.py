@@ -330,3 +330,46 @@ async def test_an_outbox_closed_during_its_write_cuts_nobody() -> None:
         assert desk.cuts == []
         desk.outbox.push(b"never")
         assert desk.outbox.waiting_bytes == 0
+
+
+async def test_a_newer_value_takes_the_place_of_the_one_that_waits_and_its_place_in_the_order() -> (
+    None
+):
+    async with open_lockstep() as (desk, client):
+        desk.outbox.push(b"1")
+        for value in (b"old", b"newer", b"new"):
+            assert desk.outbox.push_latest("tea", value)
+        desk.outbox.push_latest("cake", b"+")
+        desk.outbox.push(b"2")
+        assert desk.outbox.waiting_bytes == len(b"1new+2")
+        assert await client.receive_some() == b"1new+2"
+        desk.outbox.push_latest("tea", b"again")
+        assert await client.receive_some() == b"again"
+
+
+async def test_a_value_that_is_on_its_way_is_followed_by_the_newer_one() -> None:
+    async with open_lockstep() as (desk, client):
+        desk.outbox.push_latest("tea", b"old")
+        await wait_all_tasks_blocked()
+        desk.outbox.push_latest("tea", b"newer")
+        desk.outbox.push_latest("tea", b"newest")
+        assert await client.receive_some() == b"old"
+        assert await client.receive_some() == b"newernewest"
+
+
+async def test_from_half_full_on_a_value_is_dropped_or_replaced_by_one_no_longer() -> None:
+    async with open_lockstep(max_bytes=10) as (desk, client):
+        assert desk.outbox.push_latest("tea", b"tea")
+        desk.outbox.push(b"12")
+        assert not desk.outbox.push_latest("cake", b"c")
+        assert not desk.outbox.push_latest("tea", b"longer")
+        assert desk.outbox.push_latest("tea", b"new")
+        assert desk.outbox.dropped == 2
+        assert await client.receive_some() == b"new12"
+
+
+async def test_a_newer_value_goes_to_the_kernel_at_once_when_nothing_waits() -> None:
+    async with open_sockets() as desk:
+        for value in (b"old", b"new"):
+            assert desk.outbox.push_latest("tea", value)
+        assert await desk.read(6) == b"oldnew"

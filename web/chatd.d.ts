@@ -8,8 +8,29 @@ export interface Account {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
   email: string;
   createdAt: string;
+}
+
+/** One act: what, when, and from which network address. */
+export interface AuditEntry {
+  at: string;
+  action: string;
+  address: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done to the caller's account. */
+export interface AuditList {
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Acts, the newest first; `nextCursor` is null on the last page. */
+export interface AuditPage {
+  entries: Array<AuditEntry>;
+  nextCursor: string | null;
 }
 
 /** The access token of this socket expires soon. */
@@ -26,6 +47,33 @@ export interface AuthRefresh {
 /** How long the live socket is now good for. */
 export interface AuthRefreshed {
   expiresAt: string;
+}
+
+/** Who is kept out, by whom, since when and until when; null: until it is lifted. */
+export interface Ban {
+  user: User;
+  by: string;
+  createdAt: string;
+  until: string | null;
+  reason: string | null;
+}
+
+/** The ban as it stands. */
+export interface BanAnswer {
+  ban: Ban;
+}
+
+/** Page through the bans in force. */
+export interface BanList {
+  sessionId: string;
+  after?: string | null;
+  limit?: number;
+}
+
+/** Bans by rising user id; `nextAfter` is null on the last page. */
+export interface BanPage {
+  bans: Array<Ban>;
+  nextAfter: string | null;
 }
 
 /** Last event of a connection that the server ends. */
@@ -71,6 +119,12 @@ export interface Devices {
   devices: Array<Device>;
 }
 
+/** The message as it is now; `ignoredMentions`, absent when there are none, are no members. */
+export interface EditAnswer {
+  message: Message;
+  ignoredMentions?: Array<string>;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -108,6 +162,61 @@ export interface HistoryAnswer {
   seq: number;
 }
 
+/** A way into a session; null where it has no limit. */
+export interface Invite {
+  code: string;
+  sessionId: string;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  by: string;
+  createdAt: string;
+  expiresAt: string | null;
+  maxUses: number | null;
+  uses: number;
+}
+
+/** One invite. */
+export interface InviteAnswer {
+  invite: Invite;
+}
+
+/** The live invites of a session. */
+export interface InviteList {
+  sessionId: string;
+}
+
+/** Make a way into a session for everybody who knows its code. */
+export interface InviteMake {
+  sessionId: string;
+  maxUses?: number | null;
+  expiresInMs?: number | null;
+  role?: "MEMBER" | "READ_ONLY";
+}
+
+/** Where an invite leads, for somebody who has not accepted it. */
+export interface InvitePreview {
+  name: string | null;
+  kind: "DIRECT" | "GROUP" | "PUBLIC";
+  memberCount: number;
+  role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
+  expiresAt: string | null;
+}
+
+/** Names an invite by its code. */
+export interface InviteRef {
+  code: string;
+}
+
+/** End an invite. */
+export interface InviteRevoke {
+  sessionId: string;
+  code: string;
+}
+
+/** The live invites, the newest first; there are at most 100. */
+export interface Invites {
+  invites: Array<Invite>;
+}
+
 /** The state of a session at `seq`; every later event follows on the socket. One with more than 200 members has `online`, how many are there, and no `presence`. */
 export interface Joined {
   sessionId: string;
@@ -141,11 +250,12 @@ export interface Me {
   user: Account;
 }
 
-/** A user in a session. */
+/** A user in a session; before `mutedUntil` they may not write. */
 export interface Member {
   user: User;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   joinedAt: string;
+  mutedUntil?: string | null;
 }
 
 /** One member and the session's `seq` after the change. */
@@ -154,18 +264,28 @@ export interface MemberAnswer {
   seq: number;
 }
 
-/** Somebody is now a member, or their role changed. */
+/** Keep a user out of a session, member or not; without `until` before it is lifted. */
+export interface MemberBan {
+  sessionId: string;
+  userId: string;
+  reason?: string | null;
+  until?: string | null;
+}
+
+/** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
 export interface MemberJoined {
   sessionId: string;
   seq: number;
   member: Member;
+  by?: string | null;
 }
 
-/** Somebody is no longer a member. */
+/** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
 export interface MemberLeft {
   sessionId: string;
   seq: number;
   userId: string;
+  by?: string | null;
 }
 
 /** Page through the members of a session. */
@@ -187,6 +307,28 @@ export interface MemberRef {
   userId?: string | null;
 }
 
+/** Lift a ban. */
+export interface MemberUnban {
+  sessionId: string;
+  userId: string;
+}
+
+/** Give a member another role, mute them until a time, or with null no longer. */
+export interface MemberUpdate {
+  sessionId: string;
+  userId: string;
+  role?: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY" | null;
+  mutedUntil?: string | null;
+}
+
+/** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+export interface MemberUpdated {
+  sessionId: string;
+  seq: number;
+  member: Member;
+  by?: string | null;
+}
+
 /** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
 export interface Message {
   id: string;
@@ -196,14 +338,16 @@ export interface Message {
   content: string;
   createdAt: string;
   clientMsgId: string | null;
-  replyTo: null;
-  mentions: Array<string>;
+  replyTo: Reply | null;
+  mentions: Array<string> | "ALL";
   attachments: Array<string>;
   changedSeq?: number | null;
   version?: number;
   editedAt?: string | null;
   deletedAt?: string | null;
   deletedBy?: string | null;
+  pinnedAt?: string | null;
+  pinnedBy?: string | null;
   reactions?: Array<Reaction>;
 }
 
@@ -227,11 +371,28 @@ export interface MessageDeleted {
   message?: Message | null;
 }
 
-/** Replace a message's text, if `expectedVersion` (where given) is the current one. */
+/** Replace a message's text, if `expectedVersion` (where given) is the current one. `mentions`, where given, take the place of those there were. */
 export interface MessageEdit {
   messageId: string;
   content: string;
   expectedVersion?: number | null;
+  mentions?: Array<string> | "ALL" | null;
+}
+
+/** Pin a message or take the pin off; a session has at most 50 pins. */
+export interface MessagePin {
+  messageId: string;
+  on: boolean;
+}
+
+/** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+export interface MessagePinned {
+  sessionId: string;
+  id: string;
+  seq: number;
+  pinnedAt: string | null;
+  pinnedBy: string | null;
+  on: boolean;
 }
 
 /** Give a reaction or take it back; a message takes at most 20 different emoji. */
@@ -253,10 +414,22 @@ export interface MessageReaction {
   on: boolean;
 }
 
-/** Move the caller's read marker forward. */
+/** Move the caller's read marker forward; `private` tells the caller's own devices only. */
 export interface MessageRead {
   sessionId: string;
   seq: number;
+  private?: boolean;
+}
+
+/** Find messages; `from` names a sender, `after` (with it) and `before` (without) are times. */
+export interface MessageSearch {
+  q: string;
+  sessionId?: string | null;
+  from?: string | null;
+  after?: string | null;
+  before?: string | null;
+  cursor?: string | null;
+  limit?: number;
 }
 
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
@@ -264,6 +437,15 @@ export interface MessageSend {
   sessionId: string;
   content: string;
   clientMsgId?: string | null;
+  replyToId?: string | null;
+  mentions?: Array<string> | "ALL";
+  deadlineMs?: number | null;
+}
+
+/** Set the caller's read marker back: the message at `seq` is the first unread one. */
+export interface MessageUnread {
+  sessionId: string;
+  seq: number;
 }
 
 /** A message has a new text; `message` comes with what was missed: all of its state. */
@@ -273,6 +455,7 @@ export interface MessageUpdated {
   seq: number;
   version: number;
   content: string;
+  mentions: Array<string> | "ALL";
   editedAt: string | null;
   message?: Message | null;
 }
@@ -281,11 +464,31 @@ export interface MessageUpdated {
 export interface Nothing {
 }
 
+/** Somebody mentions the receiver; `seq` is the place of the message. */
+export interface NotificationNew {
+  sessionId: string;
+  type: "MENTION";
+  messageId: string;
+  seq: number;
+  from: User;
+  excerpt: string;
+}
+
 /** What the caller has set; ONLINE is nothing. */
 export interface OwnStatus {
   status: "ONLINE" | "BUSY" | "INVISIBLE";
   text: string | null;
   until: string | null;
+}
+
+/** Read what is pinned in a session. */
+export interface PinList {
+  sessionId: string;
+}
+
+/** The pinned messages, the newest pin first. */
+export interface PinListAnswer {
+  messages: Array<Message>;
 }
 
 /** Where the caller stands in one session. */
@@ -296,6 +499,13 @@ export interface Position {
   unreadCount: number;
   mentionCount: number;
   lastReadSeq: number;
+}
+
+/** What the caller wishes for a session in their own list. */
+export interface Prefs {
+  sessionId: string;
+  muted: boolean;
+  favourite: boolean;
 }
 
 /** Whether a user is there; `lastSeen` is null for somebody never seen. */
@@ -313,6 +523,17 @@ export interface Reaction {
   userIds: Array<string>;
 }
 
+/** How far somebody has read; the reader's own devices are told the counts as well. */
+export interface ReadMarker {
+  sessionId: string;
+  userId: string;
+  seq: number;
+  readAt: string;
+  unreadCount?: number | null;
+  mentionCount?: number | null;
+  markedUnread?: boolean | null;
+}
+
 /** Exchange a refresh token for a new pair. */
 export interface Refresh {
   refreshToken: string;
@@ -320,7 +541,7 @@ export interface Refresh {
 
 /** Why a call was refused; clients branch on `code`, never on `message`. */
 export interface Refusal {
-  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
+  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
   message: string;
   retryable: boolean;
   requestId: string;
@@ -335,16 +556,58 @@ export interface Register {
   name?: string | null;
 }
 
+/** The message that another answers; `excerpt` is of then, and null when it is deleted. */
+export interface Reply {
+  id: string;
+  seq: number;
+  sender: User;
+  excerpt: string | null;
+}
+
 /** A request over Socket.IO that asked for no ack was refused. */
 export interface RequestFailed {
   event: string;
   error: Refusal;
 }
 
-/** The stored message; `duplicate` tells that it was stored before this call. */
+/** An earlier text of a message; `createdAt` is when it was written. */
+export interface Revision {
+  version: number;
+  content: string;
+  createdAt: string;
+}
+
+/** Page through the earlier texts of a message. */
+export interface RevisionList {
+  messageId: string;
+  beforeVersion?: number | null;
+  limit?: number;
+}
+
+/** Earlier texts, the newest first. */
+export interface RevisionPage {
+  messageId: string;
+  revisions: Array<Revision>;
+  hasMore: boolean;
+}
+
+/** What was found, newest first; `nextCursor` is null on the last page. */
+export interface SearchPage {
+  results: Array<SearchResult>;
+  nextCursor: string | null;
+}
+
+/** A message that was found. */
+export interface SearchResult {
+  message: Message;
+  snippet: Snippet;
+}
+
+/** The stored message; `duplicate` tells that it was stored before this call. `ignoredMentions`, absent when there are none, are no members of the session. */
 export interface SendAnswer {
   message: Message;
   duplicate: boolean;
+  ignoredMentions?: Array<string>;
 }
 
 /** The server is going down; connections close evenly until the deadline. */
@@ -360,6 +623,9 @@ export interface Session {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
 }
 
 /** One session. */
@@ -367,11 +633,44 @@ export interface SessionAnswer {
   session: Session;
 }
 
+/** Who did what to whom; `details` depend on the action. */
+export interface SessionAuditEntry {
+  id: number;
+  at: string;
+  action: string;
+  userId: string;
+  targetId: string | null;
+  details: Record<string, unknown>;
+}
+
+/** Page through what was done in a session, the latest first. */
+export interface SessionAuditList {
+  sessionId: string;
+  before?: number | null;
+  limit?: number;
+}
+
+/** Entries, the latest first; `nextBefore` is null on the last page. */
+export interface SessionAuditPage {
+  entries: Array<SessionAuditEntry>;
+  nextBefore: number | null;
+}
+
 /** Open a session; a DIRECT one takes exactly one other member and is unique. */
 export interface SessionCreate {
   kind: "DIRECT" | "GROUP" | "PUBLIC";
   name?: string | null;
   memberIds?: Array<string>;
+}
+
+/** Delete a session with everything in it. */
+export interface SessionDelete {
+  sessionId: string;
+}
+
+/** How far each joined session was sent on this socket; a client behind that joins again. */
+export interface SessionHeartbeat {
+  positions: Record<string, number>;
 }
 
 /** Receive a session's events on this socket, from a position where one is given. */
@@ -393,6 +692,13 @@ export interface SessionPage {
   nextCursor: string | null;
 }
 
+/** Set what the caller wishes for their own list: at least one wish. */
+export interface SessionPrefs {
+  sessionId: string;
+  muted?: boolean | null;
+  favourite?: boolean | null;
+}
+
 /** How many are there in a large session, instead of the `user:status` of its members. */
 export interface SessionPresence {
   sessionId: string;
@@ -407,13 +713,7 @@ export interface SessionRef {
 /** The receiver is no longer in this session: its stream ends here. */
 export interface SessionRemoved {
   sessionId: string;
-  reason: string;
-}
-
-/** Rename a session. */
-export interface SessionRename {
-  sessionId: string;
-  name: string;
+  reason: "removed" | "banned" | "deleted" | "left";
 }
 
 /** A line of the caller's session list. */
@@ -424,12 +724,35 @@ export interface SessionSummary {
   seq: number;
   memberCount: number;
   createdAt: string;
+  readOnly: boolean;
+  archivedAt: string | null;
+  slowModeSeconds: number;
   role: "OWNER" | "ADMIN" | "MEMBER" | "READ_ONLY";
   lastMessage: Message | null;
   unreadCount: number;
   mentionCount: number;
   lastReadSeq: number;
   muted: boolean;
+  markedUnread: boolean;
+  favourite: boolean;
+}
+
+/** What is unread in a session that this socket has not joined: absolute values. */
+export interface SessionUnread {
+  sessionId: string;
+  unreadCount: number;
+  mentionCount: number;
+  lastReadSeq: number;
+  lastMessage: Message | null;
+}
+
+/** Set what is given: at least one setting. */
+export interface SessionUpdate {
+  sessionId: string;
+  name?: string | null;
+  readOnly?: boolean | null;
+  archived?: boolean | null;
+  slowModeSeconds?: number | null;
 }
 
 /** A session changed. */
@@ -456,6 +779,12 @@ export interface SignInStart {
 export interface Since {
   epoch: string;
   seq: number;
+}
+
+/** The text around the first hit; hits are [start, end) in UTF-16 units of `text`. */
+export interface Snippet {
+  text: string;
+  hits: Array<Array<number>>;
 }
 
 /** The caller's presence as others see it now. */
@@ -489,11 +818,12 @@ export interface Tokens {
   deviceId: string;
 }
 
-/** A user as others see them. */
+/** A user as others see them; `avatarColor` is for where no picture is shown. */
 export interface User {
   id: string;
   name: string;
   avatarUrl: string | null;
+  avatarColor: string;
 }
 
 /** One user. */
@@ -501,9 +831,23 @@ export interface UserAnswer {
   user: User;
 }
 
-/** Find somebody; `query` is their whole e-mail address. */
-export interface UserQuery {
-  query: string;
+/** End the caller's account; what they wrote stays without a name, or is deleted. */
+export interface UserErase {
+  password: string;
+  messages: "KEEP_ANONYMOUS" | "DELETE";
+}
+
+/** Find users by a part of their name or a whole e-mail address; without `query` everybody. */
+export interface UserList {
+  query?: string;
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Users found, names that begin with the query first; `nextCursor` is null on the last page. */
+export interface UserPage {
+  users: Array<User>;
+  nextCursor: string | null;
 }
 
 /** Names a user. */
@@ -519,9 +863,16 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
-/** The users found. */
-export interface Users {
-  users: Array<User>;
+/** Change the caller's name or avatar: a picture or a colour; null takes back either. */
+export interface UserUpdate {
+  name?: string | null;
+  avatarUrl?: string | null;
+  avatarColor?: string | null;
+}
+
+/** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+export interface UserUpdated {
+  user: User;
 }
 
 /** What a client emits. */
@@ -532,40 +883,78 @@ export interface ClientEvents {
   "device:list": (data: Nothing, ack: (answer: Ack<Devices>) => void) => void;
   /** End the login of a device. */
   "device:remove": (data: DeviceRef, ack: (answer: Ack<Nothing>) => void) => void;
-  /** The user with an e-mail address. */
-  "user:find": (data: UserQuery, ack: (answer: Ack<Users>) => void) => void;
+  /** Users by a part of their name, or by their whole e-mail address. */
+  "user:list": (data: UserList, ack: (answer: Ack<UserPage>) => void) => void;
   /** One user. */
   "user:get": (data: UserRef, ack: (answer: Ack<UserAnswer>) => void) => void;
+  /** Change the caller's name or avatar. */
+  "user:update": (data: UserUpdate, ack: (answer: Ack<Me>) => void) => void;
+  /** What was done to the caller's account, and from where. */
+  "user:audit": (data: AuditList, ack: (answer: Ack<AuditPage>) => void) => void;
   /** Open a session. */
   "session:create": (data: SessionCreate, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** The caller's sessions, latest activity first. */
   "session:list": (data: SessionList, ack: (answer: Ack<SessionPage>) => void) => void;
   /** One session. */
   "session:get": (data: SessionRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
-  /** Rename a session. */
-  "session:update": (data: SessionRename, ack: (answer: Ack<SessionAnswer>) => void) => void;
   /** Receive a session's events on this socket. */
   "session:join": (data: SessionJoin, ack: (answer: Ack<Joined>) => void) => void;
   /** Stop a session's events on this socket. */
   "session:leave": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Change a session's name, or who may write in it. */
+  "session:update": (data: SessionUpdate, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** Delete a session with everything in it. */
+  "session:delete": (data: SessionDelete, ack: (answer: Ack<Nothing>) => void) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: SessionPrefs, ack: (answer: Ack<Prefs>) => void) => void;
   /** Members of a session. */
   "member:list": (data: MemberList, ack: (answer: Ack<MemberPage>) => void) => void;
   /** Add a member; the caller to a PUBLIC session without userId. */
   "member:add": (data: MemberRef, ack: (answer: Ack<MemberAnswer>) => void) => void;
+  /** Give a member another role, or mute them. */
+  "member:update": (data: MemberUpdate, ack: (answer: Ack<MemberAnswer>) => void) => void;
   /** Leave a session, or remove a member. */
   "member:remove": (data: MemberRef, ack: (answer: Ack<LeftAnswer>) => void) => void;
+  /** Keep a user out of a session. */
+  "member:ban": (data: MemberBan, ack: (answer: Ack<BanAnswer>) => void) => void;
+  /** Lift a ban. */
+  "member:unban": (data: MemberUnban, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Bans in force in a session. */
+  "ban:list": (data: BanList, ack: (answer: Ack<BanPage>) => void) => void;
+  /** Make an invite into a session. */
+  "invite:make": (data: InviteMake, ack: (answer: Ack<InviteAnswer>) => void) => void;
+  /** Live invites into a session. */
+  "invite:list": (data: InviteList, ack: (answer: Ack<Invites>) => void) => void;
+  /** End an invite. */
+  "invite:revoke": (data: InviteRevoke, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Where an invite leads. */
+  "invite:preview": (data: InviteRef, ack: (answer: Ack<InvitePreview>) => void) => void;
+  /** Come into a session by an invite. */
+  "invite:accept": (data: InviteRef, ack: (answer: Ack<SessionAnswer>) => void) => void;
+  /** What was done in a session, and by whom. */
+  "session:audit": (data: SessionAuditList, ack: (answer: Ack<SessionAuditPage>) => void) => void;
   /** Send a message; answered when it is committed. */
   "message:send": (data: MessageSend, ack: (answer: Ack<SendAnswer>) => void) => void;
   /** Messages by keyset, oldest first. */
   "message:history": (data: History, ack: (answer: Ack<HistoryAnswer>) => void) => void;
-  /** Move the caller's read marker forward. */
-  "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
   /** Replace the text of a message of one's own. */
-  "message:edit": (data: MessageEdit, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  "message:edit": (data: MessageEdit, ack: (answer: Ack<EditAnswer>) => void) => void;
   /** Delete a message of one's own, or another's where the role allows it. */
   "message:delete": (data: MessageDelete, ack: (answer: Ack<MessageAnswer>) => void) => void;
   /** React to a message, or take it back. */
   "message:react": (data: MessageReact, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** Pin a message, or take the pin off. */
+  "message:pin": (data: MessagePin, ack: (answer: Ack<MessageAnswer>) => void) => void;
+  /** The pinned messages of a session. */
+  "message:pins": (data: PinList, ack: (answer: Ack<PinListAnswer>) => void) => void;
+  /** The earlier texts of a message, newest first. */
+  "message:revisions": (data: RevisionList, ack: (answer: Ack<RevisionPage>) => void) => void;
+  /** Move the caller's read marker forward. */
+  "message:read": (data: MessageRead, ack: (answer: Ack<Position>) => void) => void;
+  /** Mark a session unread from a message on. */
+  "message:unread": (data: MessageUnread, ack: (answer: Ack<Position>) => void) => void;
+  /** Messages that hold all words, newest first, in the caller's sessions. */
+  "message:search": (data: MessageSearch, ack: (answer: Ack<SearchPage>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */
@@ -598,18 +987,34 @@ export interface ServerEvents {
   "message:deleted": (data: MessageDeleted, offset: string) => void;
   /** Somebody reacted or took it back; `count` and `userIds` are what this emoji has now. */
   "message:reaction": (data: MessageReaction, offset: string) => void;
-  /** Somebody is now a member, or their role changed. */
+  /** A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null. */
+  "message:pinned": (data: MessagePinned, offset: string) => void;
+  /** Somebody is now a member; `by` is who brought them in, if it was not themselves. */
   "member:joined": (data: MemberJoined, offset: string) => void;
-  /** Somebody is no longer a member. */
+  /** Somebody is no longer a member; `by` is who took them out, if it was not themselves. */
   "member:left": (data: MemberLeft, offset: string) => void;
+  /** A member has another role or `mutedUntil`; `by` comes live only, not with what was missed. */
+  "member:updated": (data: MemberUpdated, offset: string) => void;
   /** A session changed. */
   "session:updated": (data: SessionUpdated, offset: string) => void;
   /** The receiver is no longer in this session: its stream ends here. */
   "session:removed": (data: SessionRemoved) => void;
   /** How many are there in a large session, instead of the `user:status` of its members. */
   "session:presence": (data: SessionPresence) => void;
+  /** What the caller wishes for a session in their own list. */
+  "session:prefs": (data: Prefs) => void;
   /** Whether a user is there; `lastSeen` is null for somebody never seen. */
   "user:status": (data: Presence) => void;
+  /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
+  "user:updated": (data: UserUpdated) => void;
   /** Somebody types, or no longer. */
   "user:typing": (data: UserTyping) => void;
+  /** Somebody mentions the receiver; `seq` is the place of the message. */
+  "notification:new": (data: NotificationNew) => void;
+  /** How far somebody has read; the reader's own devices are told the counts as well. */
+  "message:read": (data: ReadMarker) => void;
+  /** What is unread in a session that this socket has not joined: absolute values. */
+  "session:unread": (data: SessionUnread) => void;
+  /** How far each joined session was sent on this socket; a client behind that joins again. */
+  "session:heartbeat": (data: SessionHeartbeat) => void;
 }

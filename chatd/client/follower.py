@@ -28,6 +28,7 @@ from chatd.client.timeline import (
     Signal,
     change_of,
     replay,
+    told_positions,
 )
 
 BACKOFF_MIN = 0.5  # seconds
@@ -197,7 +198,9 @@ class Follower:
             await self._hand_on(items)
             async for event in connection.events():
                 async with self._one_at_a_time:
-                    items = await self._take(connection, event)
+                    is_beat = event.name == "session:heartbeat"
+                    take = self._take_heartbeat if is_beat else self._take
+                    items = await take(connection, event)
                 # Outside the lock: whoever reads the items may be waiting in join().
                 await self._hand_on(items)
         finally:
@@ -239,6 +242,15 @@ class Follower:
             return await self._resume(connection, change.session_id)
         self._positions[change.session_id] = Position(position.epoch, change.seq)
         return [change]
+
+    async def _take_heartbeat(self, connection: Connection, event: Event) -> list[Item]:
+        """Join those sessions again of which the server has sent more than has arrived."""
+        items: list[Item] = []
+        for session_id, seq in told_positions(event).items():
+            position = self._positions.get(session_id)
+            if position is not None and position.seq < seq:
+                items += await self._resume(connection, session_id)
+        return items
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from chatd.client.events import Event, Position
 # `message:read` is not among them: its `seq` is a marker, not a change.
 DURABLE_EVENTS = frozenset({
     "message:new", "message:updated", "message:deleted", "message:reaction",
+    "message:pinned",
     "member:joined", "member:left", "member:updated", "session:updated", "session:removed",
 })  # fmt: skip
 
@@ -101,6 +102,14 @@ def change_of(event: Event) -> Change | None:
     if seq == 0 and event.name != "session:removed":
         return None
     return Change(session_id, seq, event.name, event.data)
+
+
+def told_positions(event: Event) -> dict[str, int]:
+    """Return how far the server has sent each session, as a `session:heartbeat` says."""
+    positions = event.data.get("positions")
+    if not isinstance(positions, dict):
+        return {}
+    return {key: seq for key, seq in positions.items() if isinstance(seq, int)}
 
 
 def replay(answer: JsonObject, since: Position | None) -> tuple[Joined, list[Change]]:

@@ -12,22 +12,42 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.audit import AuditStore
+from chatd.contract.bans import BanStore
+from chatd.contract.erasure import ErasureStore
+from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
+from chatd.contract.own import OwnStore
+from chatd.contract.people import PeopleStore
 from chatd.contract.presence import PresenceStore
+from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
+from chatd.contract.search import SearchStore
+from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
+from chatd.contract.settings import SettingsStore
 from chatd.contract.sign_in import SignInStore
 
 
 class Store(
     AccountStore,
     SignInStore,
+    AuditStore,
+    PeopleStore,
+    OwnStore,
+    ErasureStore,
     SessionStore,
+    SettingsStore,
     MemberStore,
+    BanStore,
+    InviteStore,
+    SessionAuditStore,
     MessageStore,
+    ReadingStore,
     RecoveryStore,
     PresenceStore,
+    SearchStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

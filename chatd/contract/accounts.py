@@ -66,12 +66,14 @@ class AccountStore(Protocol):
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor, in one statement.
 
         A token counts as used from its first rotation; it may be repeated while its successor
         is unused and it was first used at or after `grace_until` (that is `at` minus the grace).
-        Any other use of a used token revokes the family (REUSED) and is written to the audit log.
+        Any other use of a used token revokes the family (REUSED) and is written to the audit log,
+        with the address from where it came.
         A repeat that names another successor than the stored one is REFUSED: the key from which
         successors are derived has changed, and nobody holds the stored one.
         """

@@ -1,4 +1,4 @@
-"""The store's contract: messages, their changes and how far each member has read."""
+"""The store's contract: messages and their changes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from chatd.rows import (
     AppendRow,
     ChangesPage,
     HistoryPage,
+    Mentions,
     MessageAccess,
     MessageChange,
+    MessageRow,
     NewMessage,
-    PositionRow,
+    RevisionRow,
     Role,
 )
 
 
 class MessageStore(Protocol):
-    """Messages, their changes and how far each member has read."""
+    """Messages and their changes."""
 
     async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         """Store a batch in one transaction and return one outcome a message, in the batch's order.
 
         Locks the sessions in id order, gives each stored message the next `seq` of its session
-        in the order of the batch, and judges membership, role, reply and (sender, client_msg_id)
-        after the lock is held: what commits is exact, hole-free and idempotent also across nodes.
+        in the order of the batch, and judges membership, the session's rules, reply and (sender,
+        client_msg_id) after the lock is held: what commits is exact, hole-free and idempotent also
+        across nodes.
         No two messages of a batch have the same (sender, client_msg_id): the caller sees to it.
         Everything is judged against the state before the batch, and a DUPLICATE before membership:
-        a repeat is answered though its sender has left. Moves each sender's own read marker.
+        a repeat is answered though its sender has left; but slow mode counts the sender's messages
+        before it in the batch. Moves each sender's own read marker.
+
+        Of `mentions` only members are kept; `mention_count` of each of them but the sender counts
+        the message until it is read or deleted, and `told` names them. "ALL" are the members at
+        the time; a MEMBER mentions at most 200 like that (TOO_MANY).
 
         Raises:
             StoreAmbiguous: the connection was lost while COMMIT was under way.
@@ -75,26 +83,53 @@ class MessageStore(Protocol):
         content: str,
         version: int | None,
         at: datetime,
+        mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`, under the session lock.
 
         Who may is the caller's to judge, from `message_for`: `role` is what was judged, and None
         comes back when the user does not have it any more. Nothing changes when the text is the
-        same, `version` is not the current one, or the message is deleted.
+        same, `version` is not the current one, or the message is deleted; nor where the rules of
+        the session do not let the user write: `refusal` tells which.
+
+        New `mentions` take the place of those there were, None leaves them; `told` are those whom
+        the message did not mention before.
         """
 
     async def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without texts and reactions; once. Else as an edit."""
+        """Make a message a tombstone, without texts and reactions; once. Else as an edit.
+
+        The excerpts that replies have of it are wiped, without a `seq` of their own.
+        The rules of the session are for writers: they keep nobody from deleting.
+        """
 
     async def react(
-        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool, at: datetime
     ) -> MessageChange | None:
         """Give a reaction or take it back; else as an edit.
 
-        Nothing changes when it is so already, for a tombstone, and for a 21st emoji.
+        Nothing changes when it is so already, for a tombstone, and for a 21st emoji. Members whom
+        a session does not let write may react, but not the muted, and nobody when it is archived.
         """
 
-    async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward, never back; return where it is, None for no member."""
+    async def pin_message(
+        self, message_id: UUID, user_id: UUID, *, role: Role, is_on: bool, at: datetime
+    ) -> MessageChange | None:
+        """Pin a message or take the pin off; else as an edit.
+
+        Nothing changes when it is so already, for a tombstone, and for a 51st pin of the session.
+        An archived session refuses. Deleting a message takes its pin off, in the same `seq`.
+        """
+
+    async def pins(self, session_id: UUID, user_id: UUID) -> list[MessageRow] | None:
+        """Return what is pinned in a session, the newest pin first; None for no member."""
+
+    async def revisions(
+        self, message_id: UUID, user_id: UUID, *, before: int | None, limit: int
+    ) -> list[RevisionRow] | None:
+        """Return the earlier texts of a message below a version, the newest first.
+
+        None when there is no such message for the user.
+        """

@@ -64,8 +64,5 @@ class SessionStore(Protocol):
         Members are capped at 200 (a larger session pages through them).
         """
 
-    async def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
-        """Rename a session and take a `seq`."""
-
     async def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the current `seq` of each of these sessions that exists."""

@@ -52,7 +52,8 @@ class SignInStore(Protocol):
         """Keep a sign-in that is under way until it is taken, and delete some that expired.
 
         Args:
-            user_id: whom a one-time code logs in; None for one that has just begun.
+            user_id: whom a one-time code logs in, and when that account has ended nothing is kept;
+                None for one that has just begun.
         """
 
     async def take_sign_in(

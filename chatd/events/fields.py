@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
 MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
+MAX_MENTIONS = 50  # people called by name; who wants more of them calls all
+MAX_QUERY = 200  # characters
+MAX_WORDS = 8  # of a query: each is one more pattern that every candidate is held against
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
 
 # Control characters other than tab and newline, and surrogates, which UTF-8 cannot carry.
@@ -57,6 +62,26 @@ def clean_name(text: str) -> str:
     return cleaned
 
 
+def clean_query(text: str) -> str:
+    """Return what to search for: one line, at most `MAX_WORDS` words; or ValueError."""
+    words = _clean_text(text).split()
+    if len(words) > MAX_WORDS:
+        msg = f"has more than {MAX_WORDS} words"
+        raise ValueError(msg)
+    return " ".join(words)
+
+
+def _in_utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        msg = "needs a time zone"
+        raise ValueError(msg)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        msg = "is beyond the calendar"
+        raise ValueError(msg) from None
+
+
 def _lower(address: str) -> str:
     return address.lower()
 
@@ -72,5 +97,8 @@ ClientMsgId = Annotated[
     str,
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),
 ]
+Mentioned = Annotated[list[UUID], Field(max_length=MAX_MENTIONS)] | Literal["ALL"]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Switch = Annotated[bool, Field(strict=True)]

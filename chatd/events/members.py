@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from chatd.events.fields import Limit
+from pydantic import model_validator
+
+from chatd.events.fields import Limit, Moment
 from chatd.events.sessions import SessionRef
 from chatd.model import Member, Shape
+from chatd.rows import Role
 
 
 class MemberList(SessionRef):
@@ -27,6 +30,21 @@ class MemberRef(SessionRef):
     """Names a user in a session; without `userId` the caller."""
 
     user_id: UUID | None = None
+
+
+class MemberUpdate(SessionRef):
+    """Give a member another role, mute them until a time, or with null no longer."""
+
+    user_id: UUID
+    role: Role | None = None
+    muted_until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> MemberUpdate:
+        if self.role is None and "muted_until" not in self.model_fields_set:
+            msg = "takes a role, mutedUntil or both"
+            raise ValueError(msg)
+        return self
 
 
 class MemberAnswer(Shape):

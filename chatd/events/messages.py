@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Seq
+from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Mentioned
 from chatd.events.sessions import SessionRef
 from chatd.model import Message, Shape
 
@@ -17,13 +17,20 @@ class MessageSend(SessionRef):
 
     content: Content
     client_msg_id: ClientMsgId | None = None
+    reply_to_id: UUID | None = None
+    mentions: Annotated[Mentioned, Field(default_factory=list)]
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000, strict=True)] | None = None
 
 
 class SendAnswer(Shape):
-    """The stored message; `duplicate` tells that it was stored before this call."""
+    """The stored message; `duplicate` tells that it was stored before this call.
+
+    `ignoredMentions`, absent when there are none, are no members of the session.
+    """
 
     message: Message
     duplicate: bool
+    ignored_mentions: Annotated[list[UUID], Field(default_factory=list)]
 
 
 class MessageRef(Shape):
@@ -37,10 +44,14 @@ class MessageDelete(MessageRef):
 
 
 class MessageEdit(MessageRef):
-    """Replace a message's text, if `expectedVersion` (where given) is the current one."""
+    """Replace a message's text, if `expectedVersion` (where given) is the current one.
+
+    `mentions`, where given, take the place of those there were.
+    """
 
     content: Content
     expected_version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = None
+    mentions: Mentioned | None = None
 
 
 class MessageReact(MessageRef):
@@ -56,10 +67,10 @@ class MessageAnswer(Shape):
     message: Message
 
 
-class MessageRead(SessionRef):
-    """Move the caller's read marker forward."""
+class EditAnswer(MessageAnswer):
+    """The message as it is now; `ignoredMentions`, absent when there are none, are no members."""
 
-    seq: Seq
+    ignored_mentions: Annotated[list[UUID], Field(default_factory=list)]
 
 
 class History(SessionRef):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
-from chatd.events.fields import clean_name
+from chatd.events.fields import Moment, clean_name
 from chatd.model import Presence, Shape
 
 MAX_USERS = 200  # of one question: a page of members
@@ -19,21 +18,7 @@ class StatusSet(Shape):
 
     status: Literal["ONLINE", "AWAY", "BUSY", "INVISIBLE"]
     text: Annotated[str, Field(max_length=120), AfterValidator(clean_name)] | None = None
-    until: datetime | None = None
-
-    @field_validator("until")
-    @classmethod
-    def _in_utc(cls, until: datetime | None) -> datetime | None:
-        if until is None:
-            return None
-        if until.tzinfo is None:
-            msg = "needs a time zone"
-            raise ValueError(msg)
-        try:
-            return until.astimezone(UTC)
-        except OverflowError:
-            msg = "is beyond the calendar"
-            raise ValueError(msg) from None
+    until: Moment | None = None
 
 
 class StatusAnswer(Shape):

@@ -1,13 +1,17 @@
-"""What only the server says: events without an operation of the same name (protocol.md)."""
+"""What the server says without being asked (protocol.md)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from chatd.events.answers import Refusal
+from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
-from chatd.model import Member, Message, Position, Presence, Session, Shape, Time
+from chatd.events.settings import Prefs
+from chatd.model import Member, Message, Position, Presence, Session, Shape, Time, User
 
 
 class OwnStatus(Shape):
@@ -90,6 +94,7 @@ class MessageUpdated(Shape):
     seq: int
     version: int
     content: str
+    mentions: list[UUID] | Literal["ALL"]
     edited_at: Time | None
     message: Message | None = None
 
@@ -117,18 +122,38 @@ class MessageReaction(SessionRef):
     on: bool
 
 
+class MessagePinned(SessionRef):
+    """A message was pinned, or its pin taken off: then `pinnedAt` and `pinnedBy` are null."""
+
+    id: UUID
+    seq: int
+    pinned_at: Time | None
+    pinned_by: UUID | None
+    on: bool
+
+
 class MemberJoined(SessionRef):
-    """Somebody is now a member, or their role changed."""
+    """Somebody is now a member; `by` is who brought them in, if it was not themselves."""
 
     seq: int
     member: Member
+    by: UUID | None = None
+
+
+class MemberUpdated(SessionRef):
+    """A member has another role or `mutedUntil`; `by` comes live only, not with what was missed."""
+
+    seq: int
+    member: Member
+    by: UUID | None = None
 
 
 class MemberLeft(SessionRef):
-    """Somebody is no longer a member."""
+    """Somebody is no longer a member; `by` is who took them out, if it was not themselves."""
 
     seq: int
     user_id: UUID
+    by: UUID | None = None
 
 
 class SessionUpdated(Shape):
@@ -139,10 +164,26 @@ class SessionUpdated(Shape):
     session: Session
 
 
+class UserUpdated(Shape):
+    """A user who shares a session with the receiver, or the receiver, has a new name or avatar."""
+
+    user: User
+
+
 class SessionRemoved(SessionRef):
     """The receiver is no longer in this session: its stream ends here."""
 
-    reason: str
+    reason: Literal["removed", "banned", "deleted", "left"]
+
+
+class NotificationNew(SessionRef):
+    """Somebody mentions the receiver; `seq` is the place of the message."""
+
+    type: Literal["MENTION"]
+    message_id: UUID
+    seq: int
+    from_: Annotated[User, Field(alias="from")]
+    excerpt: str
 
 
 SERVER_EVENTS: dict[str, type[Shape]] = {
@@ -155,13 +196,21 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:updated": MessageUpdated,
     "message:deleted": MessageDeleted,
     "message:reaction": MessageReaction,
+    "message:pinned": MessagePinned,
     "member:joined": MemberJoined,
     "member:left": MemberLeft,
+    "member:updated": MemberUpdated,
     "session:updated": SessionUpdated,
     "session:removed": SessionRemoved,
     "session:presence": SessionPresence,
+    "session:prefs": Prefs,
     "user:status": Presence,
+    "user:updated": UserUpdated,
     "user:typing": UserTyping,
+    "notification:new": NotificationNew,
+    "message:read": ReadMarker,
+    "session:unread": SessionUnread,
+    "session:heartbeat": SessionHeartbeat,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.
@@ -171,8 +220,10 @@ DURABLE_EVENTS = frozenset(
         "message:updated",
         "message:deleted",
         "message:reaction",
+        "message:pinned",
         "member:joined",
         "member:left",
+        "member:updated",
         "session:updated",
     }
 )

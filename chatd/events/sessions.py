@@ -56,12 +56,6 @@ class SessionRef(Shape):
     session_id: UUID
 
 
-class SessionRename(SessionRef):
-    """Rename a session."""
-
-    name: Name
-
-
 class Since(Shape):
     """The position that a client has reached."""
 

@@ -9,6 +9,7 @@ from chatd.context import Caller, Services
 from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
+from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Operation, Route
 from chatd.ids import uuid7
 from chatd.limits import Rate
@@ -33,7 +34,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
-    return await open_login(services, caller, user)
+    return await open_login(services, caller, user, Act.REGISTER)
 
 
 async def login(services: Services, caller: Caller, command: Login) -> bytes:
@@ -41,12 +42,13 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     user = await services.store.user_by_email(command.email)
     fits = await services.passwords.check(command.password, user.password_hash if user else None)
     if user is None or not fits:
+        await write_down(services, caller, Act.LOGIN_FAILED, user.id if user else None)
         msg = "wrong address or password"
         raise Unauthorized(msg)
-    return await open_login(services, caller, user)
+    return await open_login(services, caller, user, Act.LOGIN)
 
 
-async def open_login(services: Services, caller: Caller, user: UserRow) -> bytes:
+async def open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
     """Begin a login of a new device and return its token pair."""
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
@@ -60,6 +62,7 @@ async def open_login(services: Services, caller: Caller, user: UserRow) -> bytes
         at=now,
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
     )
+    await write_down(services, caller, act, user.id, deviceId=device_id)
     return _tokens(services, user, family_id, device_id, refresh_token)
 
 
@@ -78,7 +81,7 @@ def _tokens(
     )
 
 
-async def refresh(services: Services, _caller: Caller, command: Refresh) -> bytes:
+async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes:
     """Exchange a refresh token; a stolen one ends the whole login."""
     now, settings = services.now(), services.settings
     successor = successor_of(command.refresh_token, services.successor_key.secret)
@@ -88,6 +91,7 @@ async def refresh(services: Services, _caller: Caller, command: Refresh) -> byte
         at=now,
         grace_until=now - timedelta(seconds=settings.refresh_grace),
         expires_at=now + timedelta(seconds=settings.refresh_token_ttl),
+        address=caller.address,
     )
     if rotation.outcome is Rotation.REUSED and rotation.family_id is not None:
         services.sockets.cut_families([rotation.family_id], CloseCode.REVOKED)
@@ -104,8 +108,11 @@ async def refresh(services: Services, _caller: Caller, command: Refresh) -> byte
 async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
     """End this login: its refresh tokens, its access tokens, its sockets."""
     assert caller.identity is not None  # noqa: S101 - needs_login
-    await services.store.revoke_family(caller.identity.family_id, services.now())
+    is_new = await services.store.revoke_family(caller.identity.family_id, services.now())
     services.sockets.cut_families([caller.identity.family_id], CloseCode.REVOKED)
+    if is_new:
+        device_id = caller.identity.device_id
+        await write_down(services, caller, Act.LOGOUT, caller.user_id, deviceId=device_id)
     return b"{}"
 
 
@@ -117,6 +124,7 @@ async def logout_all(services: Services, caller: Caller, _command: Nothing) -> b
     family_ids.add(caller.identity.family_id)
     family_ids.update(s.identity.family_id for s in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(family_ids, CloseCode.REVOKED)
+    await write_down(services, caller, Act.LOGOUT_ALL, caller.user_id)
     return b"{}"
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import Conflict, Forbidden, NotFound
+from chatd.errors import Conflict, Forbidden, NotFound, SessionReadOnly
 from chatd.events.messages import (
+    EditAnswer,
     MessageAnswer,
     MessageDelete,
     MessageEdit,
     MessageReact,
     MessageRef,
 )
+from chatd.handlers.mentions import ignored, notify, unique
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
+from chatd.handlers.refusals import refusal_of
 from chatd.limits import Rate
 from chatd.model import dumps, message_dict
 from chatd.payloads import deleted_event, edited_event, reaction_event
@@ -23,9 +26,13 @@ from chatd.rows import MessageAccess, MessageChange, MessageRow
 
 async def edit(services: Services, caller: Caller, command: MessageEdit) -> bytes:
     """Replace the text of a message of the caller's; the same text changes nothing."""
-    access = await _reachable(services, caller, command)
-    if access.message.sender_id != caller.user_id or not may(access.role, Action.EDIT, access.kind):
+    access = await reachable(services, caller, command)
+    if access.message.sender_id != caller.user_id:
         raise Forbidden
+    if not may(access.role, Action.EDIT, access.kind):
+        raise SessionReadOnly
+
+    mentions = None if command.mentions is None else unique(command.mentions)
 
     async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
         change = await services.store.edit_message(
@@ -35,21 +42,27 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
             content=command.content,
             version=command.expected_version,
             at=services.now(),
+            mentions=mentions,
         )
         if change is None or not change.is_changed:
             return change, ()
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
-    message = _alive(await services.journal.change(work))
-    if message.content != command.content:
+    change = await services.journal.change(work)
+    message = alive(change)
+    if change is not None and change.is_stale:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
-    return dumps({"message": message_dict(message)})
+    if change is not None and change.told:
+        notify(services, message, change.told)
+    answer: dict[str, object] = {"message": message_dict(message)}
+    not_mentioned = ignored(mentions, message)
+    return dumps(answer | {"ignoredMentions": not_mentioned} if not_mentioned else answer)
 
 
 async def delete(services: Services, caller: Caller, command: MessageDelete) -> bytes:
     """Make a message a tombstone; one that is deleted already stays as it is."""
-    access = await _reachable(services, caller, command)
+    access = await reachable(services, caller, command)
     is_own = access.message.sender_id == caller.user_id
     if not may(access.role, Action.DELETE if is_own else Action.DELETE_ANY, access.kind):
         raise Forbidden
@@ -68,28 +81,33 @@ async def delete(services: Services, caller: Caller, command: MessageDelete) -> 
 
 async def react(services: Services, caller: Caller, command: MessageReact) -> bytes:
     """Give a reaction or take it back; what is so already stays so."""
-    access = await _reachable(services, caller, command)
+    access = await reachable(services, caller, command)
     if not may(access.role, Action.REACT, access.kind):
         raise Forbidden
     emoji, is_on = command.emoji, command.on
 
     async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
         change = await services.store.react(
-            command.message_id, caller.user_id, role=access.role, emoji=emoji, is_on=is_on
+            command.message_id,
+            caller.user_id,
+            role=access.role,
+            emoji=emoji,
+            is_on=is_on,
+            at=services.now(),
         )
         if change is None or not change.is_changed:
             return change, ()
         payload = reaction_event(change.message, emoji, caller.user_id, is_on=is_on)
         return change, [_event("message:reaction", change.message, payload)]
 
-    message = _alive(await services.journal.change(work))
+    message = alive(await services.journal.change(work))
     if is_on and emoji not in {reaction.emoji for reaction in message.reactions or ()}:
         msg = "the message has as many different emoji as it can"
         raise Conflict(msg)
     return dumps({"message": message_dict(message)})
 
 
-async def _reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
+async def reachable(services: Services, caller: Caller, command: MessageRef) -> MessageAccess:
     """Return a message and the caller's role in its session.
 
     Raises:
@@ -112,16 +130,19 @@ def _after(change: MessageChange | None) -> MessageRow:
     return change.message
 
 
-def _alive(change: MessageChange | None) -> MessageRow:
+def alive(change: MessageChange | None) -> MessageRow:
     """Return the message after a change that a tombstone does not take.
 
     Raises:
         NotFound, Conflict: the caller is not in the session any more; the message is deleted.
+        SessionReadOnly, Muted: the rules of the session do not let the caller write.
     """
     message = _after(change)
     if message.deleted_at is not None:
         msg = "the message is deleted"
         raise Conflict(msg)
+    if change is not None and change.refusal is not None:
+        raise refusal_of(change.refusal)
     return message
 
 
@@ -131,16 +152,16 @@ def _event(name: str, row: MessageRow, payload: dict[str, object]) -> RoomEvent:
 
 _PATH = "/chat/messages/<uuid:message_id>"
 
-_CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
+CHANGE_RATE = Rate(1, 50)  # each is a transaction of its own between the journal's batches
 
 OPERATIONS = (
     Operation(
         "message-edit",
         MessageEdit,
-        MessageAnswer,
+        EditAnswer,
         "Replace the text of a message of one's own",
         run=edit,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:edit",
         route=Route("PATCH", _PATH),
     ),
@@ -150,7 +171,7 @@ OPERATIONS = (
         MessageAnswer,
         "Delete a message of one's own, or another's where the role allows it",
         run=delete,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:delete",
         route=Route("DELETE", _PATH),
     ),
@@ -160,7 +181,7 @@ OPERATIONS = (
         MessageAnswer,
         "React to a message, or take it back",
         run=react,
-        rate=_CHANGE_RATE,
+        rate=CHANGE_RATE,
         event="message:react",
         route=Route("POST", _PATH + "/reactions"),
     ),

@@ -6,6 +6,7 @@ from chatd.context import Caller, Services
 from chatd.errors import CloseCode, NotFound
 from chatd.events.accounts import DeviceRef, Devices
 from chatd.events.answers import Nothing
+from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Followed, Operation, Route
 from chatd.limits import Rate
 from chatd.model import device_dict, dumps
@@ -31,10 +32,13 @@ async def remove(services: Services, caller: Caller, command: DeviceRef) -> byte
     if not found:
         raise NotFound
     own_id = caller.identity.family_id
-    if caller.socket is None or own_id not in found:
-        services.sockets.cut_families(found, CloseCode.REVOKED)
+    is_own = caller.socket is not None and own_id in found
+    now = [each for each in found if not (is_own and each == own_id)]
+    services.sockets.cut_families(now, CloseCode.REVOKED)
+    device_id = command.device_id
+    await write_down(services, caller, Act.DEVICE_REMOVED, caller.user_id, deviceId=device_id)
+    if not is_own:
         return b"{}"
-    services.sockets.cut_families([each for each in found if each != own_id], CloseCode.REVOKED)
     return Followed(b"{}", lambda: services.sockets.cut_families([own_id], CloseCode.REVOKED))
 
 

@@ -1,18 +1,29 @@
-"""Members of sessions: list, add, remove (protocol.md section 3)."""
+"""Members of sessions: list, add, change, remove (protocol.md section 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import Conflict, NotFound
-from chatd.events.members import LeftAnswer, MemberAnswer, MemberList, MemberPage, MemberRef
-from chatd.handlers.access import allowed
+from chatd.contract.acts import Mute
+from chatd.errors import Conflict, NotFound, ValidationFailed
+from chatd.events.members import (
+    LeftAnswer,
+    MemberAnswer,
+    MemberList,
+    MemberPage,
+    MemberRef,
+    MemberUpdate,
+)
+from chatd.handlers.access import act, allowed
+from chatd.handlers.membership import part, told, welcome
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
 from chatd.limits import Rate
-from chatd.model import dumps, member_dict, member_event, session_event
+from chatd.model import dumps, member_dict
 from chatd.rows import MemberChange
+
+NO_MEMBER = "no such member"
 
 
 async def members(services: Services, caller: Caller, command: MemberList) -> bytes:
@@ -31,58 +42,72 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
     user_id = command.user_id or caller.user_id
     action = Action.ADD_SELF if user_id == caller.user_id else Action.ADD_MEMBER
     session, _ = await allowed(services, caller, command.session_id, action)
-    if session.kind == "DIRECT":
-        msg = "a DIRECT session has two members"
-        raise Conflict(msg)
+    judged = act(services, caller, session.kind, action)
 
     async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
         change = await services.store.add_member(
-            command.session_id, user_id, role="MEMBER", at=services.now()
+            command.session_id, user_id, role="MEMBER", at=judged.at, act=judged
         )
-        return change, _events_of(change)
+        return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)
     if change is None:
         msg = f"no such user: {user_id}"
         raise NotFound(msg)
-    # Also when they were one already: the answer of the call that made them one may be lost.
-    services.presence.session_opened(
-        command.session_id, [user_id], session.member_count + change.is_changed
-    )
-    event = dumps(session_event(session, change.seq))
-    for socket in services.sockets.of_user(user_id):
-        socket.push("session:updated", event)
+    welcome(services, session, change)
     return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 
 async def remove_member(services: Services, caller: Caller, command: MemberRef) -> bytes:
-    """End the caller's membership, or another's where the caller's role allows it."""
+    """End the caller's membership, or another's of a lower rank."""
     user_id = command.user_id or caller.user_id
     action = Action.LEAVE if user_id == caller.user_id else Action.REMOVE_MEMBER
     session, _ = await allowed(services, caller, command.session_id, action)
+    judged = act(services, caller, session.kind, action)
 
     async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
-        change = await services.store.remove_member(command.session_id, user_id, at=services.now())
-        return change, _events_of(change)
+        change = await services.store.remove_member(
+            command.session_id, user_id, at=judged.at, act=judged
+        )
+        return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)
     # Whether this call or one whose answer was lost has done it: they are no member now.
-    services.typing.stop(command.session_id, user_id)
-    services.presence.member_left(
-        command.session_id, user_id, session.member_count - (change is not None)
-    )
+    members = session.member_count - (change is not None)
+    part(services, command.session_id, user_id, members)
     if change is None:
-        msg = "no such member"
-        raise NotFound(msg)
+        raise NotFound(NO_MEMBER)
     return dumps({"seq": change.seq})
 
 
-def _events_of(change: MemberChange | None) -> list[RoomEvent]:
-    if change is None or not change.is_changed:
-        return []
-    name, payload = member_event(change.member)
-    removed = change.member.user_id if change.member.left_at is not None else None
-    return [RoomEvent(change.member.session_id, change.seq, name, dumps(payload), removed)]
+async def update_member(services: Services, caller: Caller, command: MemberUpdate) -> bytes:
+    """Give a member of a lower rank another role, or mute them; OWNER is handed over."""
+    if command.user_id == caller.user_id:
+        msg = "nobody changes themself: an OWNER gives the role to somebody else, or leaves"
+        raise Conflict(msg)
+    actions = [] if command.role is None else [Action.SET_ROLE]
+    mute = None
+    if "muted_until" in command.model_fields_set:
+        mute = Mute(command.muted_until)
+        actions.append(Action.MUTE)
+        if mute.until is not None and mute.until <= services.now():
+            msg = "mutedUntil lies ahead"
+            raise ValidationFailed(msg)
+    session, _ = await allowed(services, caller, command.session_id, actions[0])
+    judged = act(services, caller, session.kind, *actions, new_role=command.role)
+
+    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
+        change = await services.store.update_member(
+            command.session_id, command.user_id, role=command.role, mute=mute, act=judged
+        )
+        return change, told(services, change, caller.user_id)
+
+    change = await services.journal.change(work)
+    if change is None:
+        raise NotFound(NO_MEMBER)
+    if command.role == "READ_ONLY" or command.muted_until is not None:
+        services.typing.stop(command.session_id, command.user_id)
+    return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 
 _PATH = "/chat/sessions/<uuid:session_id>/members"
@@ -108,6 +133,16 @@ OPERATIONS = (
         rate=_CHANGE_RATE,
         event="member:add",
         route=Route("POST", _PATH, 201),
+    ),
+    Operation(
+        "member-update",
+        MemberUpdate,
+        MemberAnswer,
+        "Give a member another role, or mute them",
+        run=update_member,
+        rate=_CHANGE_RATE,
+        event="member:update",
+        route=Route("PATCH", _PATH + "/<uuid:user_id>"),
     ),
     Operation(
         "member-remove",

@@ -1,38 +1,28 @@
-"""Messages: send, history, read marker (protocol.md section 4)."""
+"""Messages: send, history (protocol.md section 4)."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 import orjson
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import (
-    ChatError,
-    Forbidden,
-    IdempotencyConflict,
-    NotAMember,
-    NotFound,
-    ValidationFailed,
-)
-from chatd.events.messages import History, HistoryAnswer, MessageRead, MessageSend, SendAnswer
+from chatd.errors import ChatError, IdempotencyConflict, NotAMember
+from chatd.events.messages import History, HistoryAnswer, MessageSend, SendAnswer
+from chatd.handlers.mentions import ignored, notify, unique
 from chatd.handlers.operations import Operation, Reply, Route
+from chatd.handlers.refusals import send_refusal
 from chatd.ids import uuid7
 from chatd.limits import Rate
-from chatd.model import Position, dumps, message_dict, position_dict
+from chatd.model import dumps, message_dict
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
-
-_REFUSALS: dict[Append, type[ChatError]] = {
-    Append.NOT_A_MEMBER: NotAMember,
-    Append.READ_ONLY: Forbidden,
-    Append.NO_SUCH_REPLY: NotFound,
-    Append.INVALID: ValidationFailed,
-}
 
 
 def send(services: Services, caller: Caller, command: MessageSend, reply: Reply) -> None:
     """Hand a message to the journal; `reply` gets the ack in the step that publishes it.
 
-    Membership and role are judged in the transaction that stores it, so that nobody writes after
-    the commit that removed them.
+    Membership, role and the session's rules are judged in the transaction that stores it, so that
+    nobody writes after the commit that removed them.
     """
     message = NewMessage(
         id=uuid7(),
@@ -41,6 +31,8 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
         content=command.content,
         created_at=services.now(),
         client_msg_id=command.client_msg_id,
+        reply_to_id=command.reply_to_id,
+        mentions=unique(command.mentions) if command.mentions else (),
     )
 
     def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
@@ -49,27 +41,41 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
             return None
         row = outcome.row
         if row is None:
-            reply(_REFUSALS[outcome.outcome]())
+            reply(send_refusal(outcome, message))
             return None
         if outcome.outcome is Append.DUPLICATE and not _is_repeat(row, message):
             reply(IdempotencyConflict())
             return None
         encoded = orjson.dumps(message_dict(row))  # once: for the ack and for everybody
         is_duplicate = outcome.outcome is Append.DUPLICATE
-        reply(b'{"message":%b,"duplicate":%b}' % (encoded, b"true" if is_duplicate else b"false"))
+        reply(_answer(encoded, ignored(message.mentions, row), is_duplicate=is_duplicate))
         if is_duplicate:
             return None
         services.typing.stop(row.session_id, row.sender_id)
+        if outcome.told:
+            notify(services, row, outcome.told)
         return RoomEvent(row.session_id, row.seq, "message:new", encoded)
 
-    services.journal.submit(message, settle)
+    lifetime = None if command.deadline_ms is None else command.deadline_ms / 1000
+    services.journal.submit(message, settle, lifetime=lifetime)
+
+
+def _answer(message: bytes, not_mentioned: list[UUID], *, is_duplicate: bool) -> bytes:
+    rest = b',"ignoredMentions":%b' % dumps(not_mentioned) if not_mentioned else b""
+    return b'{"message":%b,"duplicate":%b%b}' % (
+        message,
+        b"true" if is_duplicate else b"false",
+        rest,
+    )
 
 
 def _is_repeat(row: MessageRow, message: NewMessage) -> bool:
     """Return whether a message is the stored one; a change has replaced what that was."""
     if row.version > 1 or row.deleted_at is not None:
         return row.session_id == message.session_id
-    return (row.session_id, row.content) == (message.session_id, message.content)
+    answered = None if row.reply_to is None else row.reply_to.id
+    said = (message.session_id, message.content, message.reply_to_id)
+    return (row.session_id, row.content, answered) == said
 
 
 async def history(services: Services, caller: Caller, command: History) -> bytes:
@@ -95,14 +101,6 @@ async def history(services: Services, caller: Caller, command: History) -> bytes
     )
 
 
-async def read(services: Services, caller: Caller, command: MessageRead) -> bytes:
-    """Move the caller's read marker forward and return where they now stand."""
-    position = await services.store.mark_read(command.session_id, caller.user_id, command.seq)
-    if position is None:
-        raise NotAMember
-    return dumps(position_dict(position, services.epoch))
-
-
 _PATH = "/chat/sessions/<uuid:session_id>"
 
 OPERATIONS = (
@@ -124,14 +122,5 @@ OPERATIONS = (
         run=history,
         event="message:history",
         route=Route("GET", _PATH + "/messages"),
-    ),
-    Operation(
-        "message-read",
-        MessageRead,
-        Position,
-        "Move the caller's read marker forward",
-        run=read,
-        event="message:read",
-        route=Route("POST", _PATH + "/read"),
     ),
 )

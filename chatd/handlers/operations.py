@@ -8,7 +8,7 @@ same way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -44,6 +44,15 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer of REST that is made while it is read; whoever has it closes `pieces`."""
+
+    pieces: AsyncGenerator[bytes, None]
+    content_type: str
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
 class Redirect:
     """An answer of REST that sends a browser elsewhere, with a cookie (a Set-Cookie header)."""
 
@@ -51,7 +60,7 @@ class Redirect:
     cookie: str | None = None
 
 
-Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed | Redirect]]
+Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed | Streamed | Redirect]]
 Submit = Callable[[Services, Caller, Any, Reply], None]
 
 
@@ -62,6 +71,8 @@ class Route:
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     status: int = 200
+    media: str = "application/json"
+    takes_body: bool = False  # also a DELETE: a password does not belong into a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ def _fields(refusal: ValidationError) -> list[dict[str, str]]:
 
 async def call(
     services: Services, caller: Caller, operation: Operation, data: object, now: float
-) -> bytes | Followed | Redirect:
+) -> bytes | Followed | Streamed | Redirect:
     """Run an operation and return its answer as JSON.
 
     Raises:

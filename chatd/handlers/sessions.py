@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from chatd.context import Caller, Place, RoomEvent, Services, Socket
+from chatd.context import Caller, Place, Services, Socket
 from chatd.errors import (
     Conflict,
     NotAMember,
@@ -25,12 +22,11 @@ from chatd.events.sessions import (
     SessionList,
     SessionPage,
     SessionRef,
-    SessionRename,
     Since,
 )
-from chatd.handlers.access import allowed, visible
+from chatd.handlers.access import visible
+from chatd.handlers.cursors import cursor_of, read_cursor
 from chatd.handlers.operations import Followed, Operation, Route
-from chatd.handlers.permissions import Action
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
@@ -41,9 +37,8 @@ from chatd.model import (
     session_event,
     summary_dict,
 )
-from chatd.rows import JoinPage, SessionListRow, SessionRow
+from chatd.rows import JoinPage, SessionListRow
 
-_MICROSECOND = timedelta(microseconds=1)
 JOIN_READS = 5  # times that a page is read again because the room was faster than the store
 
 
@@ -78,50 +73,23 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
 
 async def list_all(services: Services, caller: Caller, command: SessionList) -> bytes:
     """Return a page of the caller's sessions, latest activity first."""
-    before = None if command.cursor is None else _read_cursor(command.cursor)
+    before = None if command.cursor is None else read_cursor(command.cursor)
     rows = await services.store.list_sessions(
         caller.user_id, before=before, limit=command.limit + 1
     )
     page = rows[: command.limit]
-    cursor = _cursor_of(page[-1]) if len(rows) > command.limit else None
+    cursor = cursor_of(*_position(page[-1])) if len(rows) > command.limit else None
     return dumps({"sessions": [summary_dict(row) for row in page], "nextCursor": cursor})
 
 
-def _cursor_of(row: SessionListRow) -> str:
+def _position(row: SessionListRow) -> tuple[datetime, UUID]:
     at = row.last_message.created_at if row.last_message else row.session.created_at
-    micros = (at - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
-    return base64.urlsafe_b64encode(f"{micros}:{row.session.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        micros, _, session_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
-        return datetime(1970, 1, 1, tzinfo=UTC) + int(micros) * _MICROSECOND, UUID(session_id)
-    except (ValueError, OverflowError, binascii.Error):
-        msg = "cursor is not one of ours"
-        raise ValidationFailed(msg) from None
+    return at, row.session.id
 
 
 async def get(services: Services, caller: Caller, command: SessionRef) -> bytes:
     """Return one session."""
     session, _ = await visible(services, caller, command.session_id)
-    return dumps({"session": session_dict(session)})
-
-
-async def rename(services: Services, caller: Caller, command: SessionRename) -> bytes:
-    """Rename a session."""
-    await allowed(services, caller, command.session_id, Action.RENAME)
-
-    async def work() -> tuple[SessionRow | None, Sequence[RoomEvent]]:
-        row = await services.store.update_session(command.session_id, name=command.name)
-        if row is None:
-            return None, ()
-        payload = session_event(row, row.seq)
-        return row, [RoomEvent(row.id, row.seq, "session:updated", dumps(payload))]
-
-    session = await services.journal.change(work)
-    if session is None:
-        raise NotAMember
     return dumps({"session": session_dict(session)})
 
 
@@ -252,16 +220,6 @@ OPERATIONS = (
         run=get,
         event="session:get",
         route=Route("GET", _PATH),
-    ),
-    Operation(
-        "session-rename",
-        SessionRename,
-        SessionAnswer,
-        "Rename a session",
-        run=rename,
-        rate=Rate(1, 20),
-        event="session:update",
-        route=Route("PATCH", _PATH),
     ),
     Operation(
         "session-join",

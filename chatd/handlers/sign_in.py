@@ -24,6 +24,7 @@ from chatd.events.accounts import Tokens
 from chatd.events.fields import Email, Name
 from chatd.events.sign_in import Exchange, SignInReturn, SignInStart
 from chatd.handlers.accounts import LOGIN_RATE, open_login
+from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Operation, Redirect, Route
 from chatd.ids import uuid7
 from chatd.rows import Link
@@ -90,7 +91,7 @@ async def come_back(services: Services, caller: Caller, command: SignInReturn) -
     await services.store.save_sign_in(
         secret_hash=hash_token(code),
         browser_hash=hash_token(browser),
-        user_id=await _account(services, issuer, claims),
+        user_id=await _account(services, caller, issuer, claims),
         next_path=begun.next_path,
         at=now,
         expires_at=now + timedelta(seconds=CODE_TTL),
@@ -111,7 +112,7 @@ async def exchange(services: Services, caller: Caller, command: Exchange) -> byt
     users = await services.store.users_by_ids([done.user_id])
     if not users:
         raise Unauthorized
-    return await open_login(services, caller, users[0])
+    return await open_login(services, caller, users[0], Act.SIGN_IN)
 
 
 def _issuer(services: Services) -> Issuer:
@@ -134,7 +135,7 @@ def _code(command: SignInReturn) -> str:
     return command.code
 
 
-async def _account(services: Services, issuer: Issuer, claims: Claims) -> UUID:
+async def _account(services: Services, caller: Caller, issuer: Issuer, claims: Claims) -> UUID:
     """Return the account of who has signed in (docs/security.md has the rules)."""
     email = _clean(_email, claims.email) if claims.is_email_verified else None
     row = await services.store.account_of_identity(
@@ -156,6 +157,8 @@ async def _account(services: Services, issuer: Issuer, claims: Claims) -> UUID:
         raise Forbidden(msg)
     if row.link is Link.OPENED:
         services.presence.account_opened()
+    if row.link is Link.LINKED:
+        await write_down(services, caller, Act.IDENTITY_LINKED, row.user_id, issuer=issuer.name)
     return row.user_id
 
 

@@ -1,19 +1,46 @@
-"""People: find somebody by their address, look somebody up by id."""
+"""People: find somebody by a name or an address, look somebody up by id."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+from uuid import UUID
+
 from chatd.context import Caller, Services
-from chatd.errors import NotFound
-from chatd.events.people import UserAnswer, UserQuery, UserRef, Users
+from chatd.errors import NotFound, ValidationFailed
+from chatd.events.people import UserAnswer, UserList, UserPage, UserRef
 from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import dumps, user_dict
+from chatd.rows import FoundUser
 
 
-async def find(services: Services, _caller: Caller, command: UserQuery) -> bytes:
-    """Return the one user with this address, or nobody: addresses cannot be browsed."""
-    user = await services.store.user_by_email(command.query)
-    return dumps({"users": [] if user is None else [user_dict(user)]})
+async def list_users(services: Services, _caller: Caller, command: UserList) -> bytes:
+    """Return a page of the users whose name holds the query, or whose whole address it is.
+
+    All accounts of this server are visible. A part of an address finds nobody: addresses cannot
+    be guessed letter by letter.
+    """
+    after = None if command.cursor is None else _read_cursor(command.cursor)
+    rows = await services.store.find_users(command.query, after=after, limit=command.limit + 1)
+    page = rows[: command.limit]
+    cursor = _cursor_of(page[-1]) if len(rows) > command.limit else None
+    return dumps({"users": [user_dict(row.user) for row in page], "nextCursor": cursor})
+
+
+def _cursor_of(row: FoundUser) -> str:
+    return base64.urlsafe_b64encode(f"{row.rank}:{row.user.id}:{row.key}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[int, str, UUID]:
+    try:
+        rank, user_id, key = base64.urlsafe_b64decode(cursor.encode()).decode().split(":", 2)
+        if rank not in {"0", "1"} or "\0" in key:
+            raise ValueError
+        return int(rank), key, UUID(user_id)
+    except (ValueError, binascii.Error):
+        msg = "cursor is not one of ours"
+        raise ValidationFailed(msg) from None
 
 
 async def get(services: Services, _caller: Caller, command: UserRef) -> bytes:
@@ -26,14 +53,14 @@ async def get(services: Services, _caller: Caller, command: UserRef) -> bytes:
 
 OPERATIONS = (
     Operation(
-        "user-find",
-        UserQuery,
-        Users,
-        "The user with an e-mail address",
-        run=find,
-        event="user:find",
+        "user-list",
+        UserList,
+        UserPage,
+        "Users by a part of their name, or by their whole e-mail address",
+        run=list_users,
+        event="user:list",
         route=Route("GET", "/users"),
-        rate=Rate(1, 20),
+        rate=Rate(2, 20),  # each looks at every name
     ),
     Operation(
         "user-get",

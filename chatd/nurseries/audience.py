@@ -6,7 +6,7 @@ set, not a frame a member.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -44,6 +44,11 @@ class Audience:
         self._everyone: bytes | None = None  # the first state of everybody, while it holds
         self._changed: set[UUID] = set()  # large sessions with another count than was told
         self._has_changed = trio.Event()
+
+    def here(self, session_id: UUID) -> Collection[UUID]:
+        """Return the users of a session who are here, or within the grace."""
+        circle = self._circles.get(session_id)
+        return () if circle is None else circle.here
 
     # Membership
 
@@ -99,6 +104,11 @@ class Audience:
         if self.is_everyone:
             return self._users.values()
         ids = {user.id}.union(*self._ordinary(user.sessions))
+        return [self._users[each] for each in ids if each in self._users]
+
+    def around(self, user_id: UUID, sessions: Iterable[UUID]) -> list[PresentUser]:
+        """Return who is here of these sessions, of ordinary size, and the user themselves."""
+        ids = {user_id}.union(*self._ordinary(sessions))
         return [self._users[each] for each in ids if each in self._users]
 
     def first(self, user_id: UUID, sessions: Iterable[UUID]) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from chatd.context import Place, RoomEvent, Services
+from chatd.context import EVERYBODY, Place, RoomEvent, Services
 from chatd.nurseries.chat_socket import ChatSocket
-from chatd.nurseries.rooms import events_of
+from chatd.nurseries.rooms import end_of, events_of
 
 PAGE_READS = 5  # times that a page is read again because the room was faster than the store
 
@@ -67,6 +67,8 @@ async def catch_up(
 async def _read(services: Services, session_id: UUID, seq: int) -> Page | None:
     """Return what is above `seq`; None when it is too much."""
     changes = await services.store.changes_since(session_id, seq, services.settings.replay_events)
+    if changes.session is None:  # deleted while pages were read
+        return Page([end_of(session_id, seq)], seq + 1)
     return Page(events_of(changes, seq), changes.seq) if changes.is_complete else None
 
 
@@ -76,9 +78,12 @@ def _missed(
     missed = Missed([], removed, [])
     for session_id, page in pages.items():
         assert page is not None  # noqa: S101 - every place is covered
-        ends = [n for n, event in enumerate(page.events) if event.removed == chat.user_id]
+        ends = [
+            n for n, event in enumerate(page.events) if event.removed in {chat.user_id, EVERYBODY}
+        ]
         if ends:  # removed while pages were read: nothing behind that is theirs
-            missed.events.extend(page.events[: ends[0] + 1])
+            is_told = page.events[ends[0]].removed != EVERYBODY
+            missed.events.extend(page.events[: ends[0] + is_told])
             removed.append(session_id)
             continue
         missed.events.extend(page.events)

@@ -15,7 +15,7 @@ from chatd.nurseries.chat_wire import wire_of
 from chatd.nurseries.recovery import Recoveries
 from chatd.nurseries.seat import Run, Seat, Trail
 from chatd.nurseries.socketio import RECOVERABLE, SocketIoSession
-from chatd.payloads import closing_event
+from chatd.payloads import closing_event, removed_event
 from chatd.wire import socketio
 from chatd.wire.frames import Binary
 
@@ -82,8 +82,8 @@ class ChatClient:
                 words.append(wire.durable(event))
                 self._trail.append(Run(event.session_id, event.seq, event.seq))
             for session_id in missed.removed:
-                data = dumps({"sessionId": session_id, "reason": "removed"})
-                words.append(wire.event("session:removed", data))
+                farewell = removed_event(session_id, "removed")  # how is not known any more
+                words.append(wire.event("session:removed", farewell))
         words.append(wire.connected(chat.id, pid))
         chat.register(first, before=b"".join(words), is_recovered=missed is not None)
         self._pid = pid

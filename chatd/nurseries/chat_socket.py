@@ -193,7 +193,7 @@ class ChatSocket:
             self.answer(id_, answer.data)
             answer.then()
         else:
-            self.answer(id_, cast("bytes", answer))  # redirects are answers of REST
+            self.answer(id_, cast("bytes", answer))  # streams and redirects are answers of REST
 
     async def _submit(
         self, id_: RequestId, caller: Caller, operation: Operation, data: Any
@@ -250,6 +250,11 @@ class ChatSocket:
     def push_ephemeral(self, name: str, data: bytes) -> None:
         """Send an event that a slow client can do without."""
         if not self.outbox.push_ephemeral(self.wire.event(name, data)):
+            self._services.metrics.dropped.inc()
+
+    def push_latest(self, name: str, key: UUID, data: bytes) -> None:
+        """Send an event in place of an earlier one of its name and key that still waits."""
+        if not self.outbox.push_latest((name, key), self.wire.event(name, data)):
             self._services.metrics.dropped.inc()
 
     def drop_place(self, session_id: UUID) -> None:

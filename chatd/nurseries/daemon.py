@@ -20,7 +20,7 @@ import trio
 
 from chatd.app import create_app
 from chatd.config import Settings
-from chatd.context import Issuer, Services
+from chatd.context import Issuer, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.keys import load_signing_keys
@@ -31,22 +31,31 @@ from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.engine import Engine
+from chatd.nurseries.erasing import open_erasing
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
+from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
+from chatd.nurseries.readers import open_readers
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
+from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
+from chatd.turns import Turns
 
+SEARCHES = 2  # at once: they never take more of the pool from the others
+SEARCH_QUEUE = 32  # searches that wait for their turn, for search_timeout at most
 DRAIN_POLL = 0.05  # seconds between two looks whether the last connection has gone
 
 log = structlog.get_logger("chatd.daemon")
@@ -130,8 +139,18 @@ async def open_daemon(
         rooms = await enter(open_rooms(store, settings, metrics))
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings, now, rooms.announce))
-        journal = await enter(open_journal(store, rooms.publish, settings, metrics, is_writable))
+        unread = await enter(open_unread(store, sockets, presence.here))
+        readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
+        await enter(open_positions(sockets.all))
+
+        def publish(event: RoomEvent) -> None:
+            rooms.publish(event)
+            unread.published(event)
+
+        journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
+        erasing = await enter(open_erasing(store, journal, presence, typing, now))
+        await enter(open_sweeper(store))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         services = Services(
             settings=settings,
@@ -147,7 +166,10 @@ async def open_daemon(
             rooms=rooms,
             presence=presence,
             typing=typing,
+            readers=readers,
             sockets=sockets,
+            searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
+            erasures=erasing,
             is_draining=lambda: state.is_draining,
             issuer=issuer,
         )
@@ -235,6 +257,7 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
             async with (
                 open_store(settings) as (store, is_writable),
                 open_daemon(settings, store, is_writable=is_writable) as daemon,
+                open_indexer(store, is_writable),
             ):
                 await _serve(daemon, announce, stop)
             nursery.cancel_scope.cancel(reason="stopped")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from chatd.context import RoomEvent, Settle
 from chatd.contract import Store
 from chatd.errors import (
     ChatError,
+    DeadlineExceeded,
     Draining,
     InternalError,
     Overloaded,
@@ -35,6 +37,7 @@ from chatd.errors import (
     Unavailable,
 )
 from chatd.metrics import Metrics
+from chatd.nurseries.deadlines import Deadline, Deadlines
 from chatd.rows import AppendRow, NewMessage
 
 T = TypeVar("T")
@@ -48,6 +51,7 @@ log = structlog.get_logger("chatd.journal")
 class _Submission(NamedTuple):
     message: NewMessage
     settle: Settle
+    deadline: Deadline | None = None
 
     @property
     def keys(self) -> tuple[object, ...]:
@@ -71,6 +75,11 @@ class _Change:
         self.error: Exception | None = None
 
 
+def _is_answered(item: _Submission | _Change) -> bool:
+    deadline = item.deadline if isinstance(item, _Submission) else None
+    return deadline is not None and not deadline.is_watched
+
+
 class Journal:
     """See `chatd.context.Journal`; made by `open_journal`."""
 
@@ -91,14 +100,43 @@ class Journal:
         self._under_way = 0  # transactions
         self._busy: set[object] = set()  # keys of their messages
         self._is_stuck = False  # all that waits is behind what is under way
+        self._deadlines = Deadlines()
+        self._late = 0  # messages in the queue that were answered at their deadline
         self._arrived = trio.Event()  # something to do: a message, or room for its transaction
         self._idle = trio.Event()
         self._idle.set()
         self._is_closed = False
 
-    def submit(self, message: NewMessage, settle: Settle) -> None:
+    def submit(self, message: NewMessage, settle: Settle, *, lifetime: float | None = None) -> None:
         """Take a message for the next group commit. See `chatd.context.Journal`."""
-        self._take(_Submission(message, settle))
+        if lifetime is None:
+            self._take(_Submission(message, settle))
+            return
+        deadline = Deadline(trio.current_time() + lifetime, partial(self._expire, settle))
+        self._take(_Submission(message, settle, deadline))
+        self._deadlines.watch(deadline)
+
+    def _expire(self, settle: Settle) -> None:
+        """Answer a message that waits at its deadline; it leaves the queue when many are late."""
+        settle(DeadlineExceeded())
+        self._late += 1
+        if self._late * 2 > len(self._queue):
+            self._queue = deque(item for item in self._queue if not _is_answered(item))
+            self._late = 0
+
+    def _is_late(self, submission: _Submission) -> bool:
+        """Return whether a message that has left the queue was, or is now, answered as too late."""
+        deadline = submission.deadline
+        if deadline is None:
+            return False
+        if not deadline.is_watched:
+            self._late -= 1
+            return True
+        if deadline.is_over:
+            self._deadlines.forget(deadline)
+            submission.settle(DeadlineExceeded())
+            return True
+        return False
 
     async def change(self, work: Callable[[], Awaitable[tuple[T, Sequence[RoomEvent]]]]) -> T:
         """Run a change in its order among the messages. See `chatd.context.Journal`.
@@ -119,7 +157,7 @@ class Journal:
         if not self._is_writable():
             msg = "the disk is almost full: reading goes on, writing does not"
             raise Unavailable(msg, retry_after=60)
-        if len(self._queue) >= self._settings.journal_queue:
+        if len(self._queue) - self._late >= self._settings.journal_queue:
             raise Overloaded(retry_after=1)
         self._queue.append(item)
         if isinstance(item, _Submission) and item.message.session_id not in self._busy:
@@ -129,6 +167,7 @@ class Journal:
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Write until cancelled; transactions run in `nursery`."""
+        nursery.start_soon(self._deadlines.run)
         while True:
             await self._arrived.wait()
             self._arrived = trio.Event()
@@ -141,9 +180,9 @@ class Journal:
                     await self._run_change(first)
                     continue
                 batch = self._next_batch()
-                if not batch:
-                    self._is_stuck = True  # not looked through again until something ends
-                    break
+                if not batch:  # all were late, or not looked through again until something ends
+                    self._is_stuck = bool(self._queue) and isinstance(self._queue[0], _Submission)
+                    continue
                 keys = {key for submission in batch for key in submission.keys}
                 self._busy |= keys
                 self._under_way += 1
@@ -189,8 +228,12 @@ class Journal:
             if isinstance(item, _Change):
                 break
             self._queue.popleft()
+            if item.deadline is not None and self._is_late(item):
+                continue
             keys = item.keys
             if blocked.isdisjoint(keys):
+                if item.deadline is not None:
+                    self._deadlines.forget(item.deadline)  # its transaction begins
                 batch.append(item)
                 blocked.update(keys[1:])
             else:

@@ -10,7 +10,7 @@ outbox is *held* and its queue is taken by the next request.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import trio
 
@@ -41,6 +41,7 @@ class Outbox:
         "_is_direct",
         "_is_open",
         "_is_torn",
+        "_latest",
         "_less",
         "_max_bytes",
         "_max_frames",
@@ -75,6 +76,7 @@ class Outbox:
         # Lists, because an empty deque has 760 bytes and almost every queue is empty.
         self._queue: list[bytes | memoryview] = []
         self._counts: list[int] = []  # frames of each buffer of the queue
+        self._latest: dict[Hashable, bytes] | None = None  # what waits and may be replaced
         self._frames = 0
         self._size = 0
         self._spare = 0  # bytes above the bound, for as long as an answer takes to leave
@@ -158,6 +160,32 @@ class Outbox:
         self.push(data)
         return True
 
+    def push_latest(self, key: Hashable, data: bytes) -> bool:
+        """Send ephemeral bytes in place of those of this key that wait; return whether taken."""
+        if self._replace(key, data):
+            return True
+        if not self.push_ephemeral(data):
+            return False
+        if self._queue and self._queue[-1] is data:
+            self._latest = self._latest or {}
+            self._latest[key] = data
+        return True
+
+    def _replace(self, key: Hashable, data: bytes) -> bool:
+        """Put bytes in the place of the earlier ones, if those wait whole and there is room."""
+        earlier = None if self._latest is None else self._latest.get(key)
+        if self._latest is None or earlier is None:
+            return False
+        if len(data) > len(earlier) and self._size * 2 >= self._max_bytes:
+            return False
+        start = MAX_IOV if self._is_torn else 0  # a stream is taking what stands before
+        for index in range(start, len(self._queue)):
+            if self._queue[index] is earlier:
+                self._queue[index] = self._latest[key] = data
+                self._size += len(data) - len(earlier)
+                return True
+        return False
+
     def _enqueue(self, data: bytes | memoryview, frames: int) -> None:
         self._is_direct = False
         limit = self._max_bytes + self._spare
@@ -228,6 +256,8 @@ class Outbox:
         self._frames -= sum(self._counts[:count])
         self._lighten(sum(map(len, self._queue[:count])))
         del self._queue[:count], self._counts[:count]
+        if not self._queue:
+            self._latest = None
 
     def _lighten(self, sent: int) -> None:
         self._size -= sent
@@ -241,6 +271,7 @@ class Outbox:
         self._is_open = self._is_direct = False
         self._queue.clear()
         self._counts.clear()
+        self._latest = None
         self._frames = 0
         self._lighten(self._size)
 

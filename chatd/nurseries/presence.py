@@ -8,7 +8,7 @@ first is what the others were told last: so every later change fits.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -176,6 +176,10 @@ class Presence:
         self.audience.is_everyone = False
         self._nursery.start_soon(Farewell(self.audience, self._users.values()).say)
 
+    def here(self, session_id: UUID) -> Collection[UUID]:
+        """Return the users of a session who are here, or within the grace."""
+        return self.audience.here(session_id)
+
     # Status
 
     def set_manual(
@@ -274,6 +278,12 @@ class Presence:
         for hearer in self.audience.hearers(user):
             for socket, _ in hearer.devices.values():
                 socket.push_ephemeral("user:status", user.told)
+
+    def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
+        """Send an event to those around a user. See `chatd.context.Presence`."""
+        for hearer in self.audience.around(user_id, session_ids):
+            for socket, _ in hearer.devices.values():
+                socket.push_ephemeral(name, data)
 
 
 @asynccontextmanager

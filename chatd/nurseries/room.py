@@ -17,11 +17,11 @@ from uuid import UUID
 import structlog
 import trio
 
-from chatd.context import RoomEvent
+from chatd.context import EVERYBODY, RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps
 from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
+from chatd.payloads import removed_event
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
@@ -194,7 +194,8 @@ class Room:
         start = 0
         for index, event in enumerate(events):
             if event.removed is not None:
-                await self._send(events[start : index + 1], event.seq)
+                is_told = event.removed != EVERYBODY  # else only by what each is told below
+                await self._send(events[start : index + is_told], event.seq)
                 self._remove(event)
                 start = index + 1
         await self._send(events[start:], reached)
@@ -257,14 +258,15 @@ class Room:
 
     def _remove(self, event: RoomEvent) -> None:
         """Let a removed member's sockets go; one whose page is newer knows better."""
+        is_end = event.removed == EVERYBODY
         for seat in self._entering.values():
-            if seat.receiver.user_id == event.removed:
+            if is_end or seat.receiver.user_id == event.removed:
                 seat.removed_at = event.seq  # its page is read again and tells
-        farewell = dumps({"sessionId": self.session_id, "reason": "removed"})
+        farewell = removed_event(self.session_id, event.reason)
         gone = [
             seat.receiver
             for seat in (*self.live.values(), *self._ahead.values())
-            if seat.receiver.user_id == event.removed and seat.cursor <= event.seq
+            if (is_end or seat.receiver.user_id == event.removed) and seat.cursor <= event.seq
         ]
         for receiver in gone:
             receiver.outbox.push(receiver.wire.event("session:removed", farewell))

@@ -15,14 +15,14 @@ import structlog
 import trio
 
 from chatd.config import Settings
-from chatd.context import Place, RoomEvent, Socket
+from chatd.context import EVERYBODY, Place, RoomEvent, Socket
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.model import dumps, member_event, session_event
+from chatd.model import dumps, session_event
 from chatd.nurseries.room import CHUNK, Room
 from chatd.nurseries.seat import Receiver, Wire
-from chatd.payloads import replayed_event
+from chatd.payloads import member_event, removed_event, replayed_event
 from chatd.rows import ChangesPage
 
 BROADCAST_LIMIT = 100  # joined sockets above which typing is not sent
@@ -122,6 +122,8 @@ class Rooms:
 
     async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
         page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
+        if page.session is None:
+            return [end_of(session_id, seq)], seq + 1, True
         return events_of(page, seq), page.seq, page.is_complete
 
 
@@ -131,7 +133,14 @@ def _never(session_id: UUID) -> bool:
 
 
 def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
-    return room.head is not None and room.head < heads.get(room.session_id, 0)
+    """Return whether a room missed something: a session without a head was deleted."""
+    return room.head is not None and room.head < heads.get(room.session_id, room.head + 1)
+
+
+def end_of(session_id: UUID, seq: int) -> RoomEvent:
+    """Return the end of a session that is found to be deleted, for readers who stand at `seq`."""
+    data = removed_event(session_id, "deleted")
+    return RoomEvent(session_id, seq + 1, "session:removed", data, EVERYBODY, "deleted")
 
 
 def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
@@ -146,9 +155,11 @@ def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
         name, payload = replayed_event(message, since)
         events.append(RoomEvent(message.session_id, message.changed_seq, name, dumps(payload)))
     for row in page.members:
-        name, payload = member_event(row)
+        name, payload = member_event(row, since=since)
         removed = row.user_id if row.left_at is not None else None
-        events.append(RoomEvent(row.session_id, row.changed_seq, name, dumps(payload), removed))
+        reason = row.left_reason or "removed"
+        data = dumps(payload)
+        events.append(RoomEvent(row.session_id, row.changed_seq, name, data, removed, reason))
     free = set(range(max(since + 1, page.seq - CATCHUP_PAGE), page.seq + 1))
     free -= {event.seq for event in events}
     if page.session is not None and free:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from chatd.rows import MessageAccess, MessageChange, MessageRow, Role
-from chatd.store.checks import has_room
-from chatd.store.columns import message_row
+import orjson
+
+from chatd.rows import Mentions, MessageAccess, MessageChange, MessageRow, Role, RulesRow
+from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
+from chatd.store.columns import MESSAGE, ids_of, mentions_of, message_row
 from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
 # it is changed, so that nobody changes anything after the commit that removed them.
-_MESSAGE_FOR = """
-    SELECT mine.role, s.kind,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+MESSAGE_FOR = f"""
+    SELECT s.kind, mine.role, s.archived_at IS NOT NULL, s.is_read_only, mine.muted_until,
+           {MESSAGE}
     FROM messages m
     JOIN sessions s ON s.id = m.session_id
     JOIN session_users mine
@@ -32,6 +32,38 @@ _LOCK_SESSION = """
     FOR NO KEY UPDATE
 """
 
+_MENTIONABLE = """
+    SELECT mentionable(id, %(mentioned)s::jsonb), member_count FROM sessions
+    WHERE id = %(session_id)s
+"""
+
+# Behind an edit: who is mentioned now and was not before counts it, and the other way round.
+_MENTION = """
+    WITH mentioned AS (
+        SELECT m.id AS message_id, who.user_id, m.session_id, m.ordinal
+        FROM messages m
+        JOIN session_users who ON who.session_id = m.session_id AND who.left_at IS NULL
+            AND who.user_id <> m.sender_id
+            AND (m.mentions = '{}' OR who.user_id = ANY (m.mentions))
+        WHERE m.id = %(message_id)s
+    ), gone AS (
+        DELETE FROM mentions
+        WHERE message_id = %(message_id)s AND user_id NOT IN (SELECT user_id FROM mentioned)
+        RETURNING message_id, user_id, session_id, ordinal
+    ), told AS (
+        INSERT INTO mentions (message_id, user_id, session_id, ordinal)
+        SELECT message_id, user_id, session_id, ordinal FROM mentioned
+        ON CONFLICT DO NOTHING
+        RETURNING message_id, user_id, session_id, ordinal
+    ), counted AS (
+        UPDATE session_users m SET mention_count = greatest(m.mention_count + each.step, 0)
+        FROM (SELECT *, 1 AS step FROM told UNION ALL SELECT *, -1 FROM gone) each
+        WHERE m.session_id = each.session_id AND m.user_id = each.user_id
+          AND m.last_read_ordinal < each.ordinal
+    )
+    SELECT user_id FROM told ORDER BY user_id
+"""
+
 _EDIT = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1
@@ -43,26 +75,40 @@ _EDIT = """
         FROM messages WHERE id = %(message_id)s
     )
     UPDATE messages
-    SET content = %(content)s, version = version + 1, edited_at = %(at)s, changed_seq = raised.seq
+    SET content = %(content)s, mentions = %(mentions)s, version = version + 1,
+        edited_at = %(at)s, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
 """
 
-
 _DELETE = """
     WITH raised AS (
-        UPDATE sessions SET seq = seq + 1
+        UPDATE sessions
+        SET seq = seq + 1,
+            last_deleted_ordinal = greatest(last_deleted_ordinal, (
+                SELECT ordinal FROM messages WHERE id = %(message_id)s
+            ))
         WHERE id = %(session_id)s
         RETURNING seq
     ), wiped AS (
         DELETE FROM message_revisions WHERE message_id = %(message_id)s
     ), unsaid AS (
         DELETE FROM reactions WHERE message_id = %(message_id)s
+    ), unmentioned AS (
+        DELETE FROM mentions WHERE message_id = %(message_id)s
+        RETURNING session_id, user_id, ordinal
+    ), uncounted AS (
+        UPDATE session_users m SET mention_count = greatest(m.mention_count - 1, 0)
+        FROM unmentioned
+        WHERE m.session_id = unmentioned.session_id AND m.user_id = unmentioned.user_id
+          AND m.last_read_ordinal < unmentioned.ordinal
+    ), unquoted AS (
+        UPDATE messages SET reply_excerpt = NULL WHERE reply_to_id = %(message_id)s
     )
     UPDATE messages
     SET content = '', deleted_at = %(at)s, deleted_by = %(user_id)s, reaction_count = 0,
-        changed_seq = raised.seq
+        mentions = NULL, pinned_at = NULL, pinned_by = NULL, changed_seq = raised.seq
     FROM raised
     WHERE id = %(message_id)s
     RETURNING changed_seq
@@ -110,7 +156,7 @@ class Changes:
     async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
         """Return a message that the user may see."""
         params = {"message_id": message_id, "user_id": user_id}
-        rows = await self._pool.fetch(_MESSAGE_FOR, params)
+        rows = await self._pool.fetch(MESSAGE_FOR, params)
         return _access(*rows[0]) if rows else None
 
     async def edit_message(
@@ -122,76 +168,118 @@ class Changes:
         content: str,
         version: int | None,
         at: datetime,
+        mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await locked_message(transaction, params, role)
+            if access is None:
                 return None
-            is_current = row.deleted_at is None and version in (None, row.version)
-            if row.content == content or not is_current:
+            row = access.message
+            kept, members = row.mentions, 0
+            if mentions is not None:
+                kept, members = await _mentionable(transaction, row, mentions)
+            if row.deleted_at is not None or (row.content, row.mentions) == (content, kept):
                 return MessageChange(row, is_changed=False)
-            [(seq,)] = await transaction.fetch(_EDIT, params | {"session_id": row.session_id})
-            row = row._replace(
-                changed_seq=seq, content=content, version=row.version + 1, edited_at=at
+            if version not in (None, row.version):
+                return MessageChange(row, is_changed=False, is_stale=True)
+            refusal = write_refusal(access.rules, at) or mention_refusal(
+                access.rules, mentions, members
             )
-            return MessageChange(row, is_changed=True)
+            if refusal is not None:
+                return MessageChange(row, is_changed=False, refusal=refusal)
+            more = {"session_id": row.session_id, "mentions": ids_of(kept)}
+            [(seq,)] = await transaction.fetch(_EDIT, params | more)
+            told = () if kept == row.mentions else await _mention(transaction, row.id)
+            row = row._replace(
+                changed_seq=seq,
+                content=content,
+                mentions=kept,
+                version=row.version + 1,
+                edited_at=at,
+            )
+            return MessageChange(row, is_changed=True, told=told)
 
         return await self._pool.transact(work)
 
     async def delete_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, at: datetime
     ) -> MessageChange | None:
-        """Make a message a tombstone, without texts and reactions, and take a `seq`."""
+        """Make a message a tombstone, its words nowhere any more, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await locked_message(transaction, params, role)
+            if access is None:
                 return None
+            row = access.message
             if row.deleted_at is not None:
                 return MessageChange(row, is_changed=False)
             [(seq,)] = await transaction.fetch(_DELETE, params | {"session_id": row.session_id})
             row = row._replace(
-                changed_seq=seq, content="", deleted_at=at, deleted_by=user_id, reactions=None
+                changed_seq=seq,
+                content="",
+                deleted_at=at,
+                deleted_by=user_id,
+                reactions=None,
+                mentions=None,
+                pinned_at=None,
+                pinned_by=None,
             )
             return MessageChange(row, is_changed=True)
 
         return await self._pool.transact(work)
 
     async def react(
-        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool
+        self, message_id: UUID, user_id: UUID, *, role: Role, emoji: str, is_on: bool, at: datetime
     ) -> MessageChange | None:
         """Give a reaction or take it back, and take a `seq`."""
         params = {"message_id": message_id, "user_id": user_id, "emoji": emoji}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            row = await _locked(transaction, params, role)
-            if row is None:
+            access = await locked_message(transaction, params, role)
+            if access is None:
                 return None
+            row = access.message
             has_reacted = bool(await transaction.fetch(_HAS_REACTED, params))
             if is_on == has_reacted or not (has_reacted or has_room(row, emoji)):
                 return MessageChange(row, is_changed=False)
+            refusal = reaction_refusal(access.rules, at)
+            if refusal is not None:
+                return MessageChange(row, is_changed=False, refusal=refusal)
             statement = _REACT if is_on else _TAKE_BACK
             await transaction.fetch(statement, params | {"session_id": row.session_id})
-            [columns] = await transaction.fetch(_MESSAGE_FOR, params)
+            [columns] = await transaction.fetch(MESSAGE_FOR, params)
             return MessageChange(_access(*columns).message, is_changed=True)
 
         return await self._pool.transact(work)
 
 
-async def _locked(
+async def _mentionable(
+    transaction: Transaction, row: MessageRow, mentions: Mentions
+) -> tuple[Mentions | None, int]:
+    """Return those of the mentioned who are members, and how many members there are."""
+    params = {"session_id": row.session_id, "mentioned": orjson.dumps(mentions).decode()}
+    [(ids, members)] = await transaction.fetch(_MENTIONABLE, params)
+    return mentions_of(ids), members
+
+
+async def _mention(transaction: Transaction, message_id: UUID) -> tuple[UUID, ...]:
+    rows = await transaction.fetch(_MENTION, {"message_id": message_id})
+    return tuple(user_id for (user_id,) in rows)
+
+
+async def locked_message(
     transaction: Transaction, params: dict[str, object], role: Role
-) -> MessageRow | None:
+) -> MessageAccess | None:
     """Lock a message's session; return it as it then is, if the user still has this role."""
     await transaction.fetch(_LOCK_SESSION, params)
-    rows = await transaction.fetch(_MESSAGE_FOR, params)
+    rows = await transaction.fetch(MESSAGE_FOR, params)
     access = _access(*rows[0]) if rows else None
-    return None if access is None or access.role != role else access.message
+    return None if access is None or access.role != role else access
 
 
-def _access(*row: object) -> MessageAccess:
-    role, kind, *columns = row
-    return MessageAccess(message_row(*columns), role, kind)  # type: ignore[arg-type]
+def _access(*row: Any) -> MessageAccess:
+    return MessageAccess(message_row(*row[5:]), RulesRow(*row[1:5]), row[0])

@@ -10,10 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chatd.store.memory_changes import MemoryChanges
+from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_bans import MemoryBans
+from chatd.store.memory_erasure import MemoryErasure
+from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
+from chatd.store.memory_own import MemoryOwn
+from chatd.store.memory_people import MemoryPeople
+from chatd.store.memory_pins import MemoryPins
 from chatd.store.memory_presence import MemoryAcquaintances
+from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
+from chatd.store.memory_search import MemorySearch
+from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_sign_in import MemorySignIns
 from chatd.store.memory_state import statement
 
@@ -22,7 +31,20 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(
-    MemorySignIns, MemoryMessages, MemoryChanges, MemoryRecoveries, MemoryAcquaintances
+    MemorySignIns,
+    MemoryAudit,
+    MemoryPeople,
+    MemoryOwn,
+    MemoryErasure,
+    MemoryMessages,
+    MemoryPins,
+    MemoryReading,
+    MemoryRecoveries,
+    MemoryAcquaintances,
+    MemorySearch,
+    MemorySettings,
+    MemoryBans,
+    MemoryInvites,
 ):
     """A whole store in memory.
 

@@ -73,7 +73,11 @@ class MemoryAccounts(Tables):
         """Move the last_seen of users forward."""
         for user_id in user_ids:
             user = self._users.get(user_id)
-            if user is not None and (user.last_seen is None or user.last_seen < at):
+            if (
+                user_id not in self._erasures
+                and user is not None
+                and (user.last_seen is None or user.last_seen < at)
+            ):
                 self._users[user_id] = replace(user, last_seen=at)
 
     @statement
@@ -87,7 +91,7 @@ class MemoryAccounts(Tables):
     ) -> None:
         """Remember a manual status."""
         user = self._users.get(user_id)
-        if user is not None:
+        if user is not None and user_id not in self._erasures:
             self._users[user_id] = replace(
                 user, manual_status=manual_status, status_text=text, status_until=until
             )
@@ -115,7 +119,7 @@ class MemoryAccounts(Tables):
             msg = f"device {device_id} is another user's"
             raise StoreBug(msg)
         created_at = at if known is None else known.created_at
-        self._devices[device_id] = Device(user_id, device_name, address, created_at)
+        self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
         self._families[family_id] = Family(user_id, device_id)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
 
@@ -128,6 +132,7 @@ class MemoryAccounts(Tables):
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor."""
         token = self._tokens.get(token_hash)
@@ -144,7 +149,8 @@ class MemoryAccounts(Tables):
         else:
             outcome = Rotation.REUSED
             family.revoked_at = at
-            self.audit.append(("refresh_token_reused", family.user_id, token.family_id))
+            details = {"deviceId": str(family.device_id)}
+            self._write_audit("refresh_token_reused", family.user_id, address, at, details)
         if outcome is Rotation.REFUSED:
             return RotationRow(outcome)
         return RotationRow(outcome, token.family_id, family.user_id, family.device_id)
@@ -212,8 +218,10 @@ class MemoryAccounts(Tables):
     @statement
     def revoked_since(self, at: datetime) -> list[UUID]:
         """Return the families revoked at or after a time."""
-        return [
+        revoked = {
             family_id
-            for family_id, family in sorted(self._families.items())
+            for family_id, family in self._families.items()
             if family.revoked_at is not None and family.revoked_at >= at
-        ]
+        }
+        erased = [row.family_ids for row in self._erasures.values() if row.begun_at >= at]
+        return sorted(revoked.union(*erased))

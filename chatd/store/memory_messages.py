@@ -1,4 +1,4 @@
-"""Messages, and the pages in which they are read, in the memory twin."""
+"""The pages in which messages are read, in the memory twin."""
 
 from __future__ import annotations
 
@@ -6,94 +6,22 @@ import bisect
 from collections.abc import Sequence
 from uuid import UUID
 
-from chatd.errors import StoreBug
 from chatd.rows import (
-    Append,
-    AppendRow,
     ChangesPage,
     HistoryPage,
     JoinPage,
     MemberRow,
     MessageRow,
-    NewMessage,
 )
-from chatd.store.checks import JOIN_MEMBERS, is_storable, one_bound
+from chatd.store.checks import JOIN_MEMBERS, one_bound
+from chatd.store.memory_append import MemoryAppend
+from chatd.store.memory_counts import unread_of
 from chatd.store.memory_sessions import MemorySessions
 from chatd.store.memory_state import Message, Session, statement
 
 
-class MemoryMessages(MemorySessions):
+class MemoryMessages(MemoryAppend, MemorySessions):
     """The messages' part of the contract."""
-
-    @statement
-    def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
-        """Store a batch and return one outcome a message."""
-        judged = [self._judge(message) for message in batch]
-        stored = [each.id for each, row in zip(batch, judged, strict=True) if row is None]
-        if len(set(stored)) < len(stored) or not self._by_id.keys().isdisjoint(stored):
-            msg = "a message id is taken"
-            raise StoreBug(msg)
-        return [row or self._store(each) for each, row in zip(batch, judged, strict=True)]
-
-    def _judge(self, message: NewMessage) -> AppendRow | None:
-        """Return why a message is not stored, None when it will be; all before the batch."""
-        if not is_storable(message):
-            return AppendRow(Append.INVALID)
-        found = self._find_by_key(message)
-        if found is not None:
-            return AppendRow(Append.DUPLICATE, found)
-        session = self._sessions.get(message.session_id)
-        member = None if session is None else session.member(message.sender_id)
-        if session is None or member is None:
-            return AppendRow(Append.NOT_A_MEMBER)
-        if member.role == "READ_ONLY":
-            return AppendRow(Append.READ_ONLY)
-        if message.reply_to_id is not None:
-            answered, _ = self._by_id.get(message.reply_to_id, (None, None))
-            if answered is not session:
-                return AppendRow(Append.NO_SUCH_REPLY)
-        return None
-
-    def _find_by_key(self, message: NewMessage) -> MessageRow | None:
-        if message.client_msg_id is None:
-            return None
-        found = self._by_key.get((message.sender_id, message.client_msg_id))
-        return None if found is None else self._message_row(*found)
-
-    def _store(self, new: NewMessage) -> AppendRow:
-        session = self._sessions[new.session_id]
-        seq = session.next_seq()
-        message = Message(
-            id=new.id,
-            seq=seq,
-            changed_seq=seq,
-            ordinal=len(session.messages) + 1,
-            sender_id=new.sender_id,
-            content=new.content,
-            created_at=new.created_at,
-            client_msg_id=new.client_msg_id,
-            reply_to_id=new.reply_to_id,
-        )
-        session.messages.append(message)
-        session.active_at = new.created_at
-        self._by_id[new.id] = (session, message)
-        if new.client_msg_id is not None:
-            self._by_key[new.sender_id, new.client_msg_id] = (session, message)
-        sender = session.members[new.sender_id]
-        sender.last_read_seq, sender.last_read_ordinal = seq, message.ordinal
-        return AppendRow(Append.STORED, self._message_row(session, message))
-
-    @statement
-    def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
-        """Tell what became of a batch whose COMMIT was lost."""
-        return [self._find(message) for message in batch]
-
-    def _find(self, message: NewMessage) -> AppendRow | None:
-        found = self._by_id.get(message.id)
-        if found is not None:
-            return AppendRow(Append.STORED, self._message_row(*found))
-        row = self._find_by_key(message)
-        return None if row is None else AppendRow(Append.DUPLICATE, row)
 
     @statement
     def history(
@@ -151,15 +79,15 @@ class MemoryMessages(MemorySessions):
             has_more=not is_recovered and len(page) < len(session.messages),
             recovered=is_recovered,
             members=self._member_page(session, None, JOIN_MEMBERS),
-            unread_count=len(session.messages) - member.last_read_ordinal,
-            mention_count=0,
+            unread_count=unread_of(session, member),
+            mention_count=member.mention_count,
             last_read_seq=member.last_read_seq,
         )
 
     @statement
     def changes_since(self, session_id: UUID, seq: int, limit: int) -> ChangesPage:
         """Return current rows whose `changed_seq` is above `seq`."""
-        session = self._sessions.get(session_id)
+        session = self._living(session_id)
         if session is None:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
         messages = [m for m in session.messages if m.changed_seq > seq]

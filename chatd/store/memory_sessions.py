@@ -8,8 +8,6 @@ from uuid import UUID
 
 from chatd.errors import StoreBug
 from chatd.rows import (
-    MemberChange,
-    MemberRow,
     PositionRow,
     Role,
     SessionKind,
@@ -18,10 +16,12 @@ from chatd.rows import (
     UserRow,
 )
 from chatd.store.checks import direct_key, members_to_be
-from chatd.store.memory_state import Member, Session, Tables, statement
+from chatd.store.memory_counts import position_of, unread_of
+from chatd.store.memory_members import MemoryMembers
+from chatd.store.memory_state import Member, Session, statement
 
 
-class MemorySessions(Tables):
+class MemorySessions(MemoryMembers):
     """The sessions' part of the contract."""
 
     @statement
@@ -38,7 +38,7 @@ class MemorySessions(Tables):
         """Store a session and its members, or return the DIRECT session of the pair."""
         everyone = members_to_be(kind, creator_id, member_ids)
         for user_id in everyone:
-            if user_id not in self._users:
+            if user_id not in self._users or user_id in self._erasures:
                 raise KeyError(user_id)
         key = direct_key(kind, everyone)
         if key is not None and key in self._direct:
@@ -58,7 +58,7 @@ class MemorySessions(Tables):
     @statement
     def session_for(self, session_id: UUID, user_id: UUID) -> tuple[SessionRow, Role | None] | None:
         """Return a session that the user may see."""
-        session = self._sessions.get(session_id)
+        session = self._living(session_id)
         if session is None:
             return None
         member = session.member(user_id)
@@ -75,13 +75,15 @@ class MemorySessions(Tables):
             SessionListRow(
                 session=session.row(),
                 role=member.role,
-                unread_count=_unread(session, member),
-                mention_count=0,
+                unread_count=unread_of(session, member),
+                mention_count=member.mention_count,
                 last_read_seq=member.last_read_seq,
                 muted=member.muted,
                 last_message=(
                     self._message_row(session, session.messages[-1]) if session.messages else None
                 ),
+                marked_unread=member.marked_unread_at == member.last_read_ordinal,
+                favourite=member.favourite,
             )
             for session, member in self._latest(user_id)
             if before is None or (session.active_at, session.id) < before
@@ -102,79 +104,10 @@ class MemorySessions(Tables):
         }
 
     @statement
-    def members(self, session_id: UUID, *, after: UUID | None, limit: int) -> list[MemberRow]:
-        """Return current members by rising user id."""
-        session = self._sessions.get(session_id)
-        return [] if session is None else self._member_page(session, after, limit)
-
-    @statement
-    def add_member(
-        self, session_id: UUID, user_id: UUID, *, role: Role, at: datetime
-    ) -> MemberChange | None:
-        """Make a user a member and take a `seq`."""
-        session = self._sessions.get(session_id)
-        if session is None or user_id not in self._users:
-            return None
-        member = session.member(user_id)
-        if member is not None:
-            row = self._member_row(session, member)
-            return MemberChange(row, session.seq, is_changed=False)
-        if session.kind == "DIRECT":
-            return None
-        seq = session.next_seq()
-        before = session.members.get(user_id)
-        session.members[user_id] = member = Member(
-            user_id,
-            role,
-            at,
-            last_read_seq=seq,
-            last_read_ordinal=len(session.messages),
-            muted=before is not None and before.muted,
-            changed_seq=seq,
-        )
-        return MemberChange(self._member_row(session, member), seq, is_changed=True)
-
-    @statement
-    def remove_member(
-        self, session_id: UUID, user_id: UUID, *, at: datetime
-    ) -> MemberChange | None:
-        """End a membership and take a `seq`."""
-        session = self._sessions.get(session_id)
-        member = None if session is None else session.member(user_id)
-        if session is None or member is None or session.kind == "DIRECT":
-            return None
-        member.left_at = at
-        member.changed_seq = seq = session.next_seq()
-        return MemberChange(self._member_row(session, member), seq, is_changed=True)
-
-    @statement
-    def update_session(self, session_id: UUID, *, name: str) -> SessionRow | None:
-        """Rename a session and take a `seq`."""
-        session = self._sessions.get(session_id)
-        if session is None:
-            return None
-        session.name = name
-        session.changed_seq = session.next_seq()
-        return session.row()
-
-    @statement
     def heads(self, session_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the current `seq` of each of these sessions that exists."""
-        return {each: self._sessions[each].seq for each in session_ids if each in self._sessions}
-
-    @statement
-    def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> PositionRow | None:
-        """Move a member's marker forward."""
-        session = self._sessions.get(session_id)
-        member = None if session is None else session.member(user_id)
-        if session is None or member is None:
-            return None
-        reached = min(seq, session.seq)
-        if reached > member.last_read_seq:
-            member.last_read_seq = reached
-            read = sum(message.seq <= reached for message in session.messages)
-            member.last_read_ordinal = max(member.last_read_ordinal, read)
-        return _position(session, member)
+        found = {each: self._living(each) for each in session_ids}
+        return {each: session.seq for each, session in found.items() if session is not None}
 
     def _latest(self, user_id: UUID) -> list[tuple[Session, Member]]:
         mine = [
@@ -184,27 +117,6 @@ class MemorySessions(Tables):
         ]
         return sorted(mine, key=lambda each: (each[0].active_at, each[0].id), reverse=True)
 
-    def _member_page(self, session: Session, after: UUID | None, limit: int) -> list[MemberRow]:
-        return [
-            self._member_row(session, member)
-            for user_id, member in sorted(session.members.items())
-            if member.left_at is None and (after is None or user_id > after)
-        ][:limit]
-
-
-def _unread(session: Session, member: Member) -> int:
-    return len(session.messages) - member.last_read_ordinal
-
-
-def _position(session: Session, member: Member) -> PositionRow:
-    return PositionRow(
-        session_id=session.id,
-        seq=session.seq,
-        unread_count=_unread(session, member),
-        mention_count=0,
-        last_read_seq=member.last_read_seq,
-    )
-
 
 def _first_position(session: Session, member: Member) -> PositionRow:
-    return _position(session, member)._replace(member_count=session.row().member_count)
+    return position_of(session, member)._replace(member_count=session.row().member_count)

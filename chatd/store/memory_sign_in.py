@@ -61,13 +61,14 @@ class MemorySignIns(MemoryAccounts):
         expires_at: datetime,
     ) -> None:
         """Keep a sign-in that is under way, and delete those that expired."""
-        if user_id is not None:
-            self._user(user_id)
+        alive = {key: each for key, each in self._sign_ins.items() if each.expires_at > at}
+        if user_id is not None and (user_id not in self._users or user_id in self._erasures):
+            self._sign_ins = alive
+            return
         if secret_hash in self._sign_ins:
             msg = "there is such a sign-in already"
             raise StoreBug(msg)
         row = SignIn(browser_hash, user_id, next_path, expires_at)
-        alive = {key: each for key, each in self._sign_ins.items() if each.expires_at > at}
         self._sign_ins = alive | {secret_hash: row}
 
     @statement

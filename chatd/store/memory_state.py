@@ -14,11 +14,18 @@ import trio
 
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.rows import (
+    AuditRow,
+    InviteRow,
+    LeftReason,
     MemberRow,
+    Mentions,
     MessageRow,
     ReactionRow,
     RecoveryRow,
+    ReplyRow,
     Role,
+    RulesRow,
+    SessionAuditRow,
     SessionKind,
     SessionRow,
     UserRow,
@@ -42,6 +49,13 @@ class Member:
     last_read_ordinal: int = 0
     muted: bool = False
     changed_seq: int = 0
+    muted_until: datetime | None = None
+    last_sent_at: datetime | None = None
+    mention_count: int = 0
+    marked_unread_at: int | None = None  # the ordinal at which the marker then stood
+    favourite: bool = False
+    joined_seq: int = 0
+    left_reason: LeftReason | None = None
 
 
 @dataclass(slots=True)
@@ -57,12 +71,27 @@ class Message:
     created_at: datetime
     client_msg_id: str | None
     reply_to_id: UUID | None
+    reply_excerpt: str | None = None
+    mentions: Mentions | None = None
+    told: frozenset[UUID] = frozenset()  # whom the table `mentions` has
     version: int = 1
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     deleted_by: UUID | None = None
+    pinned_at: datetime | None = None
+    pinned_by: UUID | None = None
     revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A row of session_bans."""
+
+    by: UUID
+    at: datetime
+    until: datetime | None
+    reason: str | None
 
 
 @dataclass(slots=True)
@@ -76,13 +105,55 @@ class Session:
     active_at: datetime
     seq: int = 0
     changed_seq: int = 0
+    is_read_only: bool = False
+    archived_at: datetime | None = None
+    slow_mode_seconds: int = 0
     members: dict[UUID, Member] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    deleted_at: datetime | None = None
+    bans: dict[UUID, Ban] = field(default_factory=dict)
+    invites: dict[str, InviteRow] = field(default_factory=dict)
 
     def member(self, user_id: UUID) -> Member | None:
         """Return a current member."""
         member = self.members.get(user_id)
         return member if member is not None and member.left_at is None else None
+
+    def mentionable(self, mentions: Mentions) -> Mentions | None:
+        """Return those of the mentioned who are members, None when nobody is."""
+        if mentions == "ALL":
+            return "ALL"
+        return tuple(each for each in mentions if self.member(each) is not None) or None
+
+    def mention(self, message: Message) -> tuple[UUID, ...]:
+        """Count a message for those whom it mentions now; return who is new among them."""
+        mentioned = message.mentions or ()
+        now = {
+            user_id
+            for user_id, member in self.members.items()
+            if member.left_at is None
+            and user_id != message.sender_id
+            and (mentioned == "ALL" or user_id in mentioned)
+        }
+        for user_id in now ^ message.told:
+            member = self.members[user_id]
+            if member.last_read_ordinal < message.ordinal:
+                step = 1 if user_id in now else -1
+                member.mention_count = max(member.mention_count + step, 0)
+        told, message.told = sorted(now - message.told), frozenset(now)
+        return tuple(told)
+
+    def wipe(self, message: Message, user_id: UUID, at: datetime) -> None:
+        """Make a message a tombstone, its words nowhere any more."""
+        message.content, message.mentions = "", None
+        message.pinned_at, message.pinned_by = None, None
+        self.mention(message)
+        message.revisions.clear()
+        message.reactions.clear()
+        for reply in self.messages:
+            if reply.reply_to_id == message.id:
+                reply.reply_excerpt = None
+        message.deleted_at, message.deleted_by = at, user_id
 
     def next_seq(self) -> int:
         """Take the next `seq`, for a durable change."""
@@ -92,7 +163,17 @@ class Session:
     def row(self) -> SessionRow:
         """Return the session as the store gives it back."""
         count = sum(member.left_at is None for member in self.members.values())
-        return SessionRow(self.id, self.kind, self.name, self.seq, count, self.created_at)
+        return SessionRow(
+            self.id,
+            self.kind,
+            self.name,
+            self.seq,
+            count,
+            self.created_at,
+            self.is_read_only,
+            self.archived_at,
+            self.slow_mode_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +184,7 @@ class Device:
     name: str
     address: str
     created_at: datetime
+    last_login_at: datetime
 
 
 @dataclass(slots=True)
@@ -122,6 +204,16 @@ class Token:
     created_at: datetime
     expires_at: datetime
     used: tuple[datetime, bytes] | None = None  # when, and the successor
+
+
+@dataclass(slots=True)
+class Erasure:
+    """A row of erasures."""
+
+    deletes_messages: bool
+    family_ids: list[UUID]
+    begun_at: datetime
+    finished_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +238,13 @@ class Tables:
     Attributes:
         latency: seconds on Trio's clock that each call takes before it does its work.
         calls: how often each method was called.
-        audit: the audit log as (what, user id, family id).
+        audit: the audit log as (user id, row), the oldest first.
     """
 
     def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
-        self.audit: list[tuple[str, UUID, UUID]] = []
+        self.audit: list[tuple[UUID | None, AuditRow]] = []
         self._epoch = epoch or uuid4()
         self._faults: defaultdict[str, deque[_Fault]] = defaultdict(deque)
         self._users: dict[UUID, UserRow] = {}
@@ -164,8 +256,10 @@ class Tables:
         self._verified_emails: dict[UUID, datetime] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
         self._sessions: dict[UUID, Session] = {}
+        self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
+        self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 
@@ -200,6 +294,17 @@ class Tables:
             raise StoreBug(msg)
         return self._users[user_id]
 
+    def _write_audit(
+        self,
+        action: str,
+        user_id: UUID | None,
+        address: str | None,
+        at: datetime,
+        details: dict[str, Any],
+    ) -> None:
+        row = AuditRow(len(self.audit) + 1, at, action, address, details)
+        self.audit.append((user_id, row))
+
     def _message_row(self, session: Session, message: Message) -> MessageRow:
         sender = self._users[message.sender_id]
         return MessageRow(
@@ -213,17 +318,32 @@ class Tables:
             content=message.content,
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
-            reply_to_id=message.reply_to_id,
+            reply_to=self._reply_row(message),
+            mentions=message.mentions,
             version=message.version,
             edited_at=message.edited_at,
             deleted_at=message.deleted_at,
             deleted_by=message.deleted_by,
+            pinned_at=message.pinned_at,
+            pinned_by=message.pinned_by,
             reactions=tuple(
                 ReactionRow(emoji, len(who), tuple(who[:REACTORS]))
                 for emoji, who in sorted(message.reactions.items())
             )
             or None,
         )
+
+    def _reply_row(self, message: Message) -> ReplyRow | None:
+        if message.reply_to_id is None:
+            return None
+        _, parent = self._by_id[message.reply_to_id]
+        user = self._users[parent.sender_id]
+        said = message.reply_excerpt
+        return ReplyRow(parent.id, parent.seq, user.id, user.name, user.avatar_url, said)
+
+    def _rules(self, session: Session, member: Member) -> RulesRow:
+        is_archived = session.archived_at is not None
+        return RulesRow(member.role, is_archived, session.is_read_only, member.muted_until)
 
     def _member_row(self, session: Session, member: Member) -> MemberRow:
         user = self._users[member.user_id]
@@ -237,6 +357,9 @@ class Tables:
             changed_seq=member.changed_seq,
             left_at=member.left_at,
             last_seen=user.last_seen,
+            muted_until=member.muted_until,
+            joined_seq=member.joined_seq,
+            left_reason=member.left_reason,
         )
 
 

@@ -6,33 +6,35 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, mentions_of, message_row, reply_row
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
-_APPEND_MESSAGES = """
+_APPEND = """
     SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
-           found_session_id, found_changed_seq, found_content, found_created_at, found_reply_to_id
+           found_session_id, found_changed_seq, found_content, found_created_at, reply,
+           found_mentions, until
     FROM append_messages(
         %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
-        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s
+        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s{mentioned}
     )
 """
+_APPEND_MESSAGES = _APPEND.format(mentioned="")
+_APPEND_MENTIONS = _APPEND.format(mentioned=", %(mentioned)s::jsonb")
 
 _LOCK_SESSIONS = """
     SELECT FROM sessions WHERE id = ANY (%(session_ids)s) ORDER BY id FOR NO KEY UPDATE
 """
 
-_FIND_MESSAGES = """
+_FIND_MESSAGES = f"""
     SELECT b.place,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM unnest(%(ids)s, %(sender_ids)s, %(client_msg_ids)s)
         WITH ORDINALITY AS b (id, sender_id, client_msg_id, place)
     JOIN LATERAL (
@@ -44,15 +46,15 @@ _FIND_MESSAGES = """
     JOIN users u ON u.id = m.sender_id
 """
 
-_MESSAGE = """
-    SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+_MESSAGE = f"""
+    SELECT {MESSAGE}
     FROM messages m
     JOIN users u ON u.id = m.sender_id
     WHERE m.id = %(message_id)s
 """
+
+# Places: of the first two behind the columns that every outcome has.
+_REPLY, _MENTIONS, _FOUND_ID = 5, 6, 3
 
 # Taken by another node between our look and our insert: the second look sees it.
 _RACED = frozenset({"messages_client_msg_id_key", "messages_seq_key"})
@@ -69,12 +71,15 @@ class Messages:
         if not good:
             return [AppendRow(Append.INVALID) for _ in batch]
         params = _columns(good)
+        statement = _APPEND_MESSAGES
+        if any(message.mentions for message in good):
+            params["mentioned"], statement = _mentioned(good), _APPEND_MENTIONS
         try:
-            rows = await self._pool.fetch(_APPEND_MESSAGES, params, writes=True)
+            rows = await self._pool.fetch(statement, params, writes=True)
         except StoreBug as bug:
             if constraint_of(bug) not in _RACED:
                 raise
-            rows = await self._pool.fetch(_APPEND_MESSAGES, params, writes=True)
+            rows = await self._pool.fetch(statement, params, writes=True)
         outcomes = [await self._whole(row) for row in _outcomes(good, rows)]
         if len(good) == len(batch):
             return outcomes
@@ -116,7 +121,7 @@ class Messages:
         return found
 
 
-def _columns(batch: Sequence[NewMessage]) -> dict[str, list[Any]]:
+def _columns(batch: Sequence[NewMessage]) -> dict[str, Any]:
     return {
         "ids": Uuids([message.id for message in batch]),
         "session_ids": Uuids([message.session_id for message in batch]),
@@ -128,21 +133,33 @@ def _columns(batch: Sequence[NewMessage]) -> dict[str, list[Any]]:
     }
 
 
+def _mentioned(batch: Sequence[NewMessage]) -> str:
+    places = enumerate(batch, start=1)
+    return orjson.dumps(
+        {str(place): message.mentions for place, message in places if message.mentions}
+    ).decode()
+
+
 def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
     outcomes: dict[int, AppendRow] = {}
     for place, outcome, *columns in rows:
         message = batch[place - 1]
         if outcome == "stored":
-            seq, name, avatar_url, *_ = columns
-            outcomes[place] = AppendRow(Append.STORED, _stored(message, seq, name, avatar_url))
+            outcomes[place] = AppendRow(Append.STORED, _stored(message, *columns))
         elif outcome == "duplicate":
             outcomes[place] = AppendRow(Append.DUPLICATE, _duplicate(message, *columns))
+        elif outcome == "told":
+            before = outcomes[place]
+            outcomes[place] = before._replace(told=(*before.told, columns[_FOUND_ID]))
         else:
-            outcomes[place] = AppendRow(Append(outcome))
+            outcomes[place] = AppendRow(Append(outcome), until=columns[-1])
     return [outcomes[place] for place in range(1, len(batch) + 1)]
 
 
-def _stored(message: NewMessage, seq: int, name: str, avatar_url: str | None) -> MessageRow:
+def _stored(
+    message: NewMessage, seq: int, name: str, avatar_url: str | None, *rest: Any
+) -> MessageRow:
+    reply, mentioned = rest[_REPLY], rest[_MENTIONS]
     return MessageRow(
         message.id,
         message.session_id,
@@ -154,7 +171,8 @@ def _stored(message: NewMessage, seq: int, name: str, avatar_url: str | None) ->
         message.content,
         message.created_at,
         message.client_msg_id,
-        message.reply_to_id,
+        reply if reply is None else reply_row(reply),
+        mentioned if mentioned is None else mentions_of(mentioned),
     )
 
 
@@ -168,7 +186,7 @@ def _duplicate(
     changed_seq: int,
     *rest: Any,
 ) -> MessageRow:
-    content, created_at, reply_to_id = rest
+    content, created_at, reply, mentioned, _ = rest
     return MessageRow(
         found_id,
         session_id,
@@ -180,5 +198,6 @@ def _duplicate(
         content,
         created_at,
         message.client_msg_id,
-        reply_to_id,
+        reply_row(reply),
+        mentions_of(mentioned),
     )

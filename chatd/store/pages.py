@@ -10,18 +10,20 @@ from uuid import UUID
 
 from chatd.rows import ChangesPage, HistoryPage, JoinPage, MemberRow, MessageRow, SessionRow
 from chatd.store.checks import JOIN_MEMBERS, one_bound
-from chatd.store.columns import message_row
+from chatd.store.columns import MESSAGE, message_row
 from chatd.store.pool import Pool
 
 MAX_SEQ = 2**63 - 1
 
-# Where a message's columns end: behind 11 columns of a join page's head, 6 of a session.
-_PLACE = 11 + len(MessageRow._fields)
-_MEMBER = 6 + len(MessageRow._fields)
+# Where columns begin: a message's behind a session's, in a join page 5 more; a member's behind it.
+_SESSION = len(SessionRow._fields)
+_HEAD = _SESSION + 5
+_PLACE = _HEAD + len(MessageRow._fields)
+_MEMBER = _SESSION + len(MessageRow._fields)
 
 # All kinds of pages have a pivot: `older` messages below it, `newer` from it on, and one more on
 # each side that tells whether there are more.
-_HISTORY = """
+_HISTORY = f"""
     WITH pivot AS (
         SELECT CASE WHEN %(around_id)s::uuid IS NULL THEN %(pivot)s::bigint ELSE (
             SELECT seq FROM messages
@@ -29,10 +31,7 @@ _HISTORY = """
         ) END AS seq
     )
     SELECT s.seq, m.seq < pivot.seq,
-           m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-           m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-           m.deleted_at, m.deleted_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+           {MESSAGE}
     FROM session_users mine
     JOIN sessions s ON s.id = mine.session_id
     CROSS JOIN pivot
@@ -51,11 +50,11 @@ _HISTORY = """
     ORDER BY m.seq
 """
 
-_JOIN_PAGE = """
+_JOIN_PAGE = f"""
     WITH head AS (
-        SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at, mine.role,
-               s.message_count - mine.last_read_ordinal AS unread_count, mine.mention_count,
-               mine.last_read_seq,
+        SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
+               s.is_read_only, s.archived_at, s.slow_mode_seconds, mine.role,
+               unread_of(s, mine) AS unread_count, mine.mention_count, mine.last_read_seq,
                coalesce(s.seq - %(since)s::bigint BETWEEN 0 AND %(replay)s, false) AS is_recovered
         FROM session_users mine
         JOIN sessions s ON s.id = mine.session_id
@@ -74,15 +73,12 @@ _JOIN_PAGE = """
              ORDER BY seq DESC LIMIT %(limit)s + 1)
         ) m
     ), message AS (
-        SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-               m.deleted_at, m.deleted_by,
-               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END,
+        SELECT {MESSAGE},
                m.place
         FROM page m JOIN users u ON u.id = m.sender_id
     ), member AS (
         SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-               m.left_at, u.last_seen
+               m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason
         FROM head
         JOIN session_users m ON m.session_id = head.id AND m.left_at IS NULL
         JOIN users u ON u.id = m.user_id
@@ -96,12 +92,9 @@ _JOIN_PAGE = """
     ORDER BY message.place, member.user_id
 """
 
-_CHANGES_SINCE = """
+_CHANGES_SINCE = f"""
     WITH message AS (
-        SELECT m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
-               m.content, m.created_at, m.client_msg_id, m.reply_to_id, m.version, m.edited_at,
-               m.deleted_at, m.deleted_by,
-               CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END
+        SELECT {MESSAGE}
         FROM messages m
         JOIN users u ON u.id = m.sender_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s
@@ -109,16 +102,17 @@ _CHANGES_SINCE = """
         LIMIT %(limit)s + 1
     ), member AS (
         SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-               m.left_at, u.last_seen
+               m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason
         FROM session_users m
         JOIN users u ON u.id = m.user_id
         WHERE m.session_id = %(session_id)s AND m.changed_seq > %(seq)s
         ORDER BY m.changed_seq
         LIMIT %(limit)s + 1
     ), head AS (
-        SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at
+        SELECT s.id, s.kind, s.name, s.seq, s.member_count, s.created_at,
+               s.is_read_only, s.archived_at, s.slow_mode_seconds
         FROM sessions s
-        WHERE s.id = %(session_id)s
+        WHERE s.id = %(session_id)s AND s.deleted_at IS NULL
     )
     SELECT head.*, message.*, member.*
     FROM head
@@ -189,11 +183,11 @@ class Pages:
         head = next((row for row in rows if row[0] is not None), None)
         if head is None:
             return None
-        role, unread_count, mention_count, last_read_seq, is_recovered = head[6:11]
-        messages = [message_row(*row[11:_PLACE]) for row in rows if row[11] is not None]
+        role, unread_count, mention_count, last_read_seq, is_recovered = head[_SESSION:_HEAD]
+        messages = [message_row(*row[_HEAD:_PLACE]) for row in rows if row[_HEAD] is not None]
         has_more = not is_recovered and len(messages) > limit
         return JoinPage(
-            session=SessionRow(*head[:6]),
+            session=SessionRow(*head[:_SESSION]),
             role=role,
             messages=messages[1:] if has_more else messages,
             has_more=has_more,
@@ -211,8 +205,10 @@ class Pages:
         head = next((row for row in rows if row[0] is not None), None)
         if head is None:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
-        session = SessionRow(*head[:6])
-        messages = [message_row(*row[6:_MEMBER]) for row in rows if row[6] is not None]
+        session = SessionRow(*head[:_SESSION])
+        messages = [
+            message_row(*row[_SESSION:_MEMBER]) for row in rows if row[_SESSION] is not None
+        ]
         members = [MemberRow(*row[_MEMBER:]) for row in rows if row[_MEMBER] is not None]
         changes = sorted([m.changed_seq for m in messages] + [m.changed_seq for m in members])
         is_complete = len(changes) <= limit

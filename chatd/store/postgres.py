@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.audit import Audit
+from chatd.store.bans import Bans
 from chatd.store.changes import Changes
+from chatd.store.erasure import Erasure
+from chatd.store.invites import Invites
 from chatd.store.members import Members
 from chatd.store.messages import Messages
+from chatd.store.own import Own
 from chatd.store.pages import Pages
+from chatd.store.people import People
+from chatd.store.pins import Pins
 from chatd.store.pool import Pool
 from chatd.store.presence import Acquaintances
+from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
+from chatd.store.search import Search
+from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
+from chatd.store.settings import SessionSettings
 from chatd.store.sign_in import SignIns
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
@@ -25,7 +36,27 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 
 
 class PostgresStore(
-    Users, Tokens, Sessions, Members, Messages, Changes, Pages, Recoveries, Acquaintances, SignIns
+    Users,
+    Tokens,
+    SignIns,
+    Audit,
+    People,
+    Own,
+    Erasure,
+    Sessions,
+    SessionSettings,
+    Members,
+    Bans,
+    Invites,
+    SessionAudit,
+    Messages,
+    Changes,
+    Pins,
+    Pages,
+    Reading,
+    Recoveries,
+    Acquaintances,
+    Search,
 ):
     """The durable side of chatd.
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.rows import IdentityRow, Link, SignInRow
+from chatd.store.checks import search_name
 from chatd.store.pool import Pool, Transaction
 from chatd.store.users import INSERT_USER
 
@@ -37,6 +38,7 @@ _VERIFY_EMAIL = """
 """
 
 # The expired ones a few at a time, and never those that another node deletes at this moment.
+# The lock waits for somebody who ends the account now, and then leaves the row out.
 _SAVE_SIGN_IN = """
     WITH expired AS (
         SELECT secret_hash FROM sign_ins WHERE expires_at <= %(at)s
@@ -45,7 +47,10 @@ _SAVE_SIGN_IN = """
         DELETE FROM sign_ins USING expired WHERE sign_ins.secret_hash = expired.secret_hash
     )
     INSERT INTO sign_ins (secret_hash, browser_hash, user_id, next_path, expires_at)
-    VALUES (%(secret_hash)s, %(browser_hash)s, %(user_id)s, %(next_path)s, %(expires_at)s)
+    SELECT %(secret_hash)s, %(browser_hash)s, %(user_id)s, %(next_path)s, %(expires_at)s
+    WHERE %(user_id)s::uuid IS NULL OR EXISTS (
+        SELECT FROM users WHERE id = %(user_id)s AND erased_at IS NULL FOR SHARE
+    )
 """
 
 # Of two that ask at once the second waits for the first, and finds the row gone.
@@ -138,6 +143,7 @@ async def _owner(
         "user_id": user_id,
         "email": email,
         "name": name,
+        "search_name": search_name(name),
         "password_hash": None,
         "created_at": at,
     }

@@ -30,7 +30,8 @@ _INSERT_FAMILY = """
 _ROTATE = """
     SELECT outcome, family_id, user_id, device_id
     FROM rotate_refresh_token(
-        %(token_hash)s, %(successor_hash)s, %(at)s, %(grace_until)s, %(expires_at)s
+        %(token_hash)s, %(successor_hash)s, %(at)s, %(grace_until)s, %(expires_at)s,
+        %(address)s
     )
 """
 
@@ -72,7 +73,10 @@ _REVOKE_DEVICE = """
 """
 
 _REVOKED_SINCE = """
-    SELECT id FROM refresh_families WHERE revoked_at >= %(at)s ORDER BY id
+    SELECT id FROM refresh_families WHERE revoked_at >= %(at)s
+    UNION
+    SELECT unnest(family_ids) FROM erasures WHERE begun_at >= %(at)s
+    ORDER BY id
 """
 
 
@@ -121,6 +125,7 @@ class Tokens:
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor."""
         params = {
@@ -129,6 +134,7 @@ class Tokens:
             "at": at,
             "grace_until": grace_until,
             "expires_at": expires_at,
+            "address": address,
         }
         [(outcome, *ids)] = await self._pool.fetch(_ROTATE, params, writes=True)
         return RotationRow(Rotation(outcome), *ids)

@@ -8,11 +8,14 @@ from uuid import UUID
 
 from chatd.rows import ManualStatus, UserRow
 from chatd.store.arrays import Uuids
+from chatd.store.checks import search_name
 from chatd.store.pool import Pool
 
 INSERT_USER = """
-    INSERT INTO users (id, email, name, password_hash, created_at)
-    VALUES (%(user_id)s, %(email)s, %(name)s, %(password_hash)s, %(created_at)s)
+    INSERT INTO users (id, email, name, search_name, password_hash, created_at)
+    VALUES (
+        %(user_id)s, %(email)s, %(name)s, %(search_name)s, %(password_hash)s, %(created_at)s
+    )
     ON CONFLICT (lower(email)) DO NOTHING
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
               status_text, status_until
@@ -38,6 +41,7 @@ _SET_LAST_SEEN = """
     WHERE id IN (
         SELECT id FROM users
         WHERE id = ANY (%(user_ids)s) AND (last_seen IS NULL OR last_seen < %(at)s)
+          AND erased_at IS NULL
         ORDER BY id FOR NO KEY UPDATE
     )
 """
@@ -45,7 +49,7 @@ _SET_LAST_SEEN = """
 _SET_STATUS = """
     UPDATE users
     SET manual_status = %(manual_status)s, status_text = %(text)s, status_until = %(until)s
-    WHERE id = %(user_id)s
+    WHERE id = %(user_id)s AND erased_at IS NULL
 """
 
 
@@ -68,6 +72,7 @@ class Users:
             "user_id": user_id,
             "email": email,
             "name": name,
+            "search_name": search_name(name),
             "password_hash": password_hash,
             "created_at": created_at,
         }

@@ -143,6 +143,9 @@ async def test_an_account_with_the_address_is_not_linked_unless_chatd_verified_i
         await site.store.verify_email(user.id, user.email, site.now())
         async with site.browser() as browser:
             assert (await browser.sign_in()).user.id == user.id
+        entries = await site.store.audit_page(user.id, before=None, limit=9)
+        assert [entry.action for entry in entries] == ["sign_in", "identity_linked"]
+        assert entries[1].details == {"issuer": site.issuer.url}
 
 
 @pytest.mark.parametrize("is_verified", [False, None, "true", 1])

@@ -4,7 +4,7 @@ import pytest
 
 from chatd.contract import Store
 from chatd.errors import StoreBug
-from chatd.rows import Append, AppendRow, MessageRow
+from chatd.rows import Append, AppendRow, MessageRow, ReplyRow
 from tests.store.conftest import People
 from tests.store.kit import DAY, NOBODY, NOW, contents, gather, say, stored, words
 
@@ -24,7 +24,7 @@ async def test_a_message_comes_back_as_it_was_sent(store: Store, people: People)
         content="Grüße 👋\n\tto all",
         created_at=NOW,
         client_msg_id="k1",
-        reply_to_id=None,
+        reply_to=None,
     )
     assert result == AppendRow(Append.STORED, row)
     page = await store.history(tea, people.alice)
@@ -109,7 +109,9 @@ async def test_an_answer_knows_what_it_answers(store: Store, people: People) -> 
     tea = await gather(store, people.alice, people.bob)
     [question] = await say(store, tea, people.alice, "Tea?")
     [result] = await store.append_messages([words(tea, people.bob, "Yes", reply_to=question.id)])
-    assert stored(result).reply_to_id == question.id
+    assert stored(result).reply_to == ReplyRow(
+        question.id, 1, people.alice, "Alice", None, question.content
+    )
 
 
 async def test_a_message_sent_twice_is_stored_once(store: Store, people: People) -> None:

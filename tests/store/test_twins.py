@@ -12,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatd.contract import Store
+from chatd.contract.acts import Act, Mute
+from chatd.contract.reading import UnreadQuestion
 from chatd.errors import StoreBug
-from chatd.rows import NewMessage, RecoveryRow
+from chatd.rows import Mentions, NewMessage, RecoveryRow
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from tests.store.kit import NOW, SECOND
+from tests.store.test_members import allow
 
 USERS = 4
 SESSIONS = 4
@@ -39,6 +42,8 @@ said = st.integers(0, 3).map(lambda n: some("me", n))  # one more than are said 
 times = st.integers(0, 5).map(lambda n: NOW + n * SECOND)
 seqs = st.integers(-1, 20)
 limits = st.integers(1, 5)
+ALL: Mentions = "ALL"
+mentions = st.just(ALL) | st.lists(users, max_size=3, unique=True).map(tuple)
 tokens = st.integers(0, 4).map(lambda n: b"token %d" % n)
 pids = st.integers(0, 3).map(lambda n: f"pid {n}")
 
@@ -56,6 +61,7 @@ def batches(draw: st.DrawFn) -> list[NewMessage]:
             created_at=draw(times),
             client_msg_id=draw(st.none() | st.sampled_from(["a", "b", "c"])),
             reply_to_id=draw(st.none() | messages),
+            mentions=draw(mentions),
         )
         for each in ids
     ]
@@ -94,6 +100,14 @@ steps = st.one_of(
     step("remove_member", sessions, users, at=times),
     step("update_session", sessions, name=st.sampled_from(["Tea", "Coffee"])),
     step("mark_read", sessions, users, seqs),
+    step("mark_unread", sessions, users, seqs),
+    step(
+        "unread_states",
+        st.lists(
+            st.builds(UnreadQuestion, sessions, users, st.booleans()), max_size=4, unique=True
+        ),
+        large=st.integers(0, 3),
+    ),
     step("message_for", said, users),
     step(
         "edit_message",
@@ -103,6 +117,7 @@ steps = st.one_of(
         content=st.sampled_from(["hello", "hi", ""]),
         version=st.none() | st.integers(1, 3),
         at=times,
+        mentions=st.none() | mentions,
     ),
     step("delete_message", said, users, role=st.sampled_from(ROLES), at=times),
     step(
@@ -112,7 +127,18 @@ steps = st.one_of(
         role=st.sampled_from(ROLES),
         emoji=st.sampled_from(["👍", "❤", "ü"]),
         is_on=st.booleans(),
+        at=times,
     ),
+    step(
+        "pin_message",
+        said,
+        users,
+        role=st.sampled_from(ROLES),
+        is_on=st.booleans(),
+        at=times,
+    ),
+    step("pins", sessions, users),
+    step("revisions", said, users, before=st.none() | st.integers(1, 3), limit=limits),
     step("session_for", sessions, users),
     step(
         "list_sessions",
@@ -209,6 +235,48 @@ steps = st.one_of(
     step("memberships", users, st.lists(sessions, max_size=3)),
 )
 
+acts = st.builds(Act, users, times, st.just(allow))
+codes = st.integers(0, 3).map(lambda n: f"code {n}")
+moderation = st.one_of(
+    step("add_member", sessions, users, role=st.sampled_from(ROLES), at=times, act=acts),
+    step("remove_member", sessions, users, at=times, act=acts),
+    step(
+        "update_member",
+        sessions,
+        users,
+        role=st.none() | st.sampled_from(ROLES),
+        mute=st.none() | st.builds(Mute, st.none() | times),
+        act=acts,
+    ),
+    step("set_wishes", sessions, users, muted=st.none() | st.booleans(), favourite=st.booleans()),
+    step(
+        "update_session",
+        sessions,
+        is_read_only=st.none() | st.booleans(),
+        is_archived=st.none() | st.booleans(),
+        slow_mode_seconds=st.none() | st.integers(0, 120),
+        act=acts,
+    ),
+    step("delete_session", sessions, act=acts),
+    step("sweep_sessions", st.integers(1, 3)),
+    step("ban", sessions, users, until=st.none() | times, reason=st.none(), act=acts),
+    step("unban", sessions, users, act=acts),
+    step("bans", sessions, at=times, after=st.none() | users, limit=limits),
+    step(
+        "make_invite",
+        sessions,
+        code=st.uuids().map(str) | codes,
+        role=st.sampled_from(["MEMBER", "READ_ONLY"]),
+        max_uses=st.none() | st.integers(1, 2),
+        expires_at=st.none() | times,
+        act=acts,
+    ),
+    step("invites", sessions, at=times),
+    step("revoke_invite", sessions, codes, act=acts),
+    step("invite", codes, times),
+    step("accept_invite", codes, act=acts),
+)
+
 
 async def outcome(store: Store, call: Step) -> object:
     """Return what a call came to; a bug has no words in common with its twin."""
@@ -248,7 +316,7 @@ async def furnish(store: Store) -> None:
     deadline=None,  # PostgreSQL's time is not ours
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(story=st.lists(steps, min_size=5, max_size=40))
+@given(story=st.lists(steps | moderation, min_size=5, max_size=40))
 async def test_both_stores_tell_the_same_story(database_url: str, story: list[Step]) -> None:
     memory = MemoryStore(epoch=uuid4())
     with trio.fail_after(10):

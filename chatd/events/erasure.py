@@ -1,0 +1,16 @@
+"""The command that ends the caller's account (protocol.md section 2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from chatd.model import Shape
+
+
+class UserErase(Shape):
+    """End the caller's account; what they wrote stays without a name, or is deleted."""
+
+    password: Annotated[str, StringConstraints(max_length=256)]
+    messages: Literal["KEEP_ANONYMOUS", "DELETE"]

@@ -1,0 +1,59 @@
+"""The end of an account, asked for by its owner."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from chatd.context import Caller, Services
+from chatd.errors import CloseCode, Forbidden, StoreAmbiguous, Unauthorized
+from chatd.events.answers import Nothing
+from chatd.events.erasure import UserErase
+from chatd.handlers.audit import Act, write_down
+from chatd.handlers.operations import Operation, Route
+from chatd.limits import Rate
+
+
+async def erase(services: Services, caller: Caller, command: UserErase) -> bytes:
+    """End the caller's account: what says who they are is gone when this is answered.
+
+    Their traces in sessions go after it, bit by bit (`chatd.context.Erasures`).
+    """
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    users = await services.store.users_by_ids([caller.user_id])
+    if not users:
+        raise Unauthorized
+    if not await services.passwords.check(command.password, users[0].password_hash):
+        await write_down(services, caller, Act.PASSWORD_REFUSED, caller.user_id)
+        msg = "wrong password"
+        raise Forbidden(msg)
+    family_ids = await _begin(services, caller, command)
+    cut = {caller.identity.family_id, *family_ids}
+    cut.update(socket.identity.family_id for socket in services.sockets.of_user(caller.user_id))
+    services.sockets.cut_families(cut, CloseCode.REVOKED)
+    services.erasures.wake()
+    return b"{}"
+
+
+async def _begin(services: Services, caller: Caller, command: UserErase) -> list[UUID]:
+    store, deletes = services.store, command.messages == "DELETE"
+    at = services.now()
+    try:
+        found = await store.begin_erasure(caller.user_id, deletes_messages=deletes, at=at)
+    except StoreAmbiguous:  # what it has done it tells again; nobody could ask a second time
+        found = await store.begin_erasure(caller.user_id, deletes_messages=deletes, at=at)
+    if found is None:
+        raise Unauthorized
+    return found
+
+
+OPERATIONS = (
+    Operation(
+        "user-erase",
+        UserErase,
+        Nothing,
+        "End the caller's account",
+        run=erase,
+        route=Route("DELETE", "/users/me", 202, takes_body=True),
+        rate=Rate(5 / 60, 5),  # a password can be tried here
+    ),
+)

@@ -1,0 +1,112 @@
+"""The export: everything of the caller's account in one archive, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import trio
+
+from chatd.context import Caller, Services
+from chatd.errors import Conflict, Overloaded, StoreBug, StoreError, Unauthorized, Unavailable
+from chatd.events.answers import Nothing
+from chatd.handlers.export_parts import PARTS
+from chatd.handlers.operations import Operation, Route, Streamed
+from chatd.limits import Rate
+from chatd.model import account_dict, dumps, iso_or_none
+from chatd.rows import UserRow
+from chatd.wire.archive import Archive
+
+PIECE = 65_536  # bytes of content between two writes to the client
+MAX_EXPORTS = 4  # at once, of all users: each keeps a connection to the database busy
+
+_README = """\
+Everything that this chat server keeps of one account. Times are UTC; ids are those of the API.
+
+profile.json    the account itself
+devices.json    every device that logged in, by id
+sessions.json   chat sessions that the account is or was in, and how far it has read them
+messages.json   messages that the account wrote, by session and then in their order
+revisions.json  earlier texts of those messages
+reactions.json  reactions that the account gave
+audit.json      logins and other acts on the account, the newest first
+
+Not here: the password and the tokens, of which only hashes are kept; and what others wrote. What
+was written while the archive was made may be in it or not.
+"""
+
+
+async def export(services: Services, caller: Caller, _command: Nothing) -> Streamed:
+    """Return an archive of everything of the caller's account, written while it is read."""
+    if caller.user_id in services.exports:
+        msg = "an export of this account is under way"
+        raise Conflict(msg)
+    if len(services.exports) >= MAX_EXPORTS:
+        raise Overloaded(retry_after=60)
+    rate = Rate(1 / services.settings.export_interval, 1)
+    services.limiter.check(("export", caller.user_id), rate, trio.current_time())
+    users = await services.store.users_by_ids([caller.user_id])
+    if not users:
+        raise Unauthorized
+    pieces = _pieces(services, users[0])
+    await anext(pieces)  # from here on its end is seen to
+    return Streamed(pieces, "application/zip", "chatd-export.zip")
+
+
+async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, None]:
+    """Give the archive, behind one empty piece.
+
+    Raises:
+        Unavailable: the store is away; what was given is half an archive.
+    """
+    services.exports.add(user.id)
+    archive = Archive(services.now())
+    try:
+        yield b""
+        archive.begin("README.txt")
+        archive.write(_README.encode())
+        archive.begin("profile.json")
+        archive.write(_profile(user))
+        for name, rows in PARTS.items():
+            archive.begin(name)
+            separator = b"[\n"
+            async with aclosing(rows(services, user.id)) as found:
+                async for row in found:
+                    archive.write(separator + dumps(row))
+                    separator = b",\n"
+                    if archive.written >= PIECE:
+                        await trio.lowlevel.checkpoint()  # an empty piece does not wait
+                        yield archive.take()
+            archive.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+        archive.finish()
+        yield archive.take()
+    except StoreError as trouble:
+        if isinstance(trouble, StoreBug):
+            raise
+        raise Unavailable(retry_after=1) from trouble
+    finally:
+        services.exports.discard(user.id)
+        archive.finish()
+
+
+def _profile(user: UserRow) -> bytes:
+    profile = account_dict(user) | {
+        "lastSeen": iso_or_none(user.last_seen),
+        "status": user.manual_status,
+        "statusText": user.status_text,
+        "statusUntil": iso_or_none(user.status_until),
+    }
+    return dumps(profile) + b"\n"
+
+
+OPERATIONS = (
+    Operation(
+        "user-export",
+        Nothing,
+        None,
+        "Everything of the caller's account, as a zip archive",
+        run=export,
+        route=Route("GET", "/users/me/export", media="application/zip"),
+        rate=Rate(1, 10),  # and one export in `export_interval`
+    ),
+)

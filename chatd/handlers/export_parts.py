@@ -1,0 +1,161 @@
+"""The files of an export: each a JSON array with one object a line, in an order that stays."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from chatd.context import Services
+from chatd.contract.own import OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnSessionRow
+from chatd.handlers.audit import audit_dict
+from chatd.model import device_dict, iso, iso_or_none
+
+T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow)
+
+
+class Span(NamedTuple):
+    """A part of a session: above `start`, up to `until`."""
+
+    session_id: UUID
+    start: int
+    until: int
+
+
+Rows = AsyncGenerator[dict[str, Any], None]
+PAGE = 200  # rows of one read: 13 MB at most, when each is as long as a message can be
+SPAN = 10_000  # of `seq` that one read looks through for somebody's rows: some ms
+
+
+async def devices(services: Services, user_id: UUID) -> Rows:
+    """Give every device that ever logged in."""
+    after = None
+    while rows := await services.store.own_devices(user_id, after=after, limit=PAGE):
+        for row in rows:
+            device = device_dict(row, row.id)
+            del device["isCurrent"]
+            yield device
+        after = rows[-1].id
+
+
+async def sessions(services: Services, user_id: UUID) -> Rows:
+    """Give every session that the user is or was in, with the read marker."""
+    async with aclosing(_own_sessions(services, user_id)) as found:
+        async for row in found:
+            yield {
+                "id": row.session_id,
+                "kind": row.kind,
+                "name": row.name,
+                "role": row.role,
+                "joinedAt": iso(row.joined_at),
+                "leftAt": iso_or_none(row.left_at),
+                "lastReadSeq": row.last_read_seq,
+                "muted": row.muted,
+            }
+
+
+async def messages(services: Services, user_id: UUID) -> Rows:
+    """Give every message that the user wrote."""
+
+    async def fetch(span: Span, last: OwnMessageRow | None) -> list[OwnMessageRow]:
+        after = span.start if last is None else last.seq
+        return await services.store.own_messages(
+            user_id, span.session_id, after=after, until=span.until, limit=PAGE
+        )
+
+    async with aclosing(_walk(services, user_id, fetch)) as rows:
+        async for row in rows:
+            yield _message(row)
+
+
+async def revisions(services: Services, user_id: UUID) -> Rows:
+    """Give the earlier texts of messages that the user wrote."""
+
+    async def fetch(span: Span, last: OwnRevisionRow | None) -> list[OwnRevisionRow]:
+        after = (span.start + 1, 0) if last is None else (last.seq, last.version)
+        return await services.store.own_revisions(
+            user_id, span.session_id, after=after, until=span.until, limit=PAGE
+        )
+
+    async with aclosing(_walk(services, user_id, fetch)) as rows:
+        async for row in rows:
+            yield {
+                "messageId": row.message_id,
+                "version": row.version,
+                "content": row.content,
+                "createdAt": iso(row.created_at),
+            }
+
+
+async def reactions(services: Services, user_id: UUID) -> Rows:
+    """Give every reaction of the user."""
+
+    async def fetch(span: Span, last: OwnReactionRow | None) -> list[OwnReactionRow]:
+        after = (span.start + 1, "") if last is None else (last.seq, last.emoji)
+        return await services.store.own_reactions(
+            user_id, span.session_id, after=after, until=span.until, limit=PAGE
+        )
+
+    async with aclosing(_walk(services, user_id, fetch)) as rows:
+        async for row in rows:
+            yield {"messageId": row.message_id, "emoji": row.emoji}
+
+
+async def audit(services: Services, user_id: UUID) -> Rows:
+    """Give the audit log of the account, the newest first."""
+    before = None
+    while rows := await services.store.audit_page(user_id, before=before, limit=PAGE):
+        for row in rows:
+            yield audit_dict(row)
+        before = rows[-1].id
+
+
+async def _own_sessions(services: Services, user_id: UUID) -> AsyncGenerator[OwnSessionRow, None]:
+    after = None
+    while rows := await services.store.own_sessions(user_id, after=after, limit=PAGE):
+        for row in rows:
+            yield row
+        after = rows[-1].session_id
+
+
+async def _walk(
+    services: Services, user_id: UUID, fetch: Callable[[Span, T | None], Awaitable[list[T]]]
+) -> AsyncGenerator[T, None]:
+    """Give the rows of all sessions, by session and `seq`, of which a read is in one span."""
+    async with aclosing(_own_sessions(services, user_id)) as found:
+        async for session in found:
+            for start in range(0, session.seq, SPAN):
+                span = Span(session.session_id, start, min(start + SPAN, session.seq))
+                last: T | None = None
+                while rows := await fetch(span, last):
+                    for row in rows:
+                        yield row
+                    if len(rows) < PAGE:
+                        break
+                    last = rows[-1]
+
+
+def _message(row: OwnMessageRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "sessionId": row.session_id,
+        "seq": row.seq,
+        "content": row.content,
+        "createdAt": iso(row.created_at),
+        "clientMsgId": row.client_msg_id,
+        "replyToId": row.reply_to_id,
+        "version": row.version,
+        "editedAt": iso_or_none(row.edited_at),
+        "deletedAt": iso_or_none(row.deleted_at),
+    }
+
+
+PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
+    "devices.json": devices,
+    "sessions.json": sessions,
+    "messages.json": messages,
+    "revisions.json": revisions,
+    "reactions.json": reactions,
+    "audit.json": audit,
+}

@@ -1,0 +1,45 @@
+"""Keeps the search index up with the messages, behind their way and out of it.
+
+What is not indexed yet is found all the same, by reading it: the index may take its time. It works
+a twentieth of the time at most, so that it costs the message path next to nothing under full load;
+then it falls behind, and catches up later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from chatd.contract import Store
+from chatd.errors import StoreError
+
+BATCH = 200  # changes of one transaction: some 50 ms of PostgreSQL
+REST = 19.0  # times as long as the last batch took
+PAUSE = 1.0  # seconds at least between looks when there was nothing to do
+
+log = structlog.get_logger("chatd.indexer")
+
+
+@asynccontextmanager
+async def open_indexer(store: Store, is_writable: Callable[[], bool]) -> AsyncIterator[None]:
+    """Index for the length of the block, as long as the store may be written."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_index, store, is_writable)
+        yield
+        nursery.cancel_scope.cancel(reason="the daemon stops")
+
+
+async def _index(store: Store, is_writable: Callable[[], bool]) -> None:
+    while True:
+        began = trio.current_time()
+        done = 0
+        if is_writable():
+            try:
+                done = await store.index_messages(BATCH)
+            except StoreError as trouble:  # it may be away: the next look does the same work
+                log.warning("index", error=str(trouble))
+        rest = (trio.current_time() - began) * REST
+        await trio.sleep(rest if done else max(rest, PAUSE))
