@@ -257,11 +257,7 @@ def reply_dict(row: ReplyRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "seq": row.seq,
-        "sender": {
-            "id": row.sender_id,
-            "name": row.sender_name,
-            "avatarUrl": row.sender_avatar_url,
-        },
+        "sender": public_user(row.sender_id, row.sender_name, row.sender_avatar_url),
         "excerpt": row.excerpt,
     }
 

@@ -61,11 +61,7 @@ def mention_event(row: MessageRow) -> dict[str, Any]:
         "sessionId": row.session_id,
         "messageId": row.id,
         "seq": row.seq,
-        "from": {
-            "id": row.sender_id,
-            "name": row.sender_name,
-            "avatarUrl": row.sender_avatar_url,
-        },
+        "from": public_user(row.sender_id, row.sender_name, row.sender_avatar_url),
         "excerpt": row.content[:EXCERPT],
     }
 

@@ -68,7 +68,7 @@ async def test_those_who_stay_see_a_nameless_user_leave_and_the_words_stay(
             ]
             assert [name for name, _ in frames] == [
                 "user:updated",
-                "member:joined",
+                "member:updated",
                 "member:left",
                 "message:updated",
             ]

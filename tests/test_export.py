@@ -56,7 +56,9 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
         session_id = str(await world.session(anna, bert))
         async with world.connect(anna) as a, world.connect(bert) as b:
             said = await a.ask("message:send", sessionId=session_id, content="tee")
-            await b.ask("message:send", sessionId=session_id, content="bert's own words")
+            await b.ask(
+                "message:send", sessionId=session_id, content="bert's own words", mentions="ALL"
+            )
             message_id = said["message"]["id"]
             await a.ask("message:edit", messageId=message_id, content="tea")
             await a.ask("message:react", messageId=message_id, emoji="👍", on=True)
@@ -69,7 +71,16 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     assert answer.headers["content-disposition"] == 'attachment; filename="chatd-export.zip"'
     found = files(answer)
     assert b"messages.json" in found.pop("README.txt")
-    parts = ("profile", "devices", "sessions", "messages", "revisions", "reactions", "audit")
+    parts = (
+        "profile",
+        "devices",
+        "sessions",
+        "messages",
+        "revisions",
+        "reactions",
+        "mentions",
+        "audit",
+    )
     assert set(found) == {f"{part}.json" for part in parts}
     assert (found["profile.json"]["email"], found["profile.json"]["name"]) == (anna.email, "anna")
     assert [each["id"] for each in found["devices.json"]] == [str(login.device_id)]
@@ -79,6 +90,7 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     assert (message["id"], message["content"], message["version"]) == (message_id, "tea", 2)
     [revision] = found["revisions.json"]
     assert (revision["messageId"], revision["content"]) == (message_id, "tee")
+    assert [set(each) for each in found["mentions.json"]] == [{"messageId"}]
     assert found["reactions.json"] == [{"messageId": message_id, "emoji": "👍"}]
     assert [each["address"] for each in found["audit.json"]] == ["192.0.2.7"]
     assert "bert" not in str(found)

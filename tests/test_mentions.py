@@ -37,7 +37,7 @@ async def test_who_is_mentioned_is_told_on_every_socket_and_nobody_else(
                 "sessionId": session_id,
                 "messageId": said["id"],
                 "seq": said["seq"],
-                "from": {"id": str(anna.id), "name": "anna", "avatarUrl": None},
+                "from": said["sender"],
                 "excerpt": text[:200],
             }
             assert await b.heard("notification:new") == [expected]

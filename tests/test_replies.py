@@ -19,11 +19,10 @@ async def test_a_reply_is_heard_and_read_with_what_it_answers(
             await b.ask("session:join", sessionId=session_id)
             question = await say(a, session_id, "x" * 201)
             reply = await say(b, session_id, "yes", replyToId=question["id"])
-            sender = {"id": str(anna.id), "name": "anna", "avatarUrl": None}
             assert reply["replyTo"] == {
                 "id": question["id"],
                 "seq": 1,
-                "sender": sender,
+                "sender": question["sender"],
                 "excerpt": "x" * 200,
             }
             assert question["replyTo"] is None

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from chatd.rows import DeviceRow, Role, SessionKind
+from chatd.rows import DeviceRow, Mentions, Role, SessionKind
 
 
 class OwnSessionRow(NamedTuple):
@@ -26,6 +26,7 @@ class OwnSessionRow(NamedTuple):
     left_at: datetime | None
     last_read_seq: int
     muted: bool
+    favourite: bool
 
 
 class OwnMessageRow(NamedTuple):
@@ -41,6 +42,7 @@ class OwnMessageRow(NamedTuple):
     version: int
     edited_at: datetime | None
     deleted_at: datetime | None
+    mentions: Mentions | None
 
 
 class OwnRevisionRow(NamedTuple):
@@ -59,6 +61,13 @@ class OwnReactionRow(NamedTuple):
     message_id: UUID
     seq: int
     emoji: str
+
+
+class OwnMentionRow(NamedTuple):
+    """A message that mentions the user."""
+
+    message_id: UUID
+    seq: int
 
 
 class OwnStore(Protocol):
@@ -100,3 +109,8 @@ class OwnStore(Protocol):
         limit: int,
     ) -> list[OwnReactionRow]:
         """Return a user's reactions to messages of that span, above a (`seq`, emoji)."""
+
+    async def own_mentions(
+        self, user_id: UUID, session_id: UUID, *, after: int, until: int, limit: int
+    ) -> list[OwnMentionRow]:
+        """Return the messages of such a span that mention a user, by `seq`."""

@@ -29,6 +29,7 @@ sessions.json   chat sessions that the account is or was in, and how far it has 
 messages.json   messages that the account wrote, by session and then in their order
 revisions.json  earlier texts of those messages
 reactions.json  reactions that the account gave
+mentions.json   messages that mention the account
 audit.json      logins and other acts on the account, the newest first
 
 Not here: the password and the tokens, of which only hashes are kept; and what others wrote. What

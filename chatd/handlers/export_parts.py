@@ -8,11 +8,17 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from chatd.context import Services
-from chatd.contract.own import OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnSessionRow
+from chatd.contract.own import (
+    OwnMentionRow,
+    OwnMessageRow,
+    OwnReactionRow,
+    OwnRevisionRow,
+    OwnSessionRow,
+)
 from chatd.handlers.audit import audit_dict
 from chatd.model import device_dict, iso, iso_or_none
 
-T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow)
+T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnMentionRow)
 
 
 class Span(NamedTuple):
@@ -52,6 +58,7 @@ async def sessions(services: Services, user_id: UUID) -> Rows:
                 "leftAt": iso_or_none(row.left_at),
                 "lastReadSeq": row.last_read_seq,
                 "muted": row.muted,
+                "favourite": row.favourite,
             }
 
 
@@ -102,6 +109,20 @@ async def reactions(services: Services, user_id: UUID) -> Rows:
             yield {"messageId": row.message_id, "emoji": row.emoji}
 
 
+async def mentions(services: Services, user_id: UUID) -> Rows:
+    """Give every message that mentions the user: where it is, not what another wrote."""
+
+    async def fetch(span: Span, last: OwnMentionRow | None) -> list[OwnMentionRow]:
+        after = span.start if last is None else last.seq
+        return await services.store.own_mentions(
+            user_id, span.session_id, after=after, until=span.until, limit=PAGE
+        )
+
+    async with aclosing(_walk(services, user_id, fetch)) as rows:
+        async for row in rows:
+            yield {"messageId": row.message_id}
+
+
 async def audit(services: Services, user_id: UUID) -> Rows:
     """Give the audit log of the account, the newest first."""
     before = None
@@ -148,6 +169,7 @@ def _message(row: OwnMessageRow) -> dict[str, Any]:
         "version": row.version,
         "editedAt": iso_or_none(row.edited_at),
         "deletedAt": iso_or_none(row.deleted_at),
+        "mentions": row.mentions or (),
     }
 
 
@@ -157,5 +179,6 @@ PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "messages.json": messages,
     "revisions.json": revisions,
     "reactions.json": reactions,
+    "mentions.json": mentions,
     "audit.json": audit,
 }

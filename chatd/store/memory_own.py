@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from chatd.contract.own import OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnSessionRow
+from chatd.contract.own import (
+    OwnMentionRow,
+    OwnMessageRow,
+    OwnReactionRow,
+    OwnRevisionRow,
+    OwnSessionRow,
+)
 from chatd.rows import DeviceRow
 from chatd.store.memory_state import Message, Session, Tables, statement
 
@@ -84,6 +90,18 @@ class MemoryOwn(Tables):
         ]
         return found[:limit]
 
+    @statement
+    def own_mentions(
+        self, user_id: UUID, session_id: UUID, *, after: int, until: int, limit: int
+    ) -> list[OwnMentionRow]:
+        """Return the messages of a span that mention a user."""
+        found = [
+            OwnMentionRow(message.id, message.seq)
+            for message in self._span(session_id, after + 1, until)
+            if user_id in message.told
+        ]
+        return found[:limit]
+
     def _span(self, session_id: UUID, first: int, last: int) -> Iterator[Message]:
         session = self._sessions.get(session_id)
         for message in () if session is None else session.messages:
@@ -103,6 +121,7 @@ def _own_session(session: Session, user_id: UUID) -> OwnSessionRow:
         member.left_at,
         member.last_read_seq,
         member.muted,
+        member.favourite,
     )
 
 
@@ -118,4 +137,5 @@ def _own_message(session_id: UUID, message: Message) -> OwnMessageRow:
         message.version,
         message.edited_at,
         message.deleted_at,
+        message.mentions,
     )

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from chatd.contract.own import OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnSessionRow
+from chatd.contract.own import (
+    OwnMentionRow,
+    OwnMessageRow,
+    OwnReactionRow,
+    OwnRevisionRow,
+    OwnSessionRow,
+)
 from chatd.rows import DeviceRow
+from chatd.store.columns import mentions_of
 from chatd.store.pool import Pool
 
 _OWN_DEVICES = """
@@ -17,7 +24,8 @@ _OWN_DEVICES = """
 """
 
 _OWN_SESSIONS = """
-    SELECT s.id, s.kind, s.name, s.seq, m.role, m.joined_at, m.left_at, m.last_read_seq, m.muted
+    SELECT s.id, s.kind, s.name, s.seq, m.role, m.joined_at, m.left_at, m.last_read_seq, m.muted,
+           m.favourite
     FROM session_users m
     JOIN sessions s ON s.id = m.session_id
     WHERE m.user_id = %(user_id)s AND (%(after)s::uuid IS NULL OR m.session_id > %(after)s::uuid)
@@ -27,7 +35,7 @@ _OWN_SESSIONS = """
 
 _OWN_MESSAGES = """
     SELECT id, session_id, seq, content, created_at, client_msg_id, reply_to_id, version,
-           edited_at, deleted_at
+           edited_at, deleted_at, mentions
     FROM messages
     WHERE session_id = %(session_id)s AND sender_id = %(user_id)s
       AND seq > %(after)s AND seq <= %(until)s
@@ -54,6 +62,17 @@ _OWN_REACTIONS = """
       AND m.seq >= %(after_seq)s AND m.seq <= %(until)s
       AND (m.seq, r.emoji) > (%(after_seq)s::bigint, %(after_emoji)s::text COLLATE "C")
     ORDER BY m.seq, r.emoji
+    LIMIT %(limit)s
+"""
+
+# An ordinal is never above its `seq`, so the index leaves out what lies behind the span.
+_OWN_MENTIONS = """
+    SELECT t.message_id, m.seq
+    FROM mentions t
+    JOIN messages m ON m.id = t.message_id
+    WHERE t.session_id = %(session_id)s AND t.user_id = %(user_id)s AND t.ordinal <= %(until)s
+      AND m.seq > %(after)s AND m.seq <= %(until)s
+    ORDER BY m.seq
     LIMIT %(limit)s
 """
 
@@ -88,7 +107,8 @@ class Own:
             "until": until,
             "limit": limit,
         }
-        return [OwnMessageRow(*row) for row in await self._pool.fetch(_OWN_MESSAGES, params)]
+        rows = await self._pool.fetch(_OWN_MESSAGES, params)
+        return [OwnMessageRow(*row)._replace(mentions=mentions_of(row[-1])) for row in rows]
 
     async def own_revisions(
         self,
@@ -129,3 +149,16 @@ class Own:
             "limit": limit,
         }
         return [OwnReactionRow(*row) for row in await self._pool.fetch(_OWN_REACTIONS, params)]
+
+    async def own_mentions(
+        self, user_id: UUID, session_id: UUID, *, after: int, until: int, limit: int
+    ) -> list[OwnMentionRow]:
+        """Return the messages of a span that mention a user."""
+        params = {
+            "user_id": user_id,
+            "session_id": session_id,
+            "after": after,
+            "until": until,
+            "limit": limit,
+        }
+        return [OwnMentionRow(*row) for row in await self._pool.fetch(_OWN_MENTIONS, params)]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chatd.contract import Store
 from tests.store.conftest import People
-from tests.store.kit import DAY, NOW, SECOND, gather, say
+from tests.store.kit import DAY, NOW, SECOND, gather, say, words
 from tests.store.test_devices import log_in
 
 ALL = 2**40
@@ -52,6 +52,24 @@ async def test_the_messages_of_a_span_are_those_of_their_sender(
     assert await written(store, people.alice, tea, 5, ALL) == []
     first, second = await store.own_messages(people.alice, tea, after=0, until=ALL, limit=2)
     assert (first.seq, second.seq, first.session_id) == (1, 3, tea)
+
+
+async def test_the_messages_of_a_span_that_mention_somebody_are_told_to_them(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    batch = [
+        words(tea, people.bob)._replace(mentions=mentions)
+        for mentions in ((people.alice,), (), "ALL")
+    ]
+    rows = [row.row for row in await store.append_messages(batch)]
+    assert [row.seq for row in rows if row is not None] == [1, 2, 3]
+    for after, until, seqs in ((0, ALL, [1, 3]), (1, ALL, [3]), (0, 2, [1])):
+        found = await store.own_mentions(people.alice, tea, after=after, until=until, limit=9)
+        assert [row.seq for row in found] == seqs
+    assert await store.own_mentions(people.bob, tea, after=0, until=ALL, limit=9) == []
+    [said, *_] = await store.own_messages(people.bob, tea, after=0, until=ALL, limit=1)
+    assert said.mentions == (people.alice,)
 
 
 async def test_earlier_texts_and_reactions_are_read_above_a_place_within_a_message(
