@@ -102,6 +102,14 @@ class IdentityRow(NamedTuple):
     user_id: UUID | None = None
 
 
+class OwnIdentityRow(NamedTuple):
+    """With whom a user signs in, and who they are there."""
+
+    issuer: str
+    subject: str
+    created_at: datetime
+
+
 class SignInRow(NamedTuple):
     """A sign-in under way, as it is taken; `user_id` is None before the issuer's answer."""
 

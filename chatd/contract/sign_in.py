@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from chatd.rows import IdentityRow, SignInRow
+from chatd.rows import IdentityRow, OwnIdentityRow, SignInRow
 
 
 class SignInStore(Protocol):
@@ -32,6 +32,9 @@ class SignInStore(Protocol):
                 is linked only when chatd has verified the address itself.
             name, user_id: of the account, if one is opened; it has no password.
         """
+
+    async def identities_of(self, user_id: UUID) -> list[OwnIdentityRow]:
+        """Return a user's identities, by issuer and subject: each was signed in with, so few."""
 
     async def verify_email(self, user_id: UUID, email: str, at: datetime) -> bool:
         """Remember that chatd itself has seen that a user reads mail at their address.

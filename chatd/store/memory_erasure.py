@@ -53,7 +53,7 @@ class MemoryErasure(MemoryMembers):
 
     def _forget_identities(self, user_id: UUID) -> None:
         self._verified_emails.pop(user_id, None)
-        self._identities = {k: each for k, each in self._identities.items() if each != user_id}
+        self._identities = {k: v for k, v in self._identities.items() if v[0] != user_id}
         self._sign_ins = {k: row for k, row in self._sign_ins.items() if row.user_id != user_id}
 
     def _forget_devices(self, user_id: UUID) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import IdentityRow, Link, SignInRow
+from chatd.rows import IdentityRow, Link, OwnIdentityRow, SignInRow
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_state import SignIn, statement
 
@@ -28,7 +28,7 @@ class MemorySignIns(MemoryAccounts):
         """Return the account of an identity; open one, or link the one that has the address."""
         known = self._identities.get((issuer, subject))
         if known is not None:
-            return IdentityRow(Link.KNOWN, known)
+            return IdentityRow(Link.KNOWN, known[0])
         if email is None:
             return IdentityRow(Link.UNVERIFIED)
         row = IdentityRow(Link.OPENED, user_id)
@@ -38,8 +38,17 @@ class MemorySignIns(MemoryAccounts):
                 return IdentityRow(Link.TAKEN)
             row = IdentityRow(Link.LINKED, owner_id)
         assert row.user_id is not None  # noqa: S101 - TAKEN has left
-        self._identities[issuer, subject] = row.user_id
+        self._identities[issuer, subject] = row.user_id, at
         return row
+
+    @statement
+    def identities_of(self, user_id: UUID) -> list[OwnIdentityRow]:
+        """Return a user's identities."""
+        return [
+            OwnIdentityRow(*identity, at)
+            for identity, (whose, at) in sorted(self._identities.items())
+            if whose == user_id
+        ]
 
     @statement
     def verify_email(self, user_id: UUID, email: str, at: datetime) -> bool:

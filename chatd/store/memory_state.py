@@ -252,7 +252,7 @@ class Tables:
         self._devices: dict[UUID, Device] = {}
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
-        self._identities: dict[tuple[str, str], UUID] = {}
+        self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
         self._verified_emails: dict[UUID, datetime] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
         self._sessions: dict[UUID, Session] = {}

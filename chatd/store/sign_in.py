@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from chatd.rows import IdentityRow, Link, SignInRow
+from chatd.rows import IdentityRow, Link, OwnIdentityRow, SignInRow
 from chatd.store.checks import search_name
 from chatd.store.pool import Pool, Transaction
 from chatd.store.users import INSERT_USER
@@ -29,6 +29,12 @@ _OWNER_OF_EMAIL = """
 _INSERT_IDENTITY = """
     INSERT INTO identities (issuer, subject, user_id, created_at)
     VALUES (%(issuer)s, %(subject)s, %(owner_id)s, %(created_at)s)
+"""
+
+_IDENTITIES_OF = """
+    SELECT issuer, subject, created_at FROM identities
+    WHERE user_id = %(user_id)s
+    ORDER BY issuer COLLATE "C", subject COLLATE "C"
 """
 
 _VERIFY_EMAIL = """
@@ -94,6 +100,11 @@ class SignIns:
             return row
 
         return await self._pool.transact(work)
+
+    async def identities_of(self, user_id: UUID) -> list[OwnIdentityRow]:
+        """Return a user's identities."""
+        rows = await self._pool.fetch(_IDENTITIES_OF, {"user_id": user_id})
+        return [OwnIdentityRow(*row) for row in rows]
 
     async def verify_email(self, user_id: UUID, email: str, at: datetime) -> bool:
         """Remember that chatd itself has verified an address."""

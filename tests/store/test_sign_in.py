@@ -10,7 +10,7 @@ import trio
 from chatd.contract import Store
 from chatd.errors import StoreBug
 from chatd.ids import uuid7
-from chatd.rows import IdentityRow, Link, SignInRow
+from chatd.rows import IdentityRow, Link, OwnIdentityRow, SignInRow
 from tests.store.conftest import People
 from tests.store.kit import DAY, NOBODY, NOW, SECOND
 
@@ -104,6 +104,16 @@ async def test_of_many_first_sign_ins_at_once_one_opens_the_account(
         assert len({row.user_id for row in rows}) == 1
 
 
+async def test_the_identities_of_a_user_are_theirs_alone(store: Store, people: People) -> None:
+    await store.verify_email(people.alice, "alice@example.org", NOW)
+    for subject in ("b", "B", "a"):
+        await sign_in(store, subject, email="alice@example.org")
+    await sign_in(store, "z")
+    found = await store.identities_of(people.alice)
+    assert found == [OwnIdentityRow(ISSUER, subject, NOW) for subject in ("B", "a", "b")]
+    assert await store.identities_of(people.bob) == []
+
+
 # Sign-ins under way
 
 
@@ -186,6 +196,7 @@ async def test_of_an_account_that_has_ended_no_identity_and_no_code_is_left(stor
     await begin(store, b"nobody", user_id=NOBODY)
     for secret in (b"before", b"after", b"nobody"):
         assert await store.take_sign_in(secret, b"browser", NOW, is_known=True) is None
+    assert await store.identities_of(first.user_id) == []
     again = await sign_in(store)
     assert again.link is Link.OPENED
     assert again.user_id != first.user_id

@@ -221,6 +221,7 @@ steps = st.one_of(
         user_id=st.integers(10, 12).map(lambda n: some("us", n)),
         at=times,
     ),
+    step("identities_of", users),
     step("verify_email", users, st.sampled_from(["0@example.org", "1@example.org"]), times),
     step(
         "save_sign_in",
