@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '9');
+    ('schema_version', '10');
 
 -- People
 
@@ -31,7 +31,8 @@ CREATE TABLE users (
     status_text text,
     status_until timestamptz,
     search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
-    erased_at timestamptz  -- nothing of theirs is left but the place in sessions
+    erased_at timestamptz,  -- nothing of theirs is left but the place in sessions
+    email_verified_at timestamptz  -- when chatd itself saw that mail there is read
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
@@ -83,6 +84,29 @@ CREATE TABLE refresh_tokens (
 );
 
 CREATE INDEX refresh_tokens_family_id_idx ON refresh_tokens (family_id);
+
+-- Who somebody is for an issuer: a subject is never given to another person, an address may be.
+CREATE TABLE identities (
+    issuer text NOT NULL,
+    subject text NOT NULL,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (issuer, subject)
+);
+
+CREATE INDEX identities_user_id_idx ON identities (user_id);
+
+-- Sign-ins under way, each taken once, by the browser that began it; only hashes are stored.
+CREATE TABLE sign_ins (
+    secret_hash bytea PRIMARY KEY,  -- of the `state`, later of the one-time code
+    browser_hash bytea NOT NULL,
+    user_id uuid REFERENCES users ON DELETE CASCADE,  -- whom the code logs in; NULL: a `state`
+    next_path text NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX sign_ins_user_id_idx ON sign_ins (user_id);
+CREATE INDEX sign_ins_expires_at_idx ON sign_ins (expires_at);
 
 -- Sessions and their members
 

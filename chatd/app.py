@@ -26,12 +26,14 @@ from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
-from chatd.handlers.operations import Operation, Streamed, call, submit, translate
+from chatd.handlers.operations import Operation, Redirect, Streamed, call, submit, translate
 from chatd.limits import budget_of
 from chatd.model import dumps
 from chatd.openapi import openapi_document
+from chatd.pages import refusal_page
 from chatd.wire.frames import FrameError, loads
 
+_HTML = "text/html; charset=utf-8"
 _JSON = {"Content-Type": "application/json"}
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "authorization, content-type, idempotency-key"
@@ -84,7 +86,9 @@ def create_app(services: Services) -> QuartTrio:
             app.add_url_rule(
                 operation.route.path,
                 operation.name,
-                _view(services, operation),
+                _page_view(services, operation)
+                if operation.is_page
+                else _view(services, operation),
                 methods=[operation.route.method],
                 provide_automatic_options=False,
             )
@@ -111,6 +115,8 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
             body = await _submitted(services, caller, operation, data, now)
         else:
             answer = await call(services, caller, operation, data, now)
+            if isinstance(answer, Redirect):
+                return _redirect(answer, status, _rate_headers(caller))
             if isinstance(answer, Streamed):
                 return _stream(answer, status, _rate_headers(caller))
             body = cast("bytes", answer)  # Followed answers are the sockets'
@@ -129,6 +135,30 @@ def _rate_headers(caller: Caller) -> dict[str, str]:
         "RateLimit-Remaining": str(remaining),
         "RateLimit-Reset": str(reset),
     }
+
+
+def _page_view(services: Services, operation: Operation) -> Callable[..., Awaitable[Response]]:
+    """Return a view that shows its refusals to people; programs get the envelope."""
+    view = _view(services, operation)
+
+    async def page_view(**path: Any) -> Response:
+        try:
+            return await view(**path)
+        except ChatError as refusal:
+            if "text/html" not in request.headers.get("Accept", ""):
+                raise
+            scope: Any = request.scope
+            page = refusal_page(refusal, scope["chatd.request_id"])
+            response = Response(page, refusal.status, content_type=_HTML)
+            _tell_wait(response, refusal)
+            return response
+
+    return page_view
+
+
+def _redirect(answer: Redirect, status: int, rate: dict[str, str]) -> Response:
+    headers = rate | {"Location": answer.url}
+    return Response(b"", status, headers | ({"Set-Cookie": answer.cookie} if answer.cookie else {}))
 
 
 def _stream(answer: Streamed, status: int, rate: dict[str, str]) -> Response:
@@ -161,6 +191,7 @@ def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: boo
         request_id=scope["chatd.request_id"],
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+        cookie=headers.get(b"cookie", b"").decode("latin-1"),
     )
     scope["chatd.caller"] = caller  # for the refusal, if it becomes one
     if needs_login:
@@ -217,7 +248,7 @@ def _add_documents(app: QuartTrio) -> None:
         return Response(sockets, headers=_JSON)
 
     async def docs() -> Response:
-        response = Response(page, content_type="text/html; charset=utf-8")
+        response = Response(page, content_type=_HTML)
         response.headers["Content-Security-Policy"] = policy
         return response
 
@@ -237,11 +268,15 @@ def _add_errors(app: QuartTrio) -> None:
         caller = scope.get("chatd.caller")
         headers = _JSON if caller is None else _JSON | _rate_headers(caller)
         response = Response(body, refusal.status, headers)
-        if refusal.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
+        _tell_wait(response, refusal)
         return response
 
     app.register_error_handler(Exception, refuse)
+
+
+def _tell_wait(response: Response, refusal: ChatError) -> None:
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after)))
 
 
 def _refusal_of(trouble: Exception, request_id: str) -> ChatError:

@@ -23,10 +23,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatd.urls import is_safe_url
+
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
 Count = Annotated[int, Field(ge=1)]
 RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
 Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
+GOOGLE = "https://accounts.google.com"
 
 
 class SettingsError(Exception):
@@ -91,6 +94,18 @@ class Settings(BaseSettings):
 
     export_interval: Seconds = Field(
         3600, description="between two exports of an account: each reads all that it ever wrote"
+    )
+
+    # Sign-in with an OpenID Connect issuer: on when there is a client id
+    oidc_issuer: str = Field(GOOGLE, description="https URL; http on this machine only")
+    oidc_client_id: str | None = Field(
+        None, description="as the issuer gave it for <public_url>/auth/google/callback"
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="of that client; none for a public one"
+    )
+    oidc_timeout: Seconds = Field(
+        10, description="all questions to the issuer of one step of a sign-in; then 503"
     )
 
     # Limits of one connection
@@ -201,6 +216,11 @@ class Settings(BaseSettings):
             ip_network(each)
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return None if value is None else value.rstrip("/")
+
     @field_validator("data_dir")
     @classmethod
     def _expand(cls, value: Path) -> Path:
@@ -210,6 +230,16 @@ class Settings(BaseSettings):
     def _belong_together(self) -> Self:
         if (self.tls_certfile is None) != (self.tls_keyfile is None):
             msg = "tls_certfile and tls_keyfile come together"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Self:
+        if not is_safe_url(self.oidc_issuer):
+            msg = "oidc_issuer is an https URL, or an http one of this machine"
+            raise ValueError(msg)
+        if self.oidc_client_id is not None and not is_safe_url(self.public_url or ""):
+            msg = "oidc_client_id needs public_url: https, or http on this machine"
             raise ValueError(msg)
         return self
 

@@ -48,6 +48,36 @@ Settle = Callable[[AppendRow | ChatError], RoomEvent | None]
 """Told once what became of a submitted message: answers the sender, returns what to publish."""
 
 
+class Claims(NamedTuple):
+    """What an OpenID Connect issuer says of a person; `subject` is who they are there, for ever."""
+
+    subject: str
+    email: str | None
+    is_email_verified: bool
+    name: str | None
+
+
+class Issuer(Protocol):
+    """The OpenID Connect issuer with which people may sign in."""
+
+    name: str
+
+    async def authorization_url(self, *, state: str, nonce: str, verifier: str) -> str:
+        """Return where a browser is sent to sign in.
+
+        Raises:
+            Unavailable: the issuer does not answer, or not as the standard says.
+        """
+
+    async def claims(self, *, code: str, nonce: str, verifier: str, now: datetime) -> Claims:
+        """Exchange the code of a return for what the issuer says of the person.
+
+        Raises:
+            Unauthorized: the code or the token is not good.
+            Unavailable: as above.
+        """
+
+
 class Journal(Protocol):
     """The one way into the log of sessions."""
 
@@ -247,6 +277,7 @@ class Services:
     searches: Turns
     erasures: Erasures
     is_draining: Callable[[], bool]
+    issuer: Issuer | None = None  # None: nobody signs in elsewhere
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
@@ -260,6 +291,7 @@ class Caller:
     socket: Socket | None = None
     user_agent: str = ""
     spent: tuple[Rate, float] | None = None  # the tightest rate that was counted, and its debt
+    cookie: str = ""  # the header as it came; REST only
 
     @property
     def user_id(self) -> UUID:

@@ -85,6 +85,38 @@ class DeviceRow(NamedTuple):
     last_used_at: datetime
 
 
+class Link(Enum):
+    """How an identity at an issuer came to its account, or why it has none."""
+
+    KNOWN = "known"  # it had one
+    OPENED = "opened"  # there is a new one, without a password
+    LINKED = "linked"  # that of the address, which issuer and chatd have both verified
+    TAKEN = "taken"  # the address has an account, and chatd has not verified the address
+    UNVERIFIED = "unverified"  # an unknown identity without an address that the issuer verified
+
+
+class IdentityRow(NamedTuple):
+    """The account of an identity; `user_id` is None when there is none."""
+
+    link: Link
+    user_id: UUID | None = None
+
+
+class OwnIdentityRow(NamedTuple):
+    """With whom a user signs in, and who they are there."""
+
+    issuer: str
+    subject: str
+    created_at: datetime
+
+
+class SignInRow(NamedTuple):
+    """A sign-in under way, as it is taken; `user_id` is None before the issuer's answer."""
+
+    user_id: UUID | None
+    next_path: str
+
+
 class SessionRow(NamedTuple):
     """One chat room as stored."""
 

@@ -65,6 +65,16 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
             await b.ask("message:react", messageId=message_id, emoji="🍰", on=True)
         now = world.daemon.services.now()
         await world.store.write_audit("login", user_id=anna.id, address="192.0.2.7", at=now)
+        for user in (anna, bert):
+            await world.store.verify_email(user.id, user.email, now)
+            await world.store.account_of_identity(
+                issuer="https://issuer.example",
+                subject=f"subject of {user.name}",
+                email=user.email,
+                name=user.name,
+                user_id=uuid7(),
+                at=now,
+            )
         answer = await ask(world, anna)
         again = await ask(world, anna)
     assert answer.headers["content-type"] == "application/zip"
@@ -74,6 +84,7 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     parts = (
         "profile",
         "devices",
+        "identities",
         "sessions",
         "messages",
         "revisions",
@@ -84,6 +95,7 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     assert set(found) == {f"{part}.json" for part in parts}
     assert (found["profile.json"]["email"], found["profile.json"]["name"]) == (anna.email, "anna")
     assert [each["id"] for each in found["devices.json"]] == [str(login.device_id)]
+    assert [each["subject"] for each in found["identities.json"]] == ["subject of anna"]
     [session] = found["sessions.json"]
     assert (session["id"], session["role"], session["leftAt"]) == (session_id, "OWNER", None)
     [message] = found["messages.json"]

@@ -130,6 +130,20 @@ export interface ErrorAnswer {
   error: Refusal;
 }
 
+/** Exchange the one-time code of a sign-in for a token pair. */
+export interface Exchange {
+  code: string;
+}
+
+/** What is on here and what is off: a front end shows no button that leads nowhere. */
+export interface Features {
+  registration: boolean;
+  google: boolean;
+  mail: boolean;
+  ai: boolean;
+  files: boolean;
+}
+
 /** Page through messages; at most one of the three bounds, the newest page without. */
 export interface History {
   sessionId: string;
@@ -746,6 +760,19 @@ export interface SessionUpdated {
   sessionId: string;
   seq: number;
   session: Session;
+}
+
+/** What the issuer sends a browser back with; issuers add parameters of their own. */
+export interface SignInReturn {
+  state: string;
+  code?: string | null;
+  error?: string | null;
+  iss?: string | null;
+}
+
+/** Begin a sign-in; `next` is the page of this server that it leads to. */
+export interface SignInStart {
+  next?: string;
 }
 
 /** The position that a client has reached. */

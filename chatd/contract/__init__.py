@@ -27,10 +27,12 @@ from chatd.contract.search import SearchStore
 from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
 from chatd.contract.settings import SettingsStore
+from chatd.contract.sign_in import SignInStore
 
 
 class Store(
     AccountStore,
+    SignInStore,
     AuditStore,
     PeopleStore,
     OwnStore,

@@ -40,7 +40,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
-    return await _open_login(services, caller, user, Act.REGISTER)
+    return await open_login(services, caller, user, Act.REGISTER)
 
 
 async def login(services: Services, caller: Caller, command: Login) -> bytes:
@@ -57,10 +57,11 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
         await write_down(services, caller, Act.LOGIN_FAILED, user.id if user else None)
         msg = "wrong address or password"
         raise Unauthorized(msg)
-    return await _open_login(services, caller, user, Act.LOGIN)
+    return await open_login(services, caller, user, Act.LOGIN)
 
 
-async def _open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
+async def open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
+    """Begin a login of a new device and return its token pair."""
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
     await services.store.open_family(
@@ -162,7 +163,7 @@ async def auth_refresh(services: Services, caller: Caller, command: AuthRefresh)
     return dumps({"expiresAt": iso(datetime.fromtimestamp(identity.expires_at, UTC))})
 
 
-_LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # bad requests count too; the rest: settings
+LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # bad requests count too; the rest: settings
 
 OPERATIONS = (
     Operation(
@@ -173,7 +174,7 @@ OPERATIONS = (
         run=register,
         route=Route("POST", "/auth/register", 201),
         needs_login=False,
-        rate=_LOGIN_RATE,
+        rate=LOGIN_RATE,
     ),
     Operation(
         "login",
@@ -183,7 +184,7 @@ OPERATIONS = (
         run=login,
         route=Route("POST", "/auth/login"),
         needs_login=False,
-        rate=_LOGIN_RATE,
+        rate=LOGIN_RATE,
     ),
     Operation(
         "refresh",

@@ -22,6 +22,8 @@ class Act(Enum):
 
     REGISTER = "register"
     LOGIN = "login"
+    SIGN_IN = "sign_in"  # with an OpenID Connect issuer
+    IDENTITY_LINKED = "identity_linked"
     LOGIN_FAILED = "login_failed"
     LOGOUT = "logout"
     LOGOUT_ALL = "logout_all"

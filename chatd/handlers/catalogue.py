@@ -10,6 +10,7 @@ from chatd.handlers import (
     devices,
     erasure,
     export,
+    features,
     invites,
     members,
     messages,
@@ -21,12 +22,15 @@ from chatd.handlers import (
     session_audit,
     sessions,
     settings,
+    sign_in,
     users,
 )
 from chatd.handlers.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    *features.OPERATIONS,
     *accounts.OPERATIONS,
+    *sign_in.OPERATIONS,
     *devices.OPERATIONS,
     *users.OPERATIONS,
     *profile.OPERATIONS,

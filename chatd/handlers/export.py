@@ -25,6 +25,7 @@ Everything that this chat server keeps of one account. Times are UTC; ids are th
 
 profile.json    the account itself
 devices.json    every device that logged in, by id
+identities.json who the account is at a sign-in service, where it was signed in with one
 sessions.json   chat sessions that the account is or was in, and how far it has read them
 messages.json   messages that the account wrote, by session and then in their order
 revisions.json  earlier texts of those messages

@@ -45,6 +45,12 @@ async def devices(services: Services, user_id: UUID) -> Rows:
         after = rows[-1].id
 
 
+async def identities(services: Services, user_id: UUID) -> Rows:
+    """Give what the user signs in with elsewhere."""
+    for row in await services.store.identities_of(user_id):
+        yield {"issuer": row.issuer, "subject": row.subject, "createdAt": iso(row.created_at)}
+
+
 async def sessions(services: Services, user_id: UUID) -> Rows:
     """Give every session that the user is or was in, with the read marker."""
     async with aclosing(_own_sessions(services, user_id)) as found:
@@ -175,6 +181,7 @@ def _message(row: OwnMessageRow) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "devices.json": devices,
+    "identities.json": identities,
     "sessions.json": sessions,
     "messages.json": messages,
     "revisions.json": revisions,

@@ -54,7 +54,15 @@ class Streamed:
     filename: str
 
 
-Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed | Streamed]]
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer of REST that sends a browser elsewhere, with a cookie (a Set-Cookie header)."""
+
+    url: str
+    cookie: str | None = None
+
+
+Run = Callable[[Services, Caller, Any], Awaitable[bytes | Followed | Streamed | Redirect]]
 Submit = Callable[[Services, Caller, Any, Reply], None]
 
 
@@ -87,6 +95,7 @@ class Operation:
     route: Route | None = None
     needs_login: bool = True
     needs_socket: bool = False
+    is_page: bool = False  # browsers come here by themselves: a refusal is shown to a person
     is_activity: bool = True  # False: it is no sign of somebody at the device, or is one itself
     rate: Rate = USUAL_RATE  # per user, or per address before login
 
@@ -151,7 +160,7 @@ def _fields(refusal: ValidationError) -> list[dict[str, str]]:
 
 async def call(
     services: Services, caller: Caller, operation: Operation, data: object, now: float
-) -> bytes | Followed | Streamed:
+) -> bytes | Followed | Streamed | Redirect:
     """Run an operation and return its answer as JSON.
 
     Raises:

@@ -203,7 +203,7 @@ class ChatSocket:
             self.answer(id_, answer.data)
             answer.then()
         else:
-            self.answer(id_, cast("bytes", answer))  # streams are answers of REST
+            self.answer(id_, cast("bytes", answer))  # streams and redirects are answers of REST
 
     def _meter(self, now: float) -> None:
         """Count an event; a socket that goes on above the rate is closed."""

@@ -11,7 +11,7 @@ import gc
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ import trio
 
 from chatd.app import create_app
 from chatd.config import Settings
-from chatd.context import RoomEvent, Services
+from chatd.context import Issuer, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.keys import load_signing_keys
@@ -154,6 +154,7 @@ async def open_daemon(
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
+        issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         services = Services(
             settings=settings,
             store=store,
@@ -173,6 +174,7 @@ async def open_daemon(
             searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
             erasures=erasing,
             is_draining=lambda: state.is_draining,
+            issuer=issuer,
         )
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
@@ -191,6 +193,13 @@ async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sock
     revoked = await store.revoked_since(now - timedelta(seconds=ttl))
     sockets.cut_families(revoked, CloseCode.REVOKED)
     return sockets
+
+
+def _open_issuer(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
+    """Return the opener of the issuer; its libraries take 6 MiB, which others do not pay."""
+    from chatd.nurseries.issuer import open_issuer  # noqa: PLC0415 - see above
+
+    return open_issuer(settings)
 
 
 # The whole process

@@ -20,7 +20,7 @@ _ERASE_USER = """
     UPDATE users
     SET email = 'deleted:' || id, name = %(name)s, search_name = '', avatar_url = NULL,
         password_hash = NULL, last_seen = NULL, manual_status = NULL, status_text = NULL,
-        status_until = NULL, erased_at = %(at)s
+        status_until = NULL, email_verified_at = NULL, erased_at = %(at)s
     WHERE id = %(user_id)s AND erased_at IS NULL
     RETURNING id
 """
@@ -41,6 +41,13 @@ _FORGET_DEVICES = """
 
 _FORGET_RECOVERIES = """
     DELETE FROM socket_recoveries WHERE user_id = %(user_id)s
+"""
+
+_FORGET_IDENTITIES = """
+    WITH under_way AS (
+        DELETE FROM sign_ins WHERE user_id = %(user_id)s
+    )
+    DELETE FROM identities WHERE user_id = %(user_id)s
 """
 
 _FORGET_ADDRESSES = """
@@ -193,6 +200,7 @@ class Erasure:
                 await transaction.fetch(_NOTE_ERASURE, params)
                 await transaction.fetch(_FORGET_DEVICES, params)
                 await transaction.fetch(_FORGET_RECOVERIES, params)
+                await transaction.fetch(_FORGET_IDENTITIES, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_erasure import MemoryErasure
@@ -24,6 +23,7 @@ from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_search import MemorySearch
 from chatd.store.memory_settings import MemorySettings
+from chatd.store.memory_sign_in import MemorySignIns
 from chatd.store.memory_state import statement
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(
-    MemoryAccounts,
+    MemorySignIns,
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,

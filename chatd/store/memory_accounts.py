@@ -26,6 +26,16 @@ class MemoryAccounts(Tables):
         created_at: datetime,
     ) -> UserRow | None:
         """Store an account, or return None when the address is taken."""
+        return self._add_user(user_id, email, name, password_hash, created_at)
+
+    def _add_user(
+        self,
+        user_id: UUID,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        created_at: datetime,
+    ) -> UserRow | None:
         if email.lower() in self._emails:
             return None
         if user_id in self._users:

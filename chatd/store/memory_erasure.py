@@ -42,6 +42,7 @@ class MemoryErasure(MemoryMembers):
         self._forget_devices(user_id)
         for pid in [pid for pid, row in self._recoveries.items() if row.user_id == user_id]:
             del self._recoveries[pid]
+        self._forget_identities(user_id)
         self.audit[:] = [
             (whose, row._replace(address=None, details={}) if whose == user_id else row)
             for whose, row in self.audit
@@ -49,6 +50,11 @@ class MemoryErasure(MemoryMembers):
         mode = "DELETE" if deletes_messages else "KEEP_ANONYMOUS"
         self._write_audit("account_erased", user_id, None, at, {"messages": mode})
         return family_ids
+
+    def _forget_identities(self, user_id: UUID) -> None:
+        self._verified_emails.pop(user_id, None)
+        self._identities = {k: v for k, v in self._identities.items() if v[0] != user_id}
+        self._sign_ins = {k: row for k, row in self._sign_ins.items() if row.user_id != user_id}
 
     def _forget_devices(self, user_id: UUID) -> None:
         gone = {each for each, row in self._families.items() if row.user_id == user_id}

@@ -217,6 +217,16 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """A row of sign_ins."""
+
+    browser_hash: bytes
+    user_id: UUID | None
+    next_path: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
     is_committed: bool
@@ -242,6 +252,9 @@ class Tables:
         self._devices: dict[UUID, Device] = {}
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
+        self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
+        self._verified_emails: dict[UUID, datetime] = {}
+        self._sign_ins: dict[bytes, SignIn] = {}
         self._sessions: dict[UUID, Session] = {}
         self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}

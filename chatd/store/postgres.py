@@ -24,6 +24,7 @@ from chatd.store.search import Search
 from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
 from chatd.store.settings import SessionSettings
+from chatd.store.sign_in import SignIns
 from chatd.store.tokens import Tokens
 from chatd.store.users import Users
 
@@ -37,6 +38,7 @@ _EPOCH = "SELECT value FROM settings WHERE name = 'epoch'"
 class PostgresStore(
     Users,
     Tokens,
+    SignIns,
     Audit,
     People,
     Own,

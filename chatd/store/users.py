@@ -11,7 +11,7 @@ from chatd.store.arrays import Uuids
 from chatd.store.checks import search_name
 from chatd.store.pool import Pool
 
-_INSERT_USER = """
+INSERT_USER = """
     INSERT INTO users (id, email, name, search_name, password_hash, created_at)
     VALUES (
         %(user_id)s, %(email)s, %(name)s, %(search_name)s, %(password_hash)s, %(created_at)s
@@ -76,7 +76,7 @@ class Users:
             "password_hash": password_hash,
             "created_at": created_at,
         }
-        rows = await self._pool.fetch(_INSERT_USER, params, writes=True)
+        rows = await self._pool.fetch(INSERT_USER, params, writes=True)
         return UserRow(*rows[0]) if rows else None
 
     async def user_by_email(self, email: str) -> UserRow | None:

@@ -32,10 +32,12 @@ class Daemon:
 
     Args:
         data_dir: kept over restarts.
+        wanted_port: for one that must be known ahead; 0 takes a free one.
         settings: as in `CHATD_<NAME>`, beside those that make tests fast.
     """
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
+    def __init__(self, data_dir: Path, *, wanted_port: int = 0, **settings: object) -> None:
+        self._wanted_port = wanted_port
         self.data_dir = data_dir
         self.started_in = 0.0  # seconds of the last start
         self.port = 0  # another one after each start: the old one may have become somebody's
@@ -79,7 +81,7 @@ class Daemon:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "chatd", "serve"),
-                    *("--port", "0", "--data-dir", self.data_dir),
+                    *("--port", str(self._wanted_port), "--data-dir", self.data_dir),
                 ],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -191,9 +193,9 @@ def _is_complaint(line: str) -> bool:
 
 
 @contextmanager
-def running_daemon(data_dir: Path, **settings: object) -> Iterator[Daemon]:
+def running_daemon(data_dir: Path, *, wanted_port: int = 0, **settings: object) -> Iterator[Daemon]:
     """Run a daemon for the block; it must have logged no error by its end. Blocks."""
-    daemon = Daemon(data_dir, **settings)
+    daemon = Daemon(data_dir, wanted_port=wanted_port, **settings)
     try:
         daemon.start()
         yield daemon

@@ -25,7 +25,9 @@ from tests.store.test_members import allow
 USERS = 4
 SESSIONS = 4
 ROLES = ("OWNER", "ADMIN", "MEMBER", "READ_ONLY")
-CLEAN = "TRUNCATE users, devices, sessions, refresh_families, refresh_tokens, audit_log CASCADE"
+CLEAN = """
+    TRUNCATE users, devices, sessions, refresh_families, refresh_tokens, audit_log, sign_ins CASCADE
+"""
 
 
 def some(kind: str, number: int) -> UUID:
@@ -210,6 +212,27 @@ steps = st.one_of(
         times,
     ),
     step("take_recovery", pids, users, times),
+    step(
+        "account_of_identity",
+        issuer=st.just("https://issuer.example.org"),
+        subject=st.sampled_from(["1", "2"]),
+        email=st.none() | st.sampled_from(["0@example.org", "1@example.org", "z@example.org"]),
+        name=st.just("Zoe"),
+        user_id=st.integers(10, 12).map(lambda n: some("us", n)),
+        at=times,
+    ),
+    step("identities_of", users),
+    step("verify_email", users, st.sampled_from(["0@example.org", "1@example.org"]), times),
+    step(
+        "save_sign_in",
+        secret_hash=tokens,
+        browser_hash=st.sampled_from([b"a", b"b"]),
+        user_id=st.none() | users,
+        next_path=st.just("/"),
+        at=times,
+        expires_at=times,
+    ),
+    step("take_sign_in", tokens, st.sampled_from([b"a", b"b"]), times, is_known=st.booleans()),
     step("memberships", users, st.lists(sessions, max_size=3)),
 )
 

@@ -1,0 +1,15 @@
+"""What a server can do, for front ends that have not logged in."""
+
+from __future__ import annotations
+
+from chatd.model import Shape
+
+
+class Features(Shape):
+    """What is on here and what is off: a front end shows no button that leads nowhere."""
+
+    registration: bool
+    google: bool  # sign-in at `/auth/google`
+    mail: bool
+    ai: bool
+    files: bool

@@ -1,0 +1,35 @@
+"""What this server can do, told to anybody (`/config.json`)."""
+
+from __future__ import annotations
+
+from chatd.context import Caller, Services
+from chatd.events.answers import Nothing
+from chatd.events.features import Features
+from chatd.handlers.operations import Operation, Route
+from chatd.model import dumps
+
+
+async def features(services: Services, _caller: Caller, _command: Nothing) -> bytes:
+    """Return what is on and off."""
+    return dumps(
+        {
+            "registration": True,
+            "google": services.issuer is not None,
+            "mail": False,
+            "ai": False,
+            "files": False,
+        }
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "features",
+        Nothing,
+        Features,
+        "What is on and off at this server",
+        run=features,
+        route=Route("GET", "/config.json"),
+        needs_login=False,
+    ),
+)
