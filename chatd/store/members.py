@@ -137,7 +137,7 @@ class Members:
 
         async def work(transaction: Transaction) -> MemberChange | None:
             locked = await lock_session(transaction, session_id)
-            if locked is None or not await transaction.fetch(_USER_EXISTS, params):
+            if locked is None or not await has_account(transaction, user_id):
                 return None
             present = await transaction.fetch(_MEMBER, params)
             if present:
@@ -236,6 +236,11 @@ async def member_of(transaction: Transaction, session_id: UUID, user_id: UUID) -
     params = {"session_id": session_id, "user_id": user_id}
     rows = await transaction.fetch(_MEMBER, params)
     return MemberRow(*rows[0]) if rows else None
+
+
+async def has_account(transaction: Transaction, user_id: UUID) -> bool:
+    """Return whether there is such a user, and their account has not ended."""
+    return bool(await transaction.fetch(_USER_EXISTS, {"user_id": user_id}))
 
 
 async def join(transaction: Transaction, params: Params) -> Rows:
