@@ -52,6 +52,7 @@ _JOIN = """
             left_reason = NULL, joined_seq = excluded.joined_seq,
             last_read_seq = excluded.last_read_seq,
             last_read_ordinal = excluded.last_read_ordinal, mention_count = 0,
+            set_back_ordinal = NULL, own_above = 0, marked_unread = false,
             changed_seq = excluded.changed_seq
         RETURNING *
     )

@@ -140,6 +140,17 @@ async def test_who_joins_or_returns_begins_at_the_head(store: Store, people: Peo
     assert await unread(store, tea, people.bob) == 1
 
 
+async def test_a_mark_does_not_outlast_leaving(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.alice, "1")
+    await store.mark_read(tea, people.bob, said.seq)
+    await store.mark_unread(tea, people.bob, said.seq + 1)  # the marker stays where it is
+    assert await is_marked(store, people.bob)
+    await store.remove_member(tea, people.bob, at=NOW)
+    await store.add_member(tea, people.bob, role="MEMBER", at=NOW)
+    assert not await is_marked(store, people.bob)
+
+
 async def test_one_read_tells_all_members_and_the_last_message_of_each_session(
     store: Store, people: People
 ) -> None:
