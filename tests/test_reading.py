@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from chatd.contract.reading import UnreadQuestion
 from chatd.errors import StoreUnavailable
 from chatd.nurseries import positions, readers, unread
-from chatd.rows import UserRow
+from chatd.rows import UnreadPage, UserRow
 from chatd.store.memory import MemoryStore
 from chatd.testing import open_chatd
 from tests.people import Client, World, open_world
@@ -325,6 +327,39 @@ async def test_the_first_state_has_the_same_counts(
             assert (position["unreadCount"], position["mentionCount"]) == (2, 0)
             joined = await b.ask("session:join", sessionId=tea)
             assert (joined["unreadCount"], joined["lastReadSeq"]) == (2, 0)
+
+
+class HeldStore(MemoryStore):
+    """A store whose answer about what is unread is held back."""
+
+    answer: trio.Event | None = None
+
+    async def unread_states(self, questions: Sequence[UnreadQuestion], *, large: int) -> UnreadPage:
+        page = await super().unread_states(questions, large=large)
+        if self.answer is not None:
+            await self.answer.wait()
+        return page
+
+
+@pytest.mark.parametrize("event", ["member:remove", "session:delete"])
+async def test_nothing_follows_the_end_also_when_it_comes_while_counts_are_read(
+    tmp_path: Path, autojump_clock: MockClock, event: str
+) -> None:
+    store = HeldStore()
+    async with open_world(tmp_path, store) as world:
+        anna, bert, tea = await trio_of(world)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            store.answer = trio.Event()
+            await say(a, tea, "1")
+            await trio.sleep(2 * unread.INTERVAL)
+            whom = {} if event == "session:delete" else {"userId": str(bert.id)}
+            await a.ask(event, sessionId=tea, **whom)
+            store.answer.set()
+            await trio.sleep(2 * unread.INTERVAL)
+            here = [each for each in await b.heard() if each["data"].get("sessionId") == tea]
+            assert [each["event"] for each in here] == ["session:removed"]
+            if event == "member:remove":  # the end of one is not the end of the others
+                assert len(await a.heard("session:unread")) == 1
 
 
 # Positions

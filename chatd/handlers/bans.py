@@ -37,14 +37,16 @@ async def ban(services: Services, caller: Caller, command: MemberBan) -> bytes:
             reason=command.reason,
             act=judged,
         )
-        return banned, told(services, banned.change if banned else None, caller.user_id)
+        if banned is None:
+            return None, ()
+        members = session.member_count - (banned.change is not None)
+        part(services, command.session_id, command.user_id, members)
+        return banned, told(services, banned.change, caller.user_id)
 
     banned = await services.journal.change(work)
     if banned is None:
         msg = f"no such user: {command.user_id}"
         raise NotFound(msg)
-    members = session.member_count - (banned.change is not None)
-    part(services, command.session_id, command.user_id, members)
     return dumps({"ban": ban_dict(banned.ban)})
 
 

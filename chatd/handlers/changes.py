@@ -46,6 +46,8 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
         )
         if change is None or not change.is_changed:
             return change, ()
+        if change.told:
+            notify(services, change.message, change.told)
         return change, [_event("message:updated", change.message, edited_event(change.message))]
 
     change = await services.journal.change(work)
@@ -53,8 +55,6 @@ async def edit(services: Services, caller: Caller, command: MessageEdit) -> byte
     if change is not None and change.is_stale:
         msg = "the message has another version"
         raise Conflict(msg, details={"version": message.version})
-    if change is not None and change.told:
-        notify(services, message, change.told)
     answer: dict[str, object] = {"message": message_dict(message)}
     not_mentioned = ignored(mentions, message)
     return dumps(answer | {"ignoredMentions": not_mentioned} if not_mentioned else answer)

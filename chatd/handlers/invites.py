@@ -100,12 +100,14 @@ async def accept(services: Services, caller: Caller, command: InviteRef) -> byte
 
     async def work() -> tuple[InviteUse | None, Sequence[RoomEvent]]:
         use = await services.store.accept_invite(code, act=judged)
-        return use, told(services, use.change if use else None, caller.user_id)
+        if use is None:
+            return None, ()
+        welcome(services, use.session, use.change)
+        return use, told(services, use.change, caller.user_id)
 
     use = await services.journal.change(work)
     if use is None:
         raise NotFound(_NO_INVITE)
-    welcome(services, use.session, use.change)
     return dumps({"session": session_dict(use.session)})
 
 

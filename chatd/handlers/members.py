@@ -48,13 +48,14 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
         change = await services.store.add_member(
             command.session_id, user_id, role="MEMBER", at=judged.at, act=judged
         )
+        if change is not None:
+            welcome(services, session, change)
         return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)
     if change is None:
         msg = f"no such user: {user_id}"
         raise NotFound(msg)
-    welcome(services, session, change)
     return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 
@@ -69,12 +70,12 @@ async def remove_member(services: Services, caller: Caller, command: MemberRef) 
         change = await services.store.remove_member(
             command.session_id, user_id, at=judged.at, act=judged
         )
+        # Whether this call or one whose answer was lost has done it: they are no member now.
+        members = session.member_count - (change is not None)
+        part(services, command.session_id, user_id, members)
         return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)
-    # Whether this call or one whose answer was lost has done it: they are no member now.
-    members = session.member_count - (change is not None)
-    part(services, command.session_id, user_id, members)
     if change is None:
         raise NotFound(NO_MEMBER)
     return dumps({"seq": change.seq})
@@ -100,13 +101,13 @@ async def update_member(services: Services, caller: Caller, command: MemberUpdat
         change = await services.store.update_member(
             command.session_id, command.user_id, role=command.role, mute=mute, act=judged
         )
+        if change is not None and (command.role == "READ_ONLY" or command.muted_until is not None):
+            services.typing.stop(command.session_id, command.user_id)
         return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)
     if change is None:
         raise NotFound(NO_MEMBER)
-    if command.role == "READ_ONLY" or command.muted_until is not None:
-        services.typing.stop(command.session_id, command.user_id)
     return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 

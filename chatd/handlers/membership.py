@@ -1,4 +1,8 @@
-"""What follows a change of membership, whoever asked for it."""
+"""What follows a change of membership, whoever asked for it.
+
+All of it happens in the step in which the change is known, inside the journal: who asked may be
+gone by then, and what is done behind it could meet the next change of the same member.
+"""
 
 from __future__ import annotations
 

@@ -55,16 +55,14 @@ async def delete(services: Services, caller: Caller, command: SessionDelete) -> 
         if deletion is None:
             return None, ()
         for user_id in deletion.member_ids:
+            part(services, session_id, user_id)
             tell_removed(services, session_id, user_id, "deleted")
         payload = removed_event(session_id, "deleted")
         end = RoomEvent(session_id, deletion.seq, "session:removed", payload, EVERYBODY, "deleted")
         return deletion, [end]
 
-    deletion = await services.journal.change(work)
-    if deletion is None:
+    if await services.journal.change(work) is None:
         raise NotAMember
-    for user_id in deletion.member_ids:
-        part(services, session_id, user_id)
     return b"{}"
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 import trio
 
-from chatd.context import RoomEvent, Socket
+from chatd.context import EVERYBODY, RoomEvent, Socket
 from chatd.contract.reading import ReadingStore, UnreadQuestion
 from chatd.errors import StoreError
 from chatd.model import dumps
@@ -56,9 +56,13 @@ class Unread:
         self._here = here
         # By integers: a UUID is hashed and compared in Python, 2 µs of each message.
         self.window: Window[int | tuple[int, int], _Changed] = Window(INTERVAL, self._tell)
+        self._removed: set[tuple[UUID, UUID]] = set()  # since the read that is under way began
+        self._is_reading = False
 
     def published(self, event: RoomEvent) -> None:
         """Tell the members of a session soon, when this event changes what they have unread."""
+        if event.removed is not None and self._is_reading:
+            self._removed.add((event.session_id, event.removed))
         if event.name in COUNTED:
             session_id = event.session_id
             self.window.put(session_id.int, (session_id, None))
@@ -76,12 +80,20 @@ class Unread:
                     questions[key] = UnreadQuestion(*key, is_large_too=mover is not None)
         for part in _parts(questions.values(), QUESTIONS):
             try:
+                self._is_reading = True
                 page = await self._store.unread_states(part, large=LARGE)
             except StoreError as trouble:
                 # Said again with the next change, and whole at every connect.
                 log.warning("unread not told", members=len(part), error=type(trouble).__name__)
                 continue
+            finally:
+                self._is_reading = False
+                removed, self._removed = self._removed, set()
             for row, payload in unread_payloads(page):
+                if not removed.isdisjoint(
+                    {(row.session_id, row.user_id), (row.session_id, EVERYBODY)}
+                ):
+                    continue  # they were told of their end: nothing of the session follows
                 data = dumps(payload)
                 for socket in self._elsewhere(row.session_id, row.user_id):
                     socket.push_latest("session:unread", row.session_id, data)

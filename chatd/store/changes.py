@@ -11,6 +11,7 @@ import orjson
 from chatd.rows import Mentions, MessageAccess, MessageChange, MessageRow, Role, RulesRow
 from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
 from chatd.store.columns import MESSAGE, ids_of, mentions_of, message_row
+from chatd.store.mentions import lock_mentioned, lock_to_be_mentioned
 from chatd.store.pool import Pool, Transaction
 
 # What somebody may see who is in the message's session; the lock of the session comes first where
@@ -192,7 +193,7 @@ class Changes:
                 return MessageChange(row, is_changed=False, refusal=refusal)
             more = {"session_id": row.session_id, "mentions": ids_of(kept)}
             [(seq,)] = await transaction.fetch(_EDIT, params | more)
-            told = () if kept == row.mentions else await _mention(transaction, row.id)
+            told = () if kept == row.mentions else await _mention(transaction, row)
             row = row._replace(
                 changed_seq=seq,
                 content=content,
@@ -217,6 +218,8 @@ class Changes:
             row = access.message
             if row.deleted_at is not None:
                 return MessageChange(row, is_changed=False)
+            if row.mentions is not None:
+                await lock_mentioned(transaction, row.session_id, [row.id])
             [(seq,)] = await transaction.fetch(_DELETE, params | {"session_id": row.session_id})
             row = row._replace(
                 changed_seq=seq,
@@ -266,8 +269,10 @@ async def _mentionable(
     return mentions_of(ids), members
 
 
-async def _mention(transaction: Transaction, message_id: UUID) -> tuple[UUID, ...]:
-    rows = await transaction.fetch(_MENTION, {"message_id": message_id})
+async def _mention(transaction: Transaction, row: MessageRow) -> tuple[UUID, ...]:
+    await lock_mentioned(transaction, row.session_id, [row.id])
+    await lock_to_be_mentioned(transaction, row.id)
+    rows = await transaction.fetch(_MENTION, {"message_id": row.id})
     return tuple(user_id for (user_id,) in rows)
 
 

@@ -14,6 +14,7 @@ from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
 from chatd.store.columns import MESSAGE, message_row
 from chatd.store.members import leave
+from chatd.store.mentions import lock_mentioned
 from chatd.store.pool import Pool, Rows, Transaction
 
 _ERASE_USER = """
@@ -257,7 +258,10 @@ class Erasure:
         async def work(transaction: Transaction) -> ErasedBatch:
             await transaction.fetch(_LOCK_SESSION, params)
             found = await transaction.fetch(_ERASABLE, params)  # as it is behind the lock
-            ids = {"ids": Uuids([message_id for message_id, _ in found])}
+            message_ids = [message_id for message_id, _ in found]
+            ids = {"ids": Uuids(message_ids)}
+            if deletes_messages:
+                await lock_mentioned(transaction, session_id, message_ids)
             await transaction.fetch(_ERASE, params | ids)
             rows = await transaction.fetch(_ERASED, ids)
             return ErasedBatch([message_row(*row) for row in rows], _reached(found, params))

@@ -9,7 +9,7 @@ from chatd.contract.acts import Act
 from chatd.rows import InviteRow, InviteUse, MemberChange, Role, SessionRow
 from chatd.store.acts import lock_session, note, stand
 from chatd.store.checks import LIVE_INVITES, invite_notes
-from chatd.store.members import changed, join, member_of
+from chatd.store.members import changed, has_account, join, member_of
 from chatd.store.pool import Pool, Transaction
 
 _DELETE_DEAD = """
@@ -154,7 +154,7 @@ class Invites:
             present = await member_of(transaction, session.id, act.by)
             if present is not None:
                 return InviteUse(session, MemberChange(present, session.seq, is_changed=False))
-            if not row[-1]:
+            if not row[-1] or not await has_account(transaction, act.by):
                 return None
             act.judge(await stand(transaction, act, session.id, act.by, act.at))
             who = params | {"session_id": session.id, "role": invite.role}

@@ -52,6 +52,7 @@ _JOIN = """
             left_reason = NULL, joined_seq = excluded.joined_seq,
             last_read_seq = excluded.last_read_seq,
             last_read_ordinal = excluded.last_read_ordinal, mention_count = 0,
+            set_back_ordinal = NULL, own_above = 0, marked_unread = false,
             changed_seq = excluded.changed_seq
         RETURNING *
     )
@@ -137,7 +138,7 @@ class Members:
 
         async def work(transaction: Transaction) -> MemberChange | None:
             locked = await lock_session(transaction, session_id)
-            if locked is None or not await transaction.fetch(_USER_EXISTS, params):
+            if locked is None or not await has_account(transaction, user_id):
                 return None
             present = await transaction.fetch(_MEMBER, params)
             if present:
@@ -236,6 +237,11 @@ async def member_of(transaction: Transaction, session_id: UUID, user_id: UUID) -
     params = {"session_id": session_id, "user_id": user_id}
     rows = await transaction.fetch(_MEMBER, params)
     return MemberRow(*rows[0]) if rows else None
+
+
+async def has_account(transaction: Transaction, user_id: UUID) -> bool:
+    """Return whether there is such a user, and their account has not ended."""
+    return bool(await transaction.fetch(_USER_EXISTS, {"user_id": user_id}))
 
 
 async def join(transaction: Transaction, params: Params) -> Rows:

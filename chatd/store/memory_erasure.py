@@ -104,7 +104,9 @@ class MemoryErasure(MemoryMembers):
         at: datetime,
     ) -> ErasedBatch:
         """Take a user's reactions off messages, and make the user's own tombstones."""
-        session, rows = self._sessions[session_id], list[MessageRow]()
+        session, rows = self._sessions.get(session_id), list[MessageRow]()
+        if session is None:
+            return ErasedBatch(rows, above + span)
         for message in _erasable(session, user_id, deletes_messages, above, span)[:limit]:
             if deletes_messages and message.sender_id == user_id:
                 session.wipe(message, user_id, at)
@@ -124,7 +126,9 @@ class MemoryErasure(MemoryMembers):
         span: int,
     ) -> int | None:
         """Return the `seq` of the first message that is to be erased."""
-        session = self._sessions[session_id]
+        session = self._sessions.get(session_id)
+        if session is None:
+            return None
         found = _erasable(session, user_id, deletes_messages, above, span)
         return found[0].seq if found else None
 

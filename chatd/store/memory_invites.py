@@ -87,7 +87,7 @@ class MemoryInvites(MemoryMembers):
         if member is not None:
             row = self._member_row(session, member)
             return InviteUse(session.row(), MemberChange(row, session.seq, is_changed=False))
-        if not _is_live(invite, act.at):
+        if not _is_live(invite, act.at) or act.by in self._erasures:
             return None
         act.judge(self._stand(session, act, act.by, act.at))
         change = self._join(session, act.by, invite.role, act.at)

@@ -49,12 +49,13 @@ _WERE_MEMBERS = """
     ORDER BY user_id
 """
 
-# Daemons that sweep at once take different sessions.
+# Daemons that sweep at once take different sessions. No stronger lock: search_index() looks at the
+# session behind the lock for which the trigger of a sweep waits, and each would wait for the other.
 _TO_SWEEP = """
     SELECT id FROM sessions WHERE deleted_at IS NOT NULL
     ORDER BY deleted_at, id
     LIMIT 1
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 """
 
 _SWEEP_MESSAGES = """

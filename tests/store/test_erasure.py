@@ -206,3 +206,11 @@ async def test_reactions_are_taken_back_and_messages_kept_where_that_is_asked(
     assert (await store.changes_since(tea, 8, 9)).messages == batch.messages
     gone = (await erase(store, tea, people.alice, deletes=True)).messages
     assert [(row.id, row.content, row.reactions) for row in gone] == [(mine.id, "", None)]
+
+
+async def test_a_session_that_was_swept_meanwhile_holds_nothing_to_erase(
+    store: Store, people: People
+) -> None:
+    assert await first(store, NOBODY, people.alice) is None
+    assert await store.erase_membership(NOBODY, people.alice, at=NOW) == []
+    assert await erase(store, NOBODY, people.alice, deletes=True) == ErasedBatch([], 100)

@@ -104,6 +104,17 @@ async def test_a_refusal_uses_nothing(store: Store, people: People) -> None:
     assert await store.heads([tea]) == {tea: 0}
 
 
+async def test_who_is_erased_comes_in_by_no_invite(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.carol)
+    invite = await make(store, tea, people.alice)
+    for user_id in (people.bob, people.carol):
+        await store.begin_erasure(user_id, deletes_messages=False, at=NOW)
+    assert await store.accept_invite("code", act=by(people.bob)) is None
+    assert await store.accept_invite("code", act=by(people.carol)) is not None  # not yet out
+    assert await store.invites(tea, at=NOW) == [invite]
+    assert await store.heads([tea]) == {tea: 0}
+
+
 async def test_a_session_has_so_many_live_invites_and_no_more(store: Store, people: People) -> None:
     tea = await gather(store, people.alice)
     for number in range(LIVE_INVITES):

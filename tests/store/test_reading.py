@@ -11,14 +11,14 @@ import trio
 from chatd.contract import Store
 from chatd.contract.reading import UnreadQuestion
 from chatd.ids import uuid7
-from chatd.rows import PositionRow, UnreadPage, UnreadRow
+from chatd.rows import Mentions, PositionRow, UnreadPage, UnreadRow
 from chatd.store import migrate as migrate_module
 from chatd.store.migrate import migrate, migrations
 from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
 from tests.conftest import PostgresServer
 from tests.store.conftest import People
-from tests.store.kit import NOBODY, NOW, gather, say, sign_up
+from tests.store.kit import NOBODY, NOW, gather, say, sign_up, stored, words
 from tests.store.test_migrate import FIRST_DATA
 
 NEVER_LARGE = 1000
@@ -138,6 +138,17 @@ async def test_who_joins_or_returns_begins_at_the_head(store: Store, people: Peo
     assert not await is_marked(store, people.bob)
     await say(store, tea, people.alice, "6")
     assert await unread(store, tea, people.bob) == 1
+
+
+async def test_a_mark_does_not_outlast_leaving(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob)
+    [said] = await say(store, tea, people.alice, "1")
+    await store.mark_read(tea, people.bob, said.seq)
+    await store.mark_unread(tea, people.bob, said.seq + 1)  # the marker stays where it is
+    assert await is_marked(store, people.bob)
+    await store.remove_member(tea, people.bob, at=NOW)
+    await store.add_member(tea, people.bob, role="MEMBER", at=NOW)
+    assert not await is_marked(store, people.bob)
 
 
 async def test_one_read_tells_all_members_and_the_last_message_of_each_session(
@@ -288,3 +299,63 @@ async def test_a_mention_that_commits_while_its_reader_reads_is_not_forgotten(po
 
 
 _WAITERS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'move_marker'"
+
+
+async def _move(transaction: Transaction, session_id: UUID, user_id: UUID, seq: int) -> None:
+    """Move a marker to a `seq`, forward or back, in a transaction of the test's."""
+    params = {"session_id": session_id, "user_id": user_id, "seq": seq}
+    for statement in (
+        "SELECT FROM move_marker(%(session_id)s, %(user_id)s, %(seq)s, false)",
+        "SELECT FROM move_marker(%(session_id)s, %(user_id)s, %(seq)s + 1, true)",
+    ):
+        await transaction.fetch(statement, params)
+
+
+@pytest.mark.parametrize("seq", [0, 2])
+@pytest.mark.parametrize("how", ["edit", "delete", "erase"])
+async def test_a_marker_that_moves_while_mentions_change_leaves_exactly_those_above_it(
+    pool: Pool, how: str, seq: int
+) -> None:
+    store = PostgresStore(pool)
+    alice, bob, carol = [await sign_up(store, name) for name in ("Alice", "Bob", "Carol")]
+    tea = await gather(store, alice, bob, carol)
+    second: Mentions = () if how == "edit" else "ALL"
+    said: list[tuple[UUID, Mentions]] = [(alice, (bob,)), (alice, second), (carol, (bob,))]
+    rows = []
+    for sender, mentions in said:
+        message = words(tea, sender)._replace(mentions=mentions)
+        [result] = await store.append_messages([message])
+        rows.append(stored(result))
+    await store.mark_read(tea, bob, 0 if seq else 9)
+    message_id = rows[1].id
+
+    async def change() -> None:
+        if how == "edit":
+            edited = await store.edit_message(
+                message_id, alice, role="OWNER", content="new", version=None, at=NOW, mentions="ALL"
+            )
+            assert edited is not None
+            assert sorted(edited.told) == sorted([bob, carol])
+        elif how == "delete":
+            await store.delete_message(message_id, alice, role="OWNER", at=NOW)
+        else:
+            await store.erase_messages(
+                tea, alice, deletes_messages=True, above=0, span=9, limit=9, at=NOW
+            )
+
+    async def move(transaction: Transaction) -> None:
+        await _move(transaction, tea, bob, seq)
+        nursery.start_soon(change)
+        while not await pool.fetch(_LOCKED):  # noqa: ASYNC110 - PostgreSQL tells nobody
+            await trio.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        await pool.transact(move)
+    left = {"edit": (1, 3), "delete": (1, 2), "erase": (1, 1)}[how][seq == 0]
+    assert (await counted(store, tea, bob)).mention_count == left
+
+
+_LOCKED = """
+    SELECT FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""

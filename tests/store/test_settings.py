@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from chatd.contract import Store
 from chatd.contract.acts import Act
 from chatd.errors import Forbidden
 from chatd.rows import Append
+from chatd.store.pool import Pool, Transaction
+from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
-from tests.store.kit import DAY, NOBODY, NOW, gather, say, words
+from tests.store.kit import DAY, NOBODY, NOW, gather, say, sign_up, words
 from tests.store.test_members import by, refuse
 
 
@@ -126,3 +129,37 @@ async def test_what_a_deleted_session_held_goes_piece_by_piece_and_nothing_else(
     assert result.outcome is Append.NOT_A_MEMBER  # no repeat of what is gone
     await store.delete_session(cake, act=by(people.alice))
     assert [await store.sweep_sessions(9) for _ in range(4)] == [1, 1, 1, 0]
+
+
+async def test_a_sweep_and_the_indexer_do_not_wait_for_each_other(pool: Pool) -> None:
+    store = PostgresStore(pool)
+    alice = await sign_up(store, "Alice")
+    tea = await gather(store, alice)
+    await say(store, tea, alice, "never indexed")
+    await store.delete_session(tea, act=by(alice))
+
+    async def sweep() -> None:
+        while await store.sweep_sessions(9):
+            pass
+
+    async def index(transaction: Transaction) -> None:
+        await transaction.fetch(_TAKE_TURN)
+        nursery.start_soon(sweep)
+        while not await pool.fetch(_LOCKED):  # noqa: ASYNC110 - PostgreSQL tells nobody
+            await trio.sleep(0.01)
+        indexed.extend(await transaction.fetch("SELECT search_index(9)"))
+
+    indexed: list[tuple[int]] = []
+    async with trio.open_nursery() as nursery:
+        await pool.transact(index)
+    assert indexed == [(2,)]  # once: a transaction that lost a deadlock is run again
+    assert await pool.fetch("SELECT FROM search_entries") == []
+    assert await pool.fetch("SELECT FROM sessions") == []
+
+
+_TAKE_TURN = "SELECT pg_advisory_xact_lock(1667785592)"
+
+_LOCKED = """
+    SELECT FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
