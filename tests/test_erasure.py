@@ -151,7 +151,7 @@ async def test_an_erasure_that_a_stop_or_an_outage_cut_short_is_finished_later(
         before = await left(store, world, bert)
         assert before == BATCH + 1
         store.fail_next("finish_erasure", StoreUnavailable("away"), times=100)
-        await trio.sleep(RETRY_PAUSE)
+        await trio.sleep(RETRY_PAUSE + 1)
         await wait_all_tasks_blocked()
         assert await left(store, world, bert) == 0
         heads = await store.heads([tea])

@@ -19,7 +19,7 @@ from chatd.context import Journal, RoomEvent
 from chatd.contract import Store
 from chatd.contract.erasure import ErasedBatch, ErasureRow
 from chatd.contract.own import OwnSessionRow
-from chatd.errors import ChatError, StoreError
+from chatd.errors import ChatError, StoreBug, StoreError
 from chatd.model import dumps, user_dict
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.typing import Typing
@@ -29,6 +29,7 @@ from chatd.rows import MemberChange
 BATCH = 50  # messages of one transaction: some ms in which their session takes no other change
 SPAN = 2_000  # of `seq` looked through for them: a millisecond
 PAGE = 100  # sessions of one read
+BATCH_PAUSE = 0.02  # seconds between two of them: each stops the journal's lanes for its while
 RETRY_PAUSE = 5.0  # seconds after the store or the journal would not take it
 
 log = structlog.get_logger("chatd.erasing")
@@ -64,7 +65,8 @@ class Erasing:
                 while rows := await self._store.open_erasures(1):
                     await self._erase(rows[0])
             except (StoreError, ChatError) as trouble:
-                log.warning("erasure waits", error=type(trouble).__name__)
+                bug = trouble if isinstance(trouble, StoreBug) else None
+                log.warning("erasure waits", error=type(trouble).__name__, exc_info=bug)
                 await trio.sleep(RETRY_PAUSE)
             else:
                 await self._arrived.wait()
@@ -113,6 +115,7 @@ class Erasing:
                 above += SPAN
             else:  # the journal waits for nothing but work
                 above = (await self._wipe_batch(session.session_id, row, first - 1)).reached
+                await trio.sleep(BATCH_PAUSE)
 
     async def _wipe_batch(self, session_id: UUID, row: ErasureRow, above: int) -> ErasedBatch:
         async def work() -> tuple[ErasedBatch, Sequence[RoomEvent]]:

@@ -23,8 +23,9 @@ _MEMBERS = """
     LIMIT %(limit)s
 """
 
+# Locked: whoever ends the account meanwhile waits, and then finds the membership.
 _USER_EXISTS = """
-    SELECT FROM users WHERE id = %(user_id)s AND erased_at IS NULL
+    SELECT FROM users WHERE id = %(user_id)s AND erased_at IS NULL FOR SHARE
 """
 
 _MEMBER = """
@@ -100,7 +101,7 @@ _SET_MEMBER = """
 
 # Who inherits a session whose last OWNER goes; nobody when they are not the last.
 _HEIR = """
-    SELECT m.user_id, m.muted_until
+    SELECT m.user_id
     FROM session_users m
     WHERE m.session_id = %(session_id)s AND m.left_at IS NULL AND m.role IN ('ADMIN', 'MEMBER')
       AND NOT EXISTS (
@@ -195,6 +196,8 @@ class Members:
             after = before._replace(role=role or before.role)
             if mute is not None:
                 after = after._replace(muted_until=mute.until)
+            if after.role == "OWNER":  # nobody could take the mute off
+                after = after._replace(muted_until=None)
             if after == before:
                 return MemberChange(before, locked.seq, is_changed=False)
             standing = await stand(transaction, act, session_id, user_id, act.at)
@@ -261,8 +264,8 @@ async def leave(
     params = {"session_id": session_id, "user_id": user_id, "at": at, "reason": reason}
     others: tuple[MemberRow, ...] = ()
     if role == "OWNER":
-        for heir_id, muted_until in await transaction.fetch(_HEIR, params):
-            heir = {"user_id": heir_id, "role": "OWNER", "muted_until": muted_until}
+        for (heir_id,) in await transaction.fetch(_HEIR, params):
+            heir = {"user_id": heir_id, "role": "OWNER", "muted_until": None}
             others = (changed(await transaction.fetch(_SET_MEMBER, params | heir)).member,)
     return replace(changed(await transaction.fetch(_LEAVE, params)), others=others)
 

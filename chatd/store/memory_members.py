@@ -77,6 +77,8 @@ class MemoryMembers(MemoryActs):
         after = before._replace(role=role or before.role)
         if mute is not None:
             after = after._replace(muted_until=mute.until)
+        if after.role == "OWNER":
+            after = after._replace(muted_until=None)
         if after == before:
             return MemberChange(before, session.seq, is_changed=False)
         standing = self._stand(session, act, user_id, act.at)
@@ -132,6 +134,8 @@ class MemoryMembers(MemoryActs):
 
     def _promote(self, session: Session, member: Member, role: Role) -> MemberRow:
         member.role = role
+        if role == "OWNER":  # nobody could take the mute off
+            member.muted_until = None
         member.changed_seq = session.next_seq()
         return self._member_row(session, member)
 

@@ -24,6 +24,11 @@ from chatd.store.pool import Pool, Transaction
 _SESSION = len(SessionRow._fields)
 _LINE = _SESSION + 7
 
+# Whoever ends one of these accounts meanwhile waits, and then finds the membership.
+_LOCK_USERS = """
+    SELECT FROM users WHERE id = ANY (%(everyone)s) ORDER BY id FOR SHARE
+"""
+
 _MISSING_USER = """
     SELECT wanted.id
     FROM unnest(%(everyone)s) WITH ORDINALITY AS wanted (id, place)
@@ -171,6 +176,7 @@ class Sessions:
         }
 
         async def work(transaction: Transaction) -> tuple[SessionRow, bool]:
+            await transaction.fetch(_LOCK_USERS, params)
             for (missing,) in await transaction.fetch(_MISSING_USER, params):
                 raise KeyError(missing)
             rows = await transaction.fetch(_INSERT_SESSION, params)

@@ -197,3 +197,17 @@ async def test_of_two_owners_to_be_at_once_one_becomes_it(database_url: str) -> 
         found = await roles(store, tea)
         assert sorted(found.values()) == ["ADMIN", "MEMBER", "OWNER"]
         assert [found[user_id] for user_id in refused] == ["MEMBER"]
+
+
+async def test_an_owner_is_not_muted_however_they_came_to_it(store: Store, people: People) -> None:
+    tea = await gather(store, people.alice, people.bob, people.carol)
+    for user_id in (people.bob, people.carol):
+        await store.update_member(tea, user_id, mute=Mute(NOW + DAY), act=by(people.alice))
+    given = await store.update_member(tea, people.bob, role="OWNER", act=by(people.alice))
+    assert given is not None
+    assert (given.member.role, given.member.muted_until) == ("OWNER", None)
+    await store.remove_member(tea, people.alice, at=NOW)
+    gone = await store.remove_member(tea, people.bob, at=NOW)
+    assert gone is not None
+    [heir] = gone.others
+    assert (heir.user_id, heir.role, heir.muted_until) == (people.carol, "OWNER", None)
