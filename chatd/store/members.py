@@ -196,7 +196,7 @@ class Members:
             after = before._replace(role=role or before.role)
             if mute is not None:
                 after = after._replace(muted_until=mute.until)
-            if after.role == "OWNER":  # nobody could take the mute off
+            if after.role == "OWNER" != before.role:  # nobody could take the mute off
                 after = after._replace(muted_until=None)
             if after == before:
                 return MemberChange(before, locked.seq, is_changed=False)

@@ -77,7 +77,7 @@ class MemoryMembers(MemoryActs):
         after = before._replace(role=role or before.role)
         if mute is not None:
             after = after._replace(muted_until=mute.until)
-        if after.role == "OWNER":
+        if after.role == "OWNER" != before.role:
             after = after._replace(muted_until=None)
         if after == before:
             return MemberChange(before, session.seq, is_changed=False)
