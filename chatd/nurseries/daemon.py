@@ -144,7 +144,7 @@ async def open_daemon(
         presence = await enter(open_presence(store, settings, now, rooms.announce))
         unread = await enter(open_unread(store, sockets, presence.here))
         readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
-        await enter(open_positions(sockets.all))
+        await enter(open_positions(sockets.all, rooms.occupied))
 
         def publish(event: RoomEvent) -> None:
             rooms.publish(event)

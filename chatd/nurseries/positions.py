@@ -6,7 +6,7 @@ has not: what it sends in order arrives in order; this is for what lies behind i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -25,16 +25,23 @@ class Positions:
 
     Args:
         sockets: returns all live sockets.
+        occupied: waits until one of them has joined a session.
     """
 
-    def __init__(self, sockets: Callable[[], Iterable[Socket]]) -> None:
+    def __init__(
+        self,
+        sockets: Callable[[], Iterable[Socket]],
+        occupied: Callable[[], Awaitable[None]],
+    ) -> None:
         self._sockets = sockets
+        self._occupied = occupied
         self._told: dict[str, int] = {}  # socket id -> digest
 
     async def run(self) -> None:
         """Tell until cancelled."""
         pieces = 1
         while True:
+            await self._occupied()
             await trio.sleep(INTERVAL / pieces)
             joined = [socket for socket in self._sockets() if socket.places]
             starts = range(0, len(joined), PIECE)
@@ -69,10 +76,12 @@ def _positions(socket: Socket) -> dict[UUID, int]:
 
 
 @asynccontextmanager
-async def open_positions(sockets: Callable[[], Iterable[Socket]]) -> AsyncIterator[Positions]:
+async def open_positions(
+    sockets: Callable[[], Iterable[Socket]], occupied: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Positions]:
     """Tell for the length of the block."""
     async with trio.open_nursery() as nursery:
-        positions = Positions(sockets)
+        positions = Positions(sockets, occupied)
         nursery.start_soon(positions.run)
         yield positions
         nursery.cancel_scope.cancel(reason="the daemon stops")

@@ -43,6 +43,7 @@ class Rooms:
         self._settings = settings
         self._metrics = metrics
         self._rooms: dict[UUID, tuple[Room, trio.CancelScope]] = {}
+        self._has_opened = trio.Event()
         self.is_busy: Callable[[UUID], bool] = _never  # the journal's, when there is one
 
     def enter(self, session_id: UUID, socket: Socket) -> Place:
@@ -50,6 +51,12 @@ class Rooms:
         held = self._rooms.get(session_id)
         room = self._open(session_id) if held is None else held[0]
         return room.enter(cast("Receiver", socket))  # every Socket of this daemon is one
+
+    async def occupied(self) -> None:
+        """Wait until somebody is in a room."""
+        if not self._rooms:
+            self._has_opened = trio.Event()
+            await self._has_opened.wait()
 
     def _open(self, session_id: UUID) -> Room:
         room = Room(
@@ -61,6 +68,7 @@ class Rooms:
         )
         scope = trio.CancelScope()
         self._rooms[session_id] = room, scope
+        self._has_opened.set()
         self._metrics.rooms.inc()
         self._nursery.start_soon(self._run, room, scope)
         return room
