@@ -190,6 +190,7 @@ async def test_a_client_is_told_and_nobody_hears(tmp_path: Path, autojump_clock:
             await b.ask("session:join", sessionId=session_id)
             store.latency = 3
             first = await a.emit("message:send", sessionId=session_id, content="first")
+            await wait_all_tasks_blocked()  # else both may be one batch, and neither is late
             late = await a.emit(
                 "message:send", sessionId=session_id, content="late", deadlineMs=500
             )
