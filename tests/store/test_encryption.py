@@ -424,6 +424,31 @@ async def test_a_lost_key_is_asked_for_until_it_is_given_up(opener: Opener) -> N
         assert all(row.given_up_at is None for row in await store.content_keys())
 
 
+async def test_an_erasure_leaves_nothing_of_what_was_sealed(opener: Opener) -> None:
+    async with opener(Keyring([K1])) as store:
+        alice, bob = await sign_up(store, "Alice"), await sign_up(store, "Bob")
+        tea = await gather(store, alice, bob)
+        [row] = await say(store, tea, alice, SECRET)
+        await edit(store, row.id, alice, "edited")
+        await store.append_messages([words(tea, bob, "kept", reply_to=row.id)])
+        await store.begin_erasure(alice, deletes_messages=True, at=NOW)
+        await store.erase_membership(tea, alice, at=NOW)
+        batch = await store.erase_messages(
+            tea, alice, deletes_messages=True, above=0, span=100, limit=100, at=NOW
+        )
+        assert [erased.content for erased in batch.messages] == [""]
+        assert (await at_rest(store)).count(MARK) == 1  # what Bob said
+        [gone, kept] = await newest(store, tea, bob)
+        assert (gone.deleted_at is not None, gone.content) == (True, "")
+        assert gone.content is not UNREADABLE
+        assert kept.reply_to is not None
+        assert (kept.content, kept.reply_to.excerpt) == ("kept", None)
+        own = await store.own_messages(alice, tea, after=0, until=100, limit=10)
+        assert [each.content for each in own] == [""]
+        assert await store.own_revisions(alice, tea, after=(1, 0), until=100, limit=10) == []
+        assert store.unreadable_texts() == 0
+
+
 async def test_where_nothing_was_sealed_nothing_is_noted(opener: Opener) -> None:
     async with opener(Keyring()) as store:
         await furnish(store)
