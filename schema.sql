@@ -199,7 +199,7 @@ CREATE TABLE messages (
     client_msg_id text CHECK (char_length(client_msg_id) BETWEEN 1 AND 255),
     content text NOT NULL CHECK (
         char_length(content) <= 16384
-        OR starts_with(content, E'\x01') AND char_length(content) <= 90000  -- sealed, see below
+        OR starts_with(content, E'\x01') AND char_length(content) <= 90000  -- sealed: chatd/keyring.py
     ),
     created_at timestamptz NOT NULL,
     edited_at timestamptz,

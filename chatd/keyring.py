@@ -44,7 +44,10 @@ _HEADER = re.compile(rf"{MARK}([a-z])([A-Za-z0-9_-]{{1,32}}):([0-9]{{1,9}}):")
 
 
 class Purpose(Enum):
-    """What a text is: one is never taken for the other, though both have the same ids."""
+    """What a text is: one is never taken for the other, though both have the same ids.
+
+    Another kind of content is another letter here, and a part of `reseal_messages` in the store.
+    """
 
     MESSAGE = "m"
     EXCERPT = "e"  # what a reply shows of the message that it answers
@@ -52,6 +55,10 @@ class Purpose(Enum):
 
 class Unreadable(Exception):
     """A sealed text that does not open: its key is not there, or it is not this row's text."""
+
+
+class NoKey(Unreadable):
+    """Its key is not there."""
 
 
 class Slot(NamedTuple):
@@ -113,6 +120,7 @@ class Keyring:
         """Return the text of a stored value; one that is not sealed is the text.
 
         Raises:
+            NoKey: there is no key of that name.
             Unreadable: it does not open here; the text says why and holds nothing of the value.
         """
         if not stored.startswith(MARK):
@@ -124,7 +132,7 @@ class Keyring:
         if purpose != slot.purpose.value or int(version) != slot.version:
             raise Unreadable("it is another text's")
         if kid not in self._keys:
-            raise Unreadable(f"there is no key {kid}")
+            raise NoKey(f"there is no key {kid}")
         try:
             data = binascii.a2b_base64(stored[header.end() :], strict_mode=True)
             nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
@@ -134,6 +142,11 @@ class Keyring:
                 f"the key {kid} does not open it: changed, or of another row"
             ) from None
         return text.decode()
+
+    def has_key_of(self, stored: str) -> bool:
+        """Return whether there is a key of the name that a sealed text tells, or it is plain."""
+        header = _HEADER.match(stored)
+        return not stored.startswith(MARK) if header is None else header[2] in self._keys
 
     def is_current(self, stored: str) -> bool:
         """Return whether a stored value is as this keyring writes it; what opens is not asked."""

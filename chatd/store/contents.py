@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from chatd.keyring import MARK, Keyring, Purpose, Slot, Unreadable, purpose_of, version_of
+from chatd.keyring import MARK, Keyring, NoKey, Purpose, Slot, Unreadable, purpose_of, version_of
 from chatd.rows import UNREADABLE, MessageRow, NewMessage
 from chatd.store.checks import EXCERPT
 from chatd.store.columns import message_row
@@ -21,7 +21,7 @@ class Contents:
     """What stands in `content` and `reply_excerpt`, and what it says.
 
     A text that does not open is UNREADABLE where it is read, never an error: it takes down neither
-    its page nor its session. Each is told once, in the log; all are counted.
+    its page nor its session. Each is told once in the log, a missing key once; all are counted.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -76,7 +76,7 @@ class Contents:
         self, session_id: UUID, message_id: UUID, version: int, stored: str
     ) -> str | None:
         """Return a stored text as it is written now; None when it is so, or does not open."""
-        if self.keyring.is_current(stored):
+        if self.keyring.is_current(stored) or not self.keyring.has_key_of(stored):
             return None
         text = self.text(session_id, message_id, version, stored)
         if text is UNREADABLE:
@@ -101,6 +101,8 @@ class Contents:
         is_pointer = purpose_of(stored) == Purpose.MESSAGE.value
         if keyring.is_current(stored) or (is_pointer and keyring.is_sealing):
             return None
+        if not keyring.has_key_of(quoted):
+            return None
         said = self.excerpt(session_id, message_id, parent_id, quoted)
         if said is None:
             return None
@@ -109,13 +111,14 @@ class Contents:
     def _open(self, slot: Slot, stored: str) -> str:
         try:
             return self.keyring.open(slot, stored)
+        except NoKey as trouble:  # all of a key are lost together: the first one says it
+            self._alarm(slot, str(trouble), (UUID(int=0), 0, str(trouble)))
         except Unreadable as trouble:
-            self.unreadable += 1
-            self._alarm(slot, str(trouble))
-            return UNREADABLE
+            self._alarm(slot, str(trouble), (slot.row, slot.version, str(trouble)))
+        return UNREADABLE
 
-    def _alarm(self, slot: Slot, why: str) -> None:
-        key = (slot.row, slot.version, why)
+    def _alarm(self, slot: Slot, why: str, key: tuple[UUID, int, str]) -> None:
+        self.unreadable += 1
         if key in self._told:
             return
         if len(self._told) >= ALARMS:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import trio
+
 from chatd.contract.encryption import KeyRow, Pass
 from chatd.keyring import PLAIN
 from chatd.store.arrays import Texts, Uuids
@@ -227,6 +229,7 @@ class Encryption:
     ) -> int:
         ids, contents, excerpts = Uuids(), Texts(), Texts()
         for message_id, _, version, stored, parent_id, excerpt, quoted in window:
+            await trio.lowlevel.checkpoint()  # the longest text takes 0.2 ms, both ways
             content = self._contents.reseal_text(session_id, message_id, version, stored)
             said = None
             if excerpt is not None:
@@ -248,6 +251,7 @@ class Encryption:
         ids, versions, contents = Uuids(), list[int](), Texts()
         found = await transaction.fetch(_REVISIONS, {"ids": Uuids(message_ids)})
         for message_id, version, stored in found:
+            await trio.lowlevel.checkpoint()
             content = self._contents.reseal_text(session_id, message_id, version, stored)
             if content is not None:
                 ids.append(message_id)
