@@ -26,12 +26,12 @@ async def tell_encryption(store: Store, keyring: Keyring, say: Say) -> None:
     for kid in sorted(counts.keys() | needed.keys()):
         row = needed.get(kid)
         notes = []
-        if kid != PLAIN and keyring.fingerprint(kid) is None:
-            notes.append("this key is not in encryption_keys")
         if row is not None and row.given_up_at is not None:
             notes.append("given up")
-        if kid != keyring.first and row is None and kid != PLAIN:
-            notes.append("these do not decrypt: see the log")
+        if kid != PLAIN and keyring.fingerprint(kid) is None:
+            notes.append("this key is not in encryption_keys")
+        elif kid != keyring.first and row is None and counts[kid]:
+            notes.append("written behind the last pass, or damaged: chatd encryption rotate")
         say(f"{kid:32} {counts.get(kid, 0):>12} texts  {'; '.join(notes)}".rstrip())
     latest = await store.current_pass()
     if latest is not None:
@@ -53,7 +53,7 @@ async def rotate(store: Store, keyring: Keyring, now: Callable[[], datetime], sa
     Raises:
         SettingsError: a key is missing that content needs.
     """
-    if await take_up_keys(store, keyring, now()):
+    if await take_up_keys(store, keyring, now(), again=True):
         while await store.reseal_messages(BATCH, now()):
             pass
     latest = await store.current_pass()

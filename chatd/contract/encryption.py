@@ -36,10 +36,12 @@ class EncryptionStore(Protocol):
     async def current_pass(self) -> Pass | None:
         """Return the latest pass, None when no content was ever sealed."""
 
-    async def take_up_keys(self, at: datetime) -> None:
+    async def take_up_keys(self, at: datetime, *, again: bool = False) -> None:
         """Write with the keyring's first key from now on; begin a pass when that is a new one.
 
-        Where it seals, what the search index holds of content is removed.
+        With `again` one is begun also when the last one for this key has finished: another daemon
+        may have written with another key behind it. Where it seals, what the search index holds of
+        content is removed.
         """
 
     async def reseal_messages(self, limit: int, at: datetime) -> int:

@@ -59,14 +59,18 @@ async def check_keys(store: Store, keyring: Keyring) -> None:
             raise SettingsError(msg)
 
 
-async def take_up_keys(store: Store, keyring: Keyring, at: datetime) -> bool:
+async def take_up_keys(
+    store: Store, keyring: Keyring, at: datetime, *, again: bool = False
+) -> bool:
     """Write with the first key from now on; return whether there is content to write anew.
+
+    With `again` all of it is looked through once more, though it has been for this key.
 
     Raises:
         SettingsError: as `check_keys`.
     """
     await check_keys(store, keyring)
-    await store.take_up_keys(at)
+    await store.take_up_keys(at, again=again)
     now = await store.current_pass()
     return now is not None and now.finished_at is None
 

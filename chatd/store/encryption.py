@@ -38,6 +38,7 @@ _BEGIN = """
     SET target = excluded.target, begun_at = excluded.begun_at, finished_at = NULL,
         session_id = DEFAULT, seq = DEFAULT, changed = DEFAULT
     WHERE content_pass.target <> excluded.target
+       OR %(again)s AND content_pass.finished_at IS NOT NULL
 """
 
 # Where nothing was ever sealed there is nothing to make plain.
@@ -45,7 +46,7 @@ _BEGIN_PLAIN = """
     UPDATE content_pass
     SET target = %(target)s, begun_at = %(at)s, finished_at = NULL,
         session_id = DEFAULT, seq = DEFAULT, changed = DEFAULT
-    WHERE target <> %(target)s
+    WHERE target <> %(target)s OR %(again)s AND finished_at IS NOT NULL
 """
 
 _IS_INDEXED = """
@@ -156,11 +157,16 @@ class Encryption:
         rows = await self._pool.fetch(_LATEST)
         return Pass(*rows[0]) if rows else None
 
-    async def take_up_keys(self, at: datetime) -> None:
+    async def take_up_keys(self, at: datetime, *, again: bool = False) -> None:
         """Write with the first key from now on."""
         keyring = self._contents.keyring
         target = keyring.first
-        params = {"target": target, "fingerprint": keyring.fingerprint(target), "at": at}
+        params: dict[str, Any] = {
+            "target": target,
+            "fingerprint": keyring.fingerprint(target),
+            "at": at,
+            "again": again,
+        }
 
         async def work(transaction: Transaction) -> None:
             if not keyring.is_sealing:

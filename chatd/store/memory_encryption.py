@@ -29,7 +29,7 @@ class MemoryEncryption(Tables):
         return self._content_pass
 
     @statement
-    def take_up_keys(self, at: datetime) -> None:
+    def take_up_keys(self, at: datetime, *, again: bool = False) -> None:
         """Write with the first key from now on."""
         target, now = self._contents.keyring.first, self._content_pass
         fingerprint = self._contents.keyring.fingerprint(target)
@@ -38,7 +38,8 @@ class MemoryEncryption(Tables):
             self._content_keys[target] = row._replace(given_up_at=None)
         elif now is None:
             return
-        if now is None or now.target != target:
+        is_over = now is not None and now.finished_at is not None
+        if now is None or now.target != target or (again and is_over):
             self._content_pass, self._content_place = Pass(target, at, None, 0), (UUID(int=0), 0)
 
     @statement

@@ -366,6 +366,24 @@ async def test_a_pass_goes_on_where_it_was_and_begins_anew_for_another_key(opene
         assert set(await store.count_texts()) == {"k2"}
 
 
+async def test_a_pass_can_be_asked_for_again_for_what_another_daemon_wrote_behind_it(
+    opener: Opener,
+) -> None:
+    async with opener(Keyring([K2, K1])) as store:
+        alice, tea, _ = await furnish(store)
+        await store.take_up_keys(NOW)
+        await rewritten(store)
+    async with opener(Keyring([K1])) as store:  # it has not heard of the new key
+        await say(store, tea, alice, SECRET)
+    async with opener(Keyring([K2, K1])) as store:
+        await store.take_up_keys(NOW)
+        assert await rewritten(store) == 0
+        assert await store.count_texts() == {"k1": 1, "k2": 11}
+        await store.take_up_keys(NOW, again=True)
+        assert await rewritten(store) == 1
+        assert set(await store.count_texts()) == {"k2"}
+
+
 async def test_another_daemon_with_other_keys_does_not_walk_for_them(opener: Opener) -> None:
     async with opener(Keyring()) as store:
         await furnish(store)
