@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from typing import Any, LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import trio
+from psycopg.conninfo import make_conninfo
 
 from chatd.audit_chain import Head, Verifier, parse_head
 from chatd.contract import Store
 from chatd.contract.acts import Act
 from chatd.errors import StoreBug
-from chatd.store.pool import Pool
+from chatd.ids import uuid7
+from chatd.store import migrate as migrate_module
+from chatd.store.migrate import migrate, migrations
+from chatd.store.pool import Pool, open_pool
 from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
 from tests.store.kit import NOW, SECOND, gather, say, sign_up
@@ -248,3 +252,51 @@ async def test_moderation_is_in_the_chain(store: Store, people: People) -> None:
     assert await store.ban(tea, people.bob, act=act, until=None, reason="r") is not None
     assert (await store.audit_head()).position == 1
     assert await troubles(store) == []
+
+
+BEFORE_THE_CHAIN: tuple[LiteralString, ...] = (
+    """
+    INSERT INTO users (id, email, name, created_at)
+    VALUES (%(alice)s, 'a@example.org', 'A', now())
+    """,
+    """
+    INSERT INTO users (id, email, name, created_at, erased_at)
+    VALUES (%(gone)s, 'deleted', 'D', now(), now())
+    """,
+    """
+    INSERT INTO audit_log (at, action, user_id, address, details)
+    VALUES (now(), 'login', %(alice)s, '192.0.2.1', '{"deviceId": "x"}'),
+           (now(), 'login', %(gone)s, NULL, '{}'),
+           (now(), 'account_erased', %(gone)s, NULL, '{"messages": "DELETE"}'),
+           (now(), 'login_failed', NULL, '192.0.2.2', '{}')
+    """,
+)
+
+
+async def test_a_log_from_before_the_chain_is_in_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = {"alice": uuid7(), "gone": uuid7()}
+    name = f"before_{uuid4().hex}"
+    url = make_conninfo(database_url, dbname=name)
+    async with open_pool(database_url, size=1) as pool:
+        await pool.fetch(f"CREATE DATABASE {name}")
+    [chain] = [step for step in migrations() if "audit_chain" in step.name]
+    earlier = [step for step in migrations() if step.number < chain.number]
+    with monkeypatch.context() as release:
+        release.setattr(migrate_module, "migrations", lambda: earlier)
+        await migrate(url)
+    async with open_pool(url, size=1) as pool:
+        for statement in BEFORE_THE_CHAIN:
+            await pool.fetch(statement, people)
+        await migrate(url)
+        store = PostgresStore(pool)
+        assert await troubles(store) == []
+        assert (await store.audit_head()).position == 4
+        [_, second, third, _] = [link.line for link in await store.audit_links(above=0, limit=9)]
+        assert second is not None
+        assert second.salt is None  # it was erased before
+        assert third is not None
+        assert third.salt is not None
+        await store.write_audit("login", user_id=None, address=None, at=NOW)
+        assert await troubles(store) == []
