@@ -1,4 +1,4 @@
-"""The command line: `chatd serve | check | migrate | user add | token | bench | chat`."""
+"""The command line; `chatd --help` tells what there is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from chatd import __version__
+from chatd.audit_chain import parse_head
 from chatd.config import (
     Settings,
     SettingsError,
@@ -22,6 +23,7 @@ from chatd.config import (
 from chatd.errors import StoreError
 from chatd.events.accounts import Register
 from chatd.ids import uuid7
+from chatd.keyring import load_keyring
 from chatd.keys import load_signing_keys
 from chatd.logs import configure_logs
 from chatd.nurseries.daemon import open_store, run_daemon, wall_clock
@@ -29,6 +31,7 @@ from chatd.nurseries.pgaccount import PostgresError
 from chatd.nurseries.postgres import DataFolderInUse
 from chatd.passwords import Passwords
 from chatd.tokens import AccessTokens
+from chatd.upkeep import give_up, rotate, tell_encryption, verify_audit
 
 app = typer.Typer(
     help="chatd: a real-time chat server, one daemon on one port.",
@@ -38,6 +41,10 @@ app = typer.Typer(
 )
 user_app = typer.Typer(help="Accounts.", no_args_is_help=True)
 app.add_typer(user_app, name="user")
+encryption_app = typer.Typer(help="Messages encrypted at rest.", no_args_is_help=True)
+app.add_typer(encryption_app, name="encryption")
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file (TOML)")]
 Port = Annotated[int | None, typer.Option(help="the one port; 0 takes a free one")]
@@ -124,6 +131,7 @@ def check(
         typer.echo(f"{view.name:24} {view.value + unit:32} {view.source:12} {view.reason}")
     try:
         load_signing_keys(settings, make=False)
+        load_keyring(settings)
     except SettingsError as refusal:
         _fail(refusal)
     typer.echo("ok")
@@ -183,6 +191,74 @@ def _registration(email: str, password: str, name: str | None) -> Register:
         return Register(email=email, password=password, name=name)
     except ValidationError as refusal:
         _fail("; ".join(f"{error['loc'][0]}: {error['msg']}" for error in refusal.errors()))
+
+
+@encryption_app.command("status")
+def encryption_status(
+    config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """Count what each key encrypts: reads all content, while no daemon runs on the data folder."""
+    settings = _settings(config, data_dir=data_dir, database_url=database_url)
+
+    async def work() -> None:
+        async with open_store(_patient(settings)) as (store, _):
+            await tell_encryption(store, load_keyring(settings), typer.echo)
+
+    _run(work)
+
+
+@encryption_app.command("rotate")
+def encryption_rotate(
+    config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """Write all content anew with the first of encryption_keys, now; `serve` does it slowly."""
+    settings = _settings(config, data_dir=data_dir, database_url=database_url)
+
+    async def work() -> None:
+        async with open_store(_patient(settings)) as (store, _):
+            await rotate(store, load_keyring(settings), wall_clock, typer.echo)
+
+    _run(work)
+
+
+@encryption_app.command("give-up")
+def encryption_give_up(
+    kid: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """Start without a key that is lost for ever: what it encrypts stays unreadable."""
+    settings = _settings(config, data_dir=data_dir, database_url=database_url)
+
+    async def work() -> None:
+        async with open_store(settings) as (store, _):
+            await give_up(store, kid, wall_clock(), typer.echo)
+
+    _run(work)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    head: Annotated[str | None, typer.Option(help="position:hash, as noted earlier")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Look whether a line of the audit log was changed, removed, moved or added."""
+    settings = _settings(config, data_dir=data_dir, database_url=database_url)
+    try:
+        noted = None if head is None else parse_head(head)
+    except ValueError as refusal:
+        _fail(refusal)
+
+    async def work() -> None:
+        async with open_store(_patient(settings)) as (store, _):
+            await verify_audit(store, noted, typer.echo)
+
+    _run(work)
+
+
+def _patient(settings: Settings) -> Settings:
+    """Return settings with time for statements that read everything."""
+    return settings.model_copy(update={"query_timeout": 3600.0})
 
 
 @app.command()

@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         3600, description="between two exports of an account: each reads all that it ever wrote"
     )
 
+    # Content at rest
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="kid:base64 of 32 bytes, the first encrypts, all decrypt; plain ahead: off",
+    )
+
     # Sign-in with an OpenID Connect issuer: on when there is a client id
     oidc_issuer: str = Field(GOOGLE, description="https URL; http on this machine only")
     oidc_client_id: str | None = Field(
@@ -200,7 +206,9 @@ class Settings(BaseSettings):
         "50/s burst 500", description="events of one socket; who goes on is closed with 4013"
     )
 
-    @field_validator("cors_origins", "signing_keys", "trusted_proxies", mode="before")
+    @field_validator(
+        "cors_origins", "encryption_keys", "signing_keys", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -325,7 +333,7 @@ def describe(
         else:
             source = "file" if name in in_file else "default"
         value = getattr(settings, name)
-        hidden = isinstance(value, SecretStr) or name == "signing_keys"
+        hidden = isinstance(value, SecretStr) or name in {"encryption_keys", "signing_keys"}
         extra = field.json_schema_extra
         unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
         shown = ("(hidden)" if value else "(none)") if hidden else str(value)

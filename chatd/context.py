@@ -277,6 +277,7 @@ class Services:
     searches: Turns
     erasures: Erasures
     is_draining: Callable[[], bool]
+    is_searchable: Callable[[], bool]  # not while stored content is encrypted
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 

@@ -54,6 +54,11 @@ class Metrics:
         self.refused = Counter(
             "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
         )
+        self.unreadable = Gauge(
+            "chatd_unreadable_texts",
+            "Times that a stored text did not decrypt: no key, changed, or of another row",
+            registry=self.registry,
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from chatd.avatars import avatar_of
 from chatd.rows import (
+    UNREADABLE,
     DeviceRow,
     MarkerRow,
     MemberRow,
@@ -112,7 +113,8 @@ class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
     One that was never changed has none of the fields with a default, one that was has them all:
-    `changedSeq` is the `seq` of its last change.
+    `changedSeq` is the `seq` of its last change. `unreadable` is there only when it is true: the
+    text is encrypted at rest, and this server cannot decrypt it; `content` is empty then.
     """
 
     id: UUID
@@ -133,6 +135,7 @@ class Message(Shape):
     pinned_at: Time | None = None
     pinned_by: UUID | None = None
     reactions: list[Reaction] = []
+    unreadable: bool = False
 
 
 class Session(Shape):
@@ -249,6 +252,8 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "pinnedBy": row.pinned_by,
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
+    if row.content is UNREADABLE:
+        message["unreadable"] = True
     return message
 
 

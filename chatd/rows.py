@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
@@ -17,6 +17,15 @@ Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
 Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
 LeftReason = Literal["left", "removed", "banned"]
+
+
+class _Unreadable(str):
+    __slots__ = ()
+
+
+# In place of a text that is sealed and does not open: empty for who does not look, and `is` for who
+# does. A field of its own would stand in every row for what never happens.
+UNREADABLE: Final = _Unreadable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,7 @@ class ReplyRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """One message; `client_msg_id` is unique per sender.
+    """One message; `client_msg_id` is unique per sender, `content` may be UNREADABLE.
 
     The defaults are those of a message that was never changed: `changed_seq` is its `seq`.
     """
@@ -326,7 +335,7 @@ class Append(Enum):
 
 
 class RevisionRow(NamedTuple):
-    """An earlier text of a message, and when it was written."""
+    """An earlier text of a message, which may be UNREADABLE, and when it was written."""
 
     version: int
     content: str

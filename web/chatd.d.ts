@@ -142,6 +142,7 @@ export interface Features {
   mail: boolean;
   ai: boolean;
   files: boolean;
+  search: boolean;
 }
 
 /** Page through messages; at most one of the three bounds, the newest page without. */
@@ -329,7 +330,7 @@ export interface MemberUpdated {
   by?: string | null;
 }
 
-/** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
+/** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. `unreadable` is there only when it is true: the text is encrypted at rest, and this server cannot decrypt it; `content` is empty then. */
 export interface Message {
   id: string;
   sessionId: string;
@@ -349,6 +350,7 @@ export interface Message {
   pinnedAt?: string | null;
   pinnedBy?: string | null;
   reactions?: Array<Reaction>;
+  unreadable?: boolean;
 }
 
 /** The message as it is now. */
@@ -574,6 +576,7 @@ export interface RequestFailed {
 export interface Revision {
   version: number;
   content: string;
+  unreadable?: boolean;
   createdAt: string;
 }
 

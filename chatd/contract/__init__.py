@@ -14,6 +14,7 @@ from uuid import UUID
 from chatd.contract.accounts import AccountStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
+from chatd.contract.encryption import EncryptionStore
 from chatd.contract.erasure import ErasureStore
 from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
@@ -48,6 +49,7 @@ class Store(
     RecoveryStore,
     PresenceStore,
     SearchStore,
+    EncryptionStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

@@ -13,3 +13,4 @@ class Features(Shape):
     mail: bool
     ai: bool
     files: bool
+    search: bool  # off where messages are encrypted at rest

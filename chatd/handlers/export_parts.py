@@ -17,6 +17,7 @@ from chatd.contract.own import (
 )
 from chatd.handlers.audit import audit_dict
 from chatd.model import device_dict, iso, iso_or_none
+from chatd.rows import UNREADABLE
 
 T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnMentionRow)
 
@@ -98,6 +99,7 @@ async def revisions(services: Services, user_id: UUID) -> Rows:
                 "version": row.version,
                 "content": row.content,
                 "createdAt": iso(row.created_at),
+                **_marked(row.content),
             }
 
 
@@ -176,7 +178,13 @@ def _message(row: OwnMessageRow) -> dict[str, Any]:
         "editedAt": iso_or_none(row.edited_at),
         "deletedAt": iso_or_none(row.deleted_at),
         "mentions": row.mentions or (),
+        **_marked(row.content),
     }
+
+
+def _marked(content: str) -> dict[str, bool]:
+    """Return what tells a text that does not decrypt from an empty one."""
+    return {"unreadable": True} if content is UNREADABLE else {}
 
 
 PARTS: dict[str, Callable[[Services, UUID], Rows]] = {

@@ -18,6 +18,7 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
             "mail": False,
             "ai": False,
             "files": False,
+            "search": services.is_searchable(),
         }
     )
 

@@ -23,6 +23,7 @@ from chatd.config import Settings
 from chatd.context import Issuer, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
+from chatd.keyring import load_keyring
 from chatd.keys import load_signing_keys
 from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
@@ -43,6 +44,7 @@ from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
 from chatd.nurseries.readers import open_readers
+from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.sockets import Sockets
@@ -132,13 +134,15 @@ async def open_daemon(
     """Open everything above the store and below the listeners, for the length of the block.
 
     Raises:
-        SettingsError: a signing key is missing or weak.
+        SettingsError: a signing key is missing or weak, or one that content needs.
     """
     keys = load_signing_keys(settings)
     metrics, state = Metrics(), DrainState()
+    metrics.unreadable.set_function(store.unreadable_texts)
     sockets = await _open_sockets(settings, store, now())
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        resealing = await enter(open_resealing(store, load_keyring(settings), now, is_writable))
         rooms = await enter(open_rooms(store, settings, metrics))
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings, now, rooms.announce))
@@ -174,6 +178,7 @@ async def open_daemon(
             searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
             erasures=erasing,
             is_draining=lambda: state.is_draining,
+            is_searchable=lambda: resealing.is_searchable,
             issuer=issuer,
         )
         first_states = await enter(open_first_states(store))
@@ -214,8 +219,10 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
 
     Raises:
         DataFolderInUse: another chatd has the data folder.
+        SettingsError: a key of content is no good.
         StoreError: the database cannot be reached or is newer than this chatd.
     """
+    keyring = load_keyring(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_data_folder(settings.data_dir))
@@ -236,7 +243,7 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
                 conninfo, size=settings.database_pool_size, query_timeout=settings.query_timeout
             )
         )
-        yield PostgresStore(pool), is_writable
+        yield PostgresStore(pool, keyring), is_writable
 
 
 def _always() -> bool:
@@ -261,8 +268,9 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
             async with (
                 open_store(settings) as (store, is_writable),
                 open_daemon(settings, store, is_writable=is_writable) as daemon,
-                open_indexer(store, is_writable),
+                open_indexer(store, lambda: is_writable() and daemon.services.is_searchable()),
             ):
+                log.info("audit chain", head=str(await store.audit_head()))
                 await _serve(daemon, announce, stop)
             nursery.cancel_scope.cancel(reason="stopped")
 

@@ -12,7 +12,8 @@ import orjson
 from chatd.contract.erasure import ERASED_NAME, ErasedBatch, ErasureRow
 from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.members import leave
 from chatd.store.mentions import lock_mentioned
 from chatd.store.pool import Pool, Rows, Transaction
@@ -52,7 +53,7 @@ _FORGET_IDENTITIES = """
 """
 
 _FORGET_ADDRESSES = """
-    UPDATE audit_log SET address = NULL, details = '{}'
+    UPDATE audit_log SET address = NULL, details = '{}', salt = NULL
     WHERE user_id = %(user_id)s AND session_id IS NULL
 """
 
@@ -182,6 +183,7 @@ class Erasure:
     """The statements that end an account."""
 
     _pool: Pool
+    _contents: Contents
 
     async def begin_erasure(
         self, user_id: UUID, *, deletes_messages: bool, at: datetime
@@ -264,7 +266,8 @@ class Erasure:
                 await lock_mentioned(transaction, session_id, message_ids)
             await transaction.fetch(_ERASE, params | ids)
             rows = await transaction.fetch(_ERASED, ids)
-            return ErasedBatch([message_row(*row) for row in rows], _reached(found, params))
+            erased = [self._contents.message_row(*row) for row in rows]
+            return ErasedBatch(erased, _reached(found, params))
 
         return await self._pool.transact(work)
 

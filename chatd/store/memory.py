@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_audit_chain import MemoryAuditChain
 from chatd.store.memory_bans import MemoryBans
+from chatd.store.memory_encryption import MemoryEncryption
 from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
@@ -45,6 +47,8 @@ class MemoryStore(
     MemorySettings,
     MemoryBans,
     MemoryInvites,
+    MemoryEncryption,
+    MemoryAuditChain,
 ):
     """A whole store in memory.
 

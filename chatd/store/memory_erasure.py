@@ -47,6 +47,10 @@ class MemoryErasure(MemoryMembers):
             (whose, row._replace(address=None, details={}) if whose == user_id else row)
             for whose, row in self.audit
         ]
+        self._lines = [
+            (place, is_act, None if not is_act and self.audit[place][0] == user_id else salt)
+            for place, is_act, salt in self._lines
+        ]
         mode = "DELETE" if deletes_messages else "KEEP_ANONYMOUS"
         self._write_audit("account_erased", user_id, None, at, {"messages": mode})
         return family_ids

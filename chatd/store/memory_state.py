@@ -10,9 +10,13 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+import orjson
 import trio
 
+from chatd.audit_chain import AuditLine, AuditLink, erasable_digest, link_hash
+from chatd.contract.encryption import KeyRow, Pass
 from chatd.errors import StoreAmbiguous, StoreBug
+from chatd.keyring import MARK, Keyring, Purpose, purpose_of, version_of
 from chatd.rows import (
     AuditRow,
     InviteRow,
@@ -30,7 +34,8 @@ from chatd.rows import (
     SessionRow,
     UserRow,
 )
-from chatd.store.checks import REACTORS
+from chatd.store.checks import EXCERPT, REACTORS
+from chatd.store.contents import Contents
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -241,7 +246,9 @@ class Tables:
         audit: the audit log as (user id, row), the oldest first.
     """
 
-    def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
+    def __init__(
+        self, *, epoch: UUID | None = None, latency: float = 0, keyring: Keyring | None = None
+    ) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
         self.audit: list[tuple[UUID | None, AuditRow]] = []
@@ -260,6 +267,12 @@ class Tables:
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
         self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
+        self._contents = Contents(keyring or Keyring())
+        self._content_keys: dict[str, KeyRow] = {}
+        self._content_pass: Pass | None = None
+        self._content_place = (UUID(int=0), 0)  # the session and `seq` that the pass has reached
+        self._chain: list[AuditLink] = []
+        self._lines: list[tuple[int, bool, UUID | None]] = []  # place, whether in _acts, salt
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 
@@ -304,6 +317,44 @@ class Tables:
     ) -> None:
         row = AuditRow(len(self.audit) + 1, at, action, address, details)
         self.audit.append((user_id, row))
+        self._link(len(self.audit) - 1, is_act=False)
+
+    def _link(self, place: int, *, is_act: bool) -> None:
+        """Put a line of the audit log into the chain."""
+        position, before = len(self._chain) + 1, self._chain[-1].hash if self._chain else b""
+        self._lines.append((place, is_act, uuid4()))
+        line = self._audit_line(position)
+        erasable = erasable_digest(line.salt, line.address, line.details)
+        digest = link_hash(before, position, line, erasable)
+        self._chain.append(AuditLink(position, position, erasable, digest, None))
+
+    def _audit_line(self, position: int) -> AuditLine:
+        place, is_act, salt = self._lines[position - 1]
+        user_id: UUID | None
+        session_id: UUID | None
+        target_id: UUID | None
+        address: str | None
+        if is_act:
+            session_id, act = self._acts[place]
+            user_id, target_id, address = act.user_id, act.target_id, None
+            at, action, details = act.at, act.action, act.details
+        else:
+            user_id, row = self.audit[place]
+            session_id, target_id, address = None, None, row.address
+            at, action, details = row.at, row.action, row.details
+        text = orjson.dumps(details).decode()
+        return AuditLine(
+            position,
+            at,
+            action,
+            user_id,
+            session_id,
+            target_id,
+            address,
+            text,
+            salt,
+            is_account_erased=user_id in self._erasures,
+        )
 
     def _message_row(self, session: Session, message: Message) -> MessageRow:
         sender = self._users[message.sender_id]
@@ -315,10 +366,10 @@ class Tables:
             sender_id=message.sender_id,
             sender_name=sender.name,
             sender_avatar_url=sender.avatar_url,
-            content=message.content,
+            content=self._text(session.id, message),
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
-            reply_to=self._reply_row(message),
+            reply_to=self._reply_row(session.id, message),
             mentions=message.mentions,
             version=message.version,
             edited_at=message.edited_at,
@@ -333,12 +384,28 @@ class Tables:
             or None,
         )
 
-    def _reply_row(self, message: Message) -> ReplyRow | None:
+    def _text(self, session_id: UUID, message: Message) -> str:
+        return self._contents.text(session_id, message.id, message.version, message.content)
+
+    def _quoted(self, parent_id: UUID, stored: str) -> str:
+        """Return what an excerpt comes to that may point to the text of its message."""
+        if purpose_of(stored) != Purpose.MESSAGE.value:
+            return stored
+        _, parent = self._by_id[parent_id]
+        texts = {version: text for version, text, _ in parent.revisions}
+        texts[parent.version] = parent.content
+        text = texts.get(version_of(stored), stored)
+        return text if text.startswith(MARK) else text[:EXCERPT]
+
+    def _reply_row(self, session_id: UUID, message: Message) -> ReplyRow | None:
         if message.reply_to_id is None:
             return None
         _, parent = self._by_id[message.reply_to_id]
         user = self._users[parent.sender_id]
         said = message.reply_excerpt
+        if said is not None:
+            quoted = self._quoted(parent.id, said)
+            said = self._contents.excerpt(session_id, message.id, parent.id, quoted)
         return ReplyRow(parent.id, parent.seq, user.id, user.name, user.avatar_url, said)
 
     def _rules(self, session: Session, member: Member) -> RulesRow:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.keyring import Keyring
 from chatd.store.audit import Audit
+from chatd.store.audit_chain import AuditChain
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
+from chatd.store.contents import Contents
+from chatd.store.encryption import Encryption
 from chatd.store.erasure import Erasure
 from chatd.store.invites import Invites
 from chatd.store.members import Members
@@ -57,6 +61,8 @@ class PostgresStore(
     Recoveries,
     Acquaintances,
     Search,
+    Encryption,
+    AuditChain,
 ):
     """The durable side of chatd.
 
@@ -68,8 +74,9 @@ class PostgresStore(
         ```
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring | None = None) -> None:
         self._pool = pool
+        self._contents = Contents(keyring or Keyring())
 
     async def ping(self) -> None:
         """Return when PostgreSQL answers."""

@@ -14,6 +14,7 @@ from chatd.client.nursery import open_private_nursery
 from chatd.config import Settings
 from chatd.contract import Store
 from chatd.ids import uuid7
+from chatd.keyring import load_keyring
 from chatd.nurseries.daemon import Daemon, open_daemon
 from chatd.rows import SessionKind, UserRow
 from chatd.store.memory import MemoryStore
@@ -198,14 +199,15 @@ async def open_chatd(*, store: Store | None = None, **settings: Any) -> AsyncIte
         "rate_limits": "off",
         "signing_keys": ("test:" + "k" * 40,),
     }
-    memory = store if store is not None else MemoryStore()
+    chosen = Settings(**(defaults | settings))
+    memory = store if store is not None else MemoryStore(keyring=load_keyring(chosen))
     opened = trio.current_time()
 
     def now() -> datetime:
         return START + timedelta(seconds=trio.current_time() - opened)
 
     async with (
-        open_daemon(Settings(**(defaults | settings)), memory, now=now) as daemon,
+        open_daemon(chosen, memory, now=now) as daemon,
         open_private_nursery() as nursery,
     ):
         try:
