@@ -69,9 +69,9 @@ HALF = frame(b"{", fin=False)
         pytest.param(
             HALF + frame(b"", CONTINUATION, length=2**62), 1009, id="T37 2^62 in a fragment"
         ),
-        pytest.param(frame(b"{}", BINARY), 1003, id="T1003 binary"),
-        pytest.param(frame(b"{}", BINARY, fin=False), 1003, id="T1003 binary fragment"),
-        pytest.param(frame(b"", BINARY), 1003, id="F7 empty binary"),
+        pytest.param(frame(b"{}", BINARY), 1003, id="binary"),
+        pytest.param(frame(b"{}", BINARY, fin=False), 1003, id="binary fragment"),
+        pytest.param(frame(b"", BINARY), 1003, id="empty binary"),
     ],
 )
 async def test_a_frame_that_is_none_closes_with_its_code(
