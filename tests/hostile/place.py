@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import trio
@@ -34,7 +35,7 @@ class Place:
 
 
 @contextmanager
-def open_place(folder: Path, **settings: object) -> Iterator[Place]:
+def open_place(folder: Path, **settings: Any) -> Iterator[Place]:
     """Run a daemon for many attacks: each has to survive all of them before it.
 
     At the end it must have logged no error and lost no connection to a bug.
