@@ -40,7 +40,7 @@ def open_place(folder: Path, **settings: Any) -> Iterator[Place]:
 
     At the end it must have logged no error and lost no connection to a bug.
     """
-    with running_daemon(folder, **settings) as daemon:
+    with running_daemon(folder, **{"drain_seconds": 1, **settings}) as daemon:
 
         async def settle() -> Place:
             ann = await register(daemon, "ann")
