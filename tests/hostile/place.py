@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,12 @@ def open_place(folder: Path, **settings: Any) -> Iterator[Place]:
             ann = await register(daemon, "ann")
             return Place(daemon, ann, await create_session(daemon, ann))
 
-        yield trio.run(settle)
+        place = trio.run(settle)
+        yield place
         assert daemon.is_alive
-        assert "chatd_connection_failures_total 0.0" in daemon.get("/metrics")[1]
+        token = settings.get("metrics_token")
+        page = trio.run(partial(ask, place, "GET", "/metrics", token=token)).body
+        assert b"chatd_connection_failures_total 0.0\n" in page
         assert daemon.stop() == 0
 
 
