@@ -102,6 +102,12 @@ def test_the_forger_of_these_tests_can_make_a_good_one() -> None:
         forged({"sub": "not an id"}),
         forged({"exp": "soon"}),
         forged({"exp": 10**400}),
+        forged({"exp": 10**17}),
+        forged({"exp": float("inf")}),
+        forged({"exp": float("nan")}),
+        forged({"exp": [1]}),
+        forged({"sid": 7}),
+        forged({"did": {}}),
         *(forged(without=name) for name in CLAIMS),
     ],
 )
