@@ -134,9 +134,7 @@ async def test_a_guessed_refresh_token_is_401(place: Place, token: str) -> None:
     assert answer.status == (422 if len(token) > 128 else 401)
 
 
-@pytest.mark.parametrize(
-    "mail", ["ANN@EXAMPLE.com", "nobody@example.com", "' OR 1=1 --@example.com"]
-)
+@pytest.mark.parametrize("mail", ["ANN@EXAMPLE.com", "nobody@example.com", "'or'1=1@example.com"])
 @pytest.mark.threat("T76")
 async def test_an_unknown_address_and_a_wrong_password_answer_the_same(
     place: Place, mail: str
