@@ -139,3 +139,10 @@ async def test_there_is_no_offset_to_go_deep_with(place: Place) -> None:
     path = f"/chat/sessions/{place.session}/messages?offset=1000000"
     answer = await ask(place, "GET", path, token=place.ann.token)
     assert (answer.status, answer.code) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize("status", ["GONE", "OFFLINE", "", "online", 7, None, ["BUSY"]])
+@pytest.mark.threat("T90")
+async def test_a_status_is_one_of_a_few(place: Place, status: object) -> None:
+    answer = await ask(place, "POST", "/users/me/status", {"status": status}, token=place.ann.token)
+    assert (answer.status, answer.code) == (422, "validation_failed")
