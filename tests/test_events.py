@@ -117,6 +117,7 @@ def test_an_address_is_checked_and_lower_case(email: str, is_good: bool) -> None
 
 
 @pytest.mark.parametrize(("length", "is_good"), [(7, False), (8, True), (256, True), (257, False)])
+@pytest.mark.threat("T74")
 def test_a_new_password_has_8_to_256_characters(length: int, is_good: bool) -> None:
     data = {"email": "a@example.com", "password": "x" * length}
     if is_good:
@@ -125,6 +126,7 @@ def test_a_new_password_has_8_to_256_characters(length: int, is_good: bool) -> N
         assert wrong(Register, data) == {"password"}
 
 
+@pytest.mark.threat("T74")
 def test_an_old_password_of_any_length_may_be_tried_but_no_endless_one() -> None:
     Login.model_validate({"email": "a@example.com", "password": ""})
     assert wrong(Login, {"email": "a@example.com", "password": "x" * 257}) == {"password"}
@@ -207,6 +209,7 @@ OURS = [operation for operation in OPERATIONS if operation.name != "sign-in-retu
 
 
 @pytest.mark.parametrize("operation", OURS, ids=lambda operation: operation.name)
+@pytest.mark.threat("T85")
 def test_no_command_takes_a_field_that_it_does_not_know(operation: Any) -> None:
     stranger = f"field{uuid4().hex}"
     assert stranger in wrong(operation.command, {stranger: 1})
