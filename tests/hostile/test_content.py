@@ -134,6 +134,15 @@ async def test_a_page_has_a_bound_whatever_is_asked_for(place: Place, limit: str
         assert (answer.status, answer.code) == (422, "validation_failed"), path
 
 
+@pytest.mark.threat("T24", "T91")
+async def test_a_parameter_that_is_there_twice_is_refused(place: Place) -> None:
+    path = f"/chat/sessions/{place.session}/messages?limit=1&limit=100&afterSeq=0"
+    answer = await ask(place, "GET", path, token=place.ann.token)
+    assert (answer.status, answer.code) == (422, "validation_failed")
+    fields = answer.json["error"]["details"]["fields"]
+    assert [each["field"] for each in fields] == ["limit"]
+
+
 @pytest.mark.threat("T91")
 async def test_there_is_no_offset_to_go_deep_with(place: Place) -> None:
     path = f"/chat/sessions/{place.session}/messages?offset=1000000"
