@@ -6,7 +6,7 @@ DATA ?= data
 PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check bench bench-peers bundle types format lock clean
+.PHONY: run test check bench bench-peers bundle types threats format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
@@ -97,6 +97,10 @@ bundle: | $(VENV)/bin/python
 # What front ends in TypeScript import: the shapes and events of the wire. A test compares.
 types: $(VENV)/.dev
 	$(BIN)/python -m chatd.typescript > web/chatd.d.ts
+
+# The table of attacks in docs/security.md, from the tests. A test compares.
+threats: $(VENV)/.dev
+	$(BIN)/python -m tests.hostile.table
 
 $(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements.lock

@@ -215,7 +215,7 @@ async def _command_data(
             # Not ignored: a removal that loses its `userId` removes the caller.
             msg = f"the parameters of a {request.method} stand in the query"
             raise ValidationFailed(msg)
-        data: Any = request.args.to_dict()
+        data: Any = _query()
     else:
         raw = cast("bytes", await request.get_data(cache=False))
         if raw and request.mimetype != "application/json":
@@ -234,6 +234,18 @@ async def _command_data(
         data["clientMsgId"] = key.decode("latin-1")
     command: dict[str, Any] = data
     return command | {to_camel(name): value for name, value in path.items()}
+
+
+def _query() -> dict[str, str]:
+    """Return the parameters of the query; one that is there twice has two readers, who differ."""
+    fields = [
+        {"field": name[:64], "message": "is there twice"}
+        for name, values in request.args.lists()
+        if len(values) > 1
+    ]
+    if fields:
+        raise ValidationFailed(details={"fields": fields[:20]})
+    return request.args.to_dict()
 
 
 def _add_documents(app: QuartTrio) -> None:

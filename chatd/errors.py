@@ -47,7 +47,7 @@ class ChatError(Exception):
         if self.details is not None:
             error["details"] = self.details
         if self.retry_after is not None:
-            error["retryAfterMs"] = round(self.retry_after * 1000)
+            error["retryAfterMs"] = max(1, round(self.retry_after * 1000))  # 0 says: at once
         return error
 
 

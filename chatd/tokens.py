@@ -15,7 +15,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import jwt
@@ -29,10 +29,11 @@ TYPE = "at+jwt"  # RFC 9068: a refresh or foreign token never passes for an acce
 ISSUER = AUDIENCE = "chatd"
 MAX_TOKEN_BYTES = 8192  # longer ones are refused before any hashing
 CACHE_TOKENS = 4096  # verified tokens remembered; 1 MiB at most, saves 40 µs a request
+_WHOM = ("sub", "sid", "did")
 _CLAIMS: Options = {
     "verify_exp": False,  # expiry is judged by the caller's clock, not by PyJWT's
     "verify_iat": False,
-    "require": ["exp", "iat", "iss", "aud", "sub", "sid", "did"],
+    "require": ["exp", "iat", "iss", "aud", *_WHOM],
 }
 
 
@@ -107,11 +108,11 @@ class AccessTokens:
             )
             if int(claims["iat"]) > now.timestamp() + 30:  # made ahead of time: not by us
                 raise Unauthorized
-            return Identity(
-                UUID(claims["sub"]), UUID(claims["sid"]), UUID(claims["did"]), float(claims["exp"])
-            )
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
+            user_id, family_id, device_id = (UUID(str(claims[name])) for name in _WHOM)
+            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)  # within the calendar
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError):
             raise Unauthorized from None
+        return Identity(user_id, family_id, device_id, expires_at.timestamp())
 
 
 def new_refresh_token() -> str:

@@ -320,6 +320,7 @@ async def test_a_listed_origin_may_read_answers_and_refusals(
             assert policy == ("cross-origin" if is_listed else "same-origin")
 
 
+@pytest.mark.threat("T54")
 async def test_a_preflight_is_answered_for_listed_origins_only(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

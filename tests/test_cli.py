@@ -72,6 +72,7 @@ def test_check_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.threat("T106")
 def test_a_weak_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATD_SIGNING_KEYS", "mine:hunter2")
     result = run("check")

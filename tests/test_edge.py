@@ -50,6 +50,7 @@ async def raw(world: World, request: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
+@pytest.mark.threat("T56")
 async def test_every_answer_has_the_security_headers_once_and_a_request_id(
     tmp_path: Path, autojump_clock: MockClock, path: str
 ) -> None:
@@ -88,6 +89,7 @@ async def test_a_listed_origin_reads_every_answer_and_no_other_does(
     assert listed["vary"] == foreign["vary"] == "Origin"
 
 
+@pytest.mark.threat("T56")
 async def test_the_promise_of_tls_is_made_over_tls_only_also_behind_a_proxy(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -100,6 +102,7 @@ async def test_the_promise_of_tls_is_made_over_tls_only_also_behind_a_proxy(
         assert "strict-transport-security" not in await raw(world, get("/healthz", proto))
 
 
+@pytest.mark.threat("T105")
 async def test_strangers_do_not_see_metrics_nor_why_it_is_not_ready(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

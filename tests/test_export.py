@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -47,6 +48,7 @@ def files(answer: Answer) -> dict[str, Any]:
         }
 
 
+@pytest.mark.threat("T109")
 async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -187,6 +187,7 @@ async def test_two_senders_at_once_are_heard_in_one_order_without_holes(
 # Who may
 
 
+@pytest.mark.threat("T81")
 async def test_who_is_not_a_member_cannot_tell_whether_there_is_such_a_session(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

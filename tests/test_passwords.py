@@ -28,23 +28,27 @@ async def test_a_password_fits_its_hash_and_no_other_does(passwords: Passwords) 
     assert stored != await passwords.hash("correct horse")
 
 
+@pytest.mark.threat("T74")
 async def test_bytes_past_the_72nd_count(passwords: Passwords) -> None:
     stored = await passwords.hash("x" * 200 + "a")
     assert not await passwords.check("x" * 200 + "b", stored)
     assert await passwords.check("x" * 200 + "a", stored)
 
 
+@pytest.mark.threat("T74")
 async def test_a_nul_does_not_end_a_password(passwords: Passwords) -> None:
     stored = await passwords.hash("begin\0end")
     assert not await passwords.check("begin\0other", stored)
 
 
+@pytest.mark.threat("T74")
 async def test_a_password_is_the_same_however_its_letters_are_composed(
     passwords: Passwords,
 ) -> None:
     assert await passwords.check("caf\u00e9 au lait", await passwords.hash("cafe\u0301 au lait"))
 
 
+@pytest.mark.threat("T76")
 async def test_without_an_account_a_hash_is_checked_all_the_same(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +64,7 @@ async def test_without_an_account_a_hash_is_checked_all_the_same(
     assert [stored[:7] for stored in checked] == [b"$2b$04$"]  # the same cost as a real one
 
 
+@pytest.mark.threat("T78")
 async def test_a_flood_of_logins_is_refused_beyond_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from chatd.config import Settings
 from chatd.errors import CloseCode
+from chatd.limits import Meter, rate_of
 from chatd.nurseries.heartbeat import Heartbeat
 from chatd.nurseries.outbox import Outbox
 
@@ -36,6 +37,7 @@ class Connection(ABC):
 
     # Slots here and below: the attributes of a Socket.IO session in a dict are 1.5 KiB.
     __slots__ = (
+        "_controls",
         "_heard",
         "_is_mute",
         "_is_reading",
@@ -68,6 +70,7 @@ class Connection(ABC):
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._is_mute = False  # the client cannot be told anything any more
+        self._controls: Meter | None = None
         self.outbox = Outbox(
             start_writer=self._start_writer,
             cut=self._cut_by_outbox,
@@ -169,6 +172,18 @@ class Connection(ABC):
                     continue
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return  # it is gone already
+
+    def _meter(self, controls: int) -> None:
+        """Count pings and pongs of the peer, like its events; one that floods is cut.
+
+        Each costs 3 µs, and a read holds 10,000 of them: nobody else runs meanwhile.
+        """
+        if not controls or self.settings.rate_limits == "off":
+            return
+        if self._controls is None:
+            self._controls = Meter()
+        if self._controls.wait(rate_of(self.settings.event_rate), trio.current_time(), controls):
+            self.cut(CloseCode.RATE_LIMITED)
 
     async def _receive(self) -> bytes:
         """Wait for bytes of the peer; its end ends the connection."""

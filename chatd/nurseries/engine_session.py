@@ -267,8 +267,9 @@ class EngineSession(Connection):
                 log.info("message too big", connection=self.id, limit=self.limit)
             self.cut(end.code)
             return end.messages
+        self._meter(self._reader.controls())
         pongs = self._reader.replies()
-        if pongs:
+        if pongs and self.code is None:
             self.outbox.push(pongs)
         return messages
 

@@ -121,8 +121,9 @@ class PlainConnection(Connection):
             self._goodbye = end.goodbye
             self.cut(end.code)
             return end.messages  # a send right before the close is a send
+        self._meter(self._reader.controls())
         pongs = self._reader.replies()
-        if pongs:
+        if pongs and self.code is None:
             self.outbox.push(pongs)
         return messages
 

@@ -47,6 +47,7 @@ class WebSocketReader:
     """
 
     __slots__ = (
+        "_controls",
         "_fragments",
         "_is_binary",
         "_max_fragments",
@@ -62,6 +63,7 @@ class WebSocketReader:
         self._is_binary = False  # what the fragments are of
         self._takes_binary = takes_binary
         self._replies = b""
+        self._controls = 0
 
     def allow(self, max_size: int) -> None:
         """Take messages up to this size from now on: who has logged in may say more."""
@@ -86,6 +88,8 @@ class WebSocketReader:
                 messages.append(Binary(frame.data))
             elif opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
                 self._add_fragment(frame, messages)
+            else:
+                self._controls += 1
         writes = protocol.data_to_send()
         if writes:
             self._replies = b"".join(writes)
@@ -114,6 +118,11 @@ class WebSocketReader:
         """Return the pongs that are due, once."""
         replies, self._replies = self._replies, b""
         return replies
+
+    def controls(self) -> int:
+        """Return how many pings and pongs have come since the last call."""
+        controls, self._controls = self._controls, 0
+        return controls
 
 
 def _refusal(code: CloseCode, messages: list[bytes | bytearray]) -> WebSocketEnd:

@@ -33,6 +33,7 @@ async def test_who_signs_in_for_the_first_time_has_an_account_without_a_password
         assert again.status_code == 200
 
 
+@pytest.mark.threat("T72")
 async def test_the_identity_is_the_subject_and_not_the_address(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         async with site.browser() as browser:
@@ -122,6 +123,7 @@ async def test_an_audience_of_several_is_good_when_the_token_was_made_for_us(
 # Accounts that there are already
 
 
+@pytest.mark.threat("T72")
 async def test_an_account_with_the_address_is_not_linked_unless_chatd_verified_it(
     tmp_path: Path,
 ) -> None:
@@ -149,6 +151,7 @@ async def test_an_account_with_the_address_is_not_linked_unless_chatd_verified_i
 
 
 @pytest.mark.parametrize("is_verified", [False, None, "true", 1])
+@pytest.mark.threat("T72")
 async def test_an_address_that_the_issuer_has_not_verified_links_and_opens_nothing(
     tmp_path: Path, is_verified: object
 ) -> None:
