@@ -11,11 +11,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: $(VENV)/.run
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
-# Long stories of random operations on a mock clock, the twins and the codecs: beside the rest, for
-# one core is enough for that, and without coverage, which the rest has.
+# Long stories of random operations on a mock clock, the twins and the codecs, and what asks a daemon
+# everything that there is: beside the rest, for one core is enough for that, and without coverage,
+# which the rest has.
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
-	tests/wire/test_fuzz_codecs.py
+	tests/wire/test_fuzz_codecs.py tests/fuzz_rest tests/canary
 
 test: $(VENV)/.dev $(VENV)/.js
 	rm -f .coverage .coverage.*
