@@ -27,17 +27,21 @@ MEANING: dict[str, type[StoreError]] = {
 STALE_PLAN = "0A000"
 GOODBYE = "57P01"  # the server ended the session *and* aborted what it was doing
 RETRIED = frozenset({STALE_PLAN, GOODBYE, "40001", "40P01"})  # at once, a few times
+DATA = "22"  # data exception: the message says `invalid input syntax for type uuid: "..."`
 LOST = ("08", "57P02")  # the connection, without a word about what it was doing
 
 
 def meaning(error: psycopg.Error, *, is_committing: bool) -> StoreError:
     """Return what an error means to the caller of a statement, with PostgreSQL's words.
 
+    They are logged, the error's own as its cause: both lose what may quote the rows of people.
+
     Args:
         error: what psycopg raised.
         is_committing: whether a lost connection leaves open if the work was stored: COMMIT was
             under way, or a writing statement that is its own transaction.
     """
+    error.args = (_without_content(error),)
     if is_lost(error):
         return StoreAmbiguous(str(error)) if is_committing else StoreUnavailable(str(error))
     code = error.sqlstate or ""
@@ -45,6 +49,13 @@ def meaning(error: psycopg.Error, *, is_committing: bool) -> StoreError:
         if key in MEANING:
             return MEANING[key](f"{code} {error}")
     return StoreBug(f"{code} {error}".strip())
+
+
+def _without_content(error: psycopg.Error) -> str:
+    """Return the error's first line: DETAIL quotes whole rows, and class 22 the value itself."""
+    if (error.sqlstate or "").startswith(DATA):
+        return "a value that its column does not take"
+    return error.diag.message_primary or str(error)
 
 
 def is_lost(error: psycopg.Error) -> bool:
