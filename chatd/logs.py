@@ -30,6 +30,7 @@ def configure_logs(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _bound,
             structlog.processors.format_exc_info,
+            _traced,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -45,4 +46,16 @@ def _bound(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mappi
         if isinstance(value, str):
             cut = value if len(value) <= MAX_FIELD else value[:MAX_FIELD] + "…"
             event[key] = cut.encode("unicode_escape").decode() if not cut.isprintable() else cut
+    return event
+
+
+def _traced(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Indent a traceback, whose last words may be a client's: no line of it passes for an event."""
+    trace = event.get("exception")
+    if isinstance(trace, str):
+        lines = trace.split("\n")
+        event["exception"] = "\n".join(
+            "  " + (line if line.isprintable() else line.encode("unicode_escape").decode())
+            for line in lines
+        )
     return event
