@@ -33,9 +33,10 @@ Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 GOOGLE = "https://accounts.google.com"
 # Whatever PostgreSQL's library takes for a part of a host or a port stands in its complaints, and a
 # password with a bare `@`, `/` or blank in it is one: https://www.postgresql.org/docs/current/libpq-connect.html
+_PAIR = r"\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)"
 _DATABASE_URL = re.compile(
     r"postgres(?:ql)?://(?:[^\s:/@?#]*(?::[^\s:/@?#]*)?@)?[^\s/@?#]*(?:/[^\s/@?#]*)?(?:\?[^\s@#]*)?"
-    r"|(?:\s*\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*))*\s*"
+    rf"|\s*(?:{_PAIR}(?:\s+{_PAIR})*)?\s*"
 )
 
 
