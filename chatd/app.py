@@ -19,6 +19,7 @@ from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
 from chatd.asyncapi import asyncapi_document
 from chatd.context import Caller, Services
@@ -280,6 +281,8 @@ def _add_errors(app: QuartTrio) -> None:
         caller = scope.get("chatd.caller")
         headers = _JSON if caller is None else _JSON | _rate_headers(caller)
         response = Response(body, refusal.status, headers)
+        if isinstance(trouble, WrongMethod) and trouble.valid_methods:  # RFC 9110 15.5.6
+            response.headers["Allow"] = ", ".join(sorted(trouble.valid_methods))
         _tell_wait(response, refusal)
         return response
 

@@ -8,6 +8,7 @@ source.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -30,6 +31,13 @@ Count = Annotated[int, Field(ge=1)]
 RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
 Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 GOOGLE = "https://accounts.google.com"
+# Whatever PostgreSQL's library takes for a part of a host or a port stands in its complaints, and a
+# password with a bare `@`, `/` or blank in it is one: https://www.postgresql.org/docs/current/libpq-connect.html
+_PAIR = r"\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)"
+_DATABASE_URL = re.compile(
+    r"postgres(?:ql)?://(?:[^\s:/@?#]*(?::[^\s:/@?#]*)?@)?[^\s/@?#]*(?:/[^\s/@?#]*)?(?:\?[^\s@#]*)?"
+    rf"|\s*(?:{_PAIR}(?:\s+{_PAIR})*)?\s*"
+)
 
 
 class SettingsError(Exception):
@@ -222,6 +230,17 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ip_network(each)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _DATABASE_URL.fullmatch(value.get_secret_value()) is None:
+            msg = (
+                "is postgresql://user:password@host:port/database, with %40 for @ and the like in "
+                "a password, or keyword=value pairs"
+            )
+            raise ValueError(msg)
         return value
 
     @field_validator("public_url")

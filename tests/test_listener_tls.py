@@ -132,6 +132,17 @@ async def test_a_client_that_renegotiates_is_refused(certificate: tuple[Path, Pa
         assert b"no renegotiation" in ended.stderr
         await wait_until(lambda: door.guard.open == 0)
         assert door.failures() == 0
+async def test_tls_takes_authenticated_ciphers_with_forward_secrecy_only(
+    certificate: tuple[Path, Path],
+) -> None:
+    settings = Settings(tls_certfile=certificate[0], tls_keyfile=certificate[1])
+    context = tls_context(settings)
+    assert context is not None
+    ciphers = {cipher["name"]: cipher["protocol"] for cipher in context.get_ciphers()}
+    assert "TLSv1.2" in ciphers.values()
+    for name in ciphers:
+        assert name.startswith(("TLS_", "ECDHE-")), name
+        assert "GCM" in name or "POLY1305" in name, name
 
 
 async def test_a_handshake_that_stops_half_way_is_closed_at_the_head_timeout(

@@ -51,6 +51,7 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     # Known or not, so that the refusal does not tell which accounts there are.
     account_rate = rate_of(settings.account_login_rate)
     spend(services, caller, "account", (command.email,), account_rate, clock)
+    services.passwords.expect_room()  # a flood costs the store nothing
     user = await services.store.user_by_email(command.email)
     fits = await services.passwords.check(command.password, user.password_hash if user else None)
     if user is None or not fits:
