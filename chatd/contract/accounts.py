@@ -82,7 +82,13 @@ class AccountStore(Protocol):
         """Revoke one login; return whether it was still open."""
 
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user and return their family ids."""
+        """Revoke all open logins of a user, API tokens and logins under way with them.
+
+        Return the ids of what was revoked, families and tokens: `Sockets.cut_families` takes both.
+        """
+
+    async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last and return their family ids."""
 
     async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:
         """Return the devices with a login that is open at a time, the last used first.

@@ -28,6 +28,7 @@ from chatd.errors import (
     Unavailable,
     ValidationFailed,
 )
+from chatd.handlers.scopes import check_scope
 from chatd.limits import Rate, Table, budget_of
 
 C = TypeVar("C", bound=BaseModel)
@@ -109,6 +110,8 @@ def _check(
     if operation.needs_login and caller.identity is None:
         raise Unauthorized
     if caller.identity:
+        if caller.identity.scopes is not None:
+            check_scope(operation.name, caller.identity.scopes)
         key = (operation.name, caller.identity.user_id)
         spend(services, caller, "user", key, operation.rate, now)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.api_tokens import ApiTokens
 from chatd.store.audit import Audit
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
@@ -21,6 +22,7 @@ from chatd.store.presence import Acquaintances
 from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.search import Search
+from chatd.store.second_factor import SecondFactors
 from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
 from chatd.store.settings import SessionSettings
@@ -39,6 +41,8 @@ class PostgresStore(
     Users,
     Tokens,
     SignIns,
+    SecondFactors,
+    ApiTokens,
     Audit,
     People,
     Own,
