@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 Scope = Literal["read", "write", "manage"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "chatd_pat_"
 _BODY = re.compile(r"([0-9a-f]{64})([0-9a-f]{8})")  # a double click takes all of it
+
+
+def ordered_scopes(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return scopes as they are kept: each once, in their order."""
+    wanted = set(scopes)
+    return tuple(scope for scope in SCOPES if scope in wanted)
 
 
 def new_api_token() -> str:

@@ -30,6 +30,14 @@ class AccountStore(Protocol):
     async def users_by_ids(self, user_ids: Sequence[UUID]) -> list[UserRow]:
         """Return those of these accounts that exist, in any order."""
 
+    async def set_password(
+        self, user_id: UUID, password_hash: str, at: datetime
+    ) -> list[UUID] | None:
+        """Set a password and revoke all logins, as `revoke_user` does, in one transaction.
+
+        None when the account has ended.
+        """
+
     async def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
         """Remember when users were last there; never moves back."""
 

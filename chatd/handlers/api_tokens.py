@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from chatd.api_tokens import SCOPES, new_api_token
+from chatd.api_tokens import new_api_token, ordered_scopes
 from chatd.context import Caller, Services
 from chatd.contract.api_tokens import ApiTokenRow
 from chatd.errors import CloseCode, Conflict, NotFound, ValidationFailed
@@ -30,7 +30,7 @@ async def create(services: Services, caller: Caller, command: ApiTokenCreate) ->
         id=uuid7(),
         user_id=await _speaker(services, caller, command.bot_id),
         name=command.name,
-        scopes=tuple(scope for scope in SCOPES if scope in command.scopes),
+        scopes=ordered_scopes(command.scopes),
         created_at=now,
         expires_at=command.expires_at,
         last_used_at=None,

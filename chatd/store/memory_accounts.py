@@ -69,6 +69,14 @@ class MemoryAccounts(Tables):
         return [self._users[each] for each in dict.fromkeys(user_ids) if each in self._users]
 
     @statement
+    def set_password(self, user_id: UUID, password_hash: str, at: datetime) -> list[UUID] | None:
+        """Set a password and revoke all logins and API tokens."""
+        if not self._is_open(user_id):
+            return None
+        self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)
+        return self._revoke(user_id, at)
+
+    @statement
     def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
         """Move the last_seen of users forward."""
         for user_id in user_ids:
@@ -181,6 +189,9 @@ class MemoryAccounts(Tables):
     @statement
     def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins and API tokens of a user."""
+        return self._revoke(user_id, at)
+
+    def _revoke(self, user_id: UUID, at: datetime) -> list[UUID]:
         revoked = []
         for family_id, family in self._families.items():
             if family.user_id == user_id and family.revoked_at is None:

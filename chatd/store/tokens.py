@@ -41,7 +41,7 @@ _REVOKE_FAMILY = """
     RETURNING id
 """
 
-_REVOKE_USER = """
+REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
         WHERE user_id = %(user_id)s AND revoked_at IS NULL
@@ -168,7 +168,7 @@ class Tokens:
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins and API tokens of a user."""
         params = {"user_id": user_id, "at": at}
-        rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        rows = await self._pool.fetch(REVOKE_USER, params, writes=True)
         return [revoked_id for (revoked_id,) in rows]
 
     async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
