@@ -23,6 +23,7 @@ FORGET_AFTER = 86_400.0  # seconds without a wrong guess
 SHARED_FREE = 3  # wrong guesses of one address that count for all, and that all have for nothing
 MAX_TRAILS = 50_000  # of each table, 300 bytes each: then the one used least recently goes
 
+_ROUNDING = 1e-9
 _WAIT = "too many wrong tries: wait"
 
 Key = tuple[object, ...]
@@ -43,7 +44,7 @@ class _Trail:
     def check(self, now: float) -> None:
         if now - self.last >= FORGET_AFTER and self.failures:
             self.failures, self.not_before = 0, 0.0
-        if now < self.not_before:
+        if self.not_before - now > _ROUNDING:
             raise RateLimited(_WAIT, retry_after=self.not_before - now)
         if self.pending and self.failures > self.free:  # not many at once in the place of one
             raise RateLimited(_WAIT, retry_after=self._delay(self.failures + 1))
