@@ -23,6 +23,7 @@ from chatd.console import (
 )
 from chatd.contract import Store
 from chatd.events.accounts import Register
+from chatd.events.api_tokens import BotCreate
 from chatd.handlers.audit import BY_OPERATOR, Act
 from chatd.ids import bot_id, uuid7
 from chatd.nurseries.daemon import wall_clock
@@ -98,12 +99,13 @@ def user_create_bot(
 ) -> None:
     """Open the account of a bot: only API tokens speak for it."""
     settings = read_settings(config, data_dir=data_dir, database_url=database_url)
+    command = checked(lambda: BotCreate(name=name))
 
     async def work(store: Store) -> None:
         bot = await store.insert_bot(
             user_id=bot_id(),
             owner_id=None if owner is None else (await account_of(store, owner)).id,
-            name=name,
+            name=command.name,
             created_at=wall_clock(),
             limit=settings.max_bots_per_user,
         )

@@ -83,7 +83,7 @@ async def account_of(store: Store, who: str) -> UserRow:
     if found is None:
         with suppress(ValueError):
             found = next(iter(await store.users_by_ids([UUID(who)])), None)
-    if found is None:
+    if found is None or found.email == f"deleted:{found.id}":
         msg = f"no account has the address {who}" if "@" in who else f"no account has the id {who}"
         raise SettingsError(msg)
     return found
