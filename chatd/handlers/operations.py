@@ -110,10 +110,10 @@ def _check(
     if operation.needs_login and caller.identity is None:
         raise Unauthorized
     if caller.identity:
-        if caller.identity.scopes is not None:
-            check_scope(operation.name, caller.identity.scopes)
         key = (operation.name, caller.identity.user_id)
         spend(services, caller, "user", key, operation.rate, now)
+        if caller.identity.scopes is not None:
+            check_scope(operation.name, caller.identity.scopes)
     else:
         of_address = (operation.name, address_key(caller.address))
         spend(services, caller, "address", of_address, operation.rate, now)

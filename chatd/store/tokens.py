@@ -54,12 +54,16 @@ REVOKE_USER = """
     SELECT id FROM revoked UNION ALL SELECT id FROM deleted ORDER BY id
 """
 
+# Counted first: most have few, and every refresh leaves a row that would be looked at.
 _REVOKE_OLDEST = """
     WITH open AS (
         SELECT f.id, max(t.created_at) AS used_at
         FROM refresh_families f
         JOIN refresh_tokens t ON t.family_id = f.id
-        WHERE f.user_id = %(user_id)s AND f.revoked_at IS NULL
+        WHERE f.user_id = %(user_id)s AND f.revoked_at IS NULL AND %(keep)s < (
+            SELECT count(*) FROM refresh_families
+            WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        )
         GROUP BY f.id
         ORDER BY used_at DESC, f.id DESC
         OFFSET %(keep)s
