@@ -23,11 +23,11 @@ async def erase(services: Services, caller: Caller, command: UserErase) -> bytes
     await require_password(services, caller, command.password)
     await end_all(services, caller.user_id)
     family_ids = await _begin(services, caller, command)
-    await end_all(services, caller.user_id)  # one that was made meanwhile; from now on none is
     cut = {caller.identity.family_id, *family_ids}
     cut.update(socket.identity.family_id for socket in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(cut, CloseCode.REVOKED)
     services.erasures.wake()
+    await end_all(services, caller.user_id)  # one that was made meanwhile; from now on none is
     return b"{}"
 
 
