@@ -64,9 +64,14 @@ class MemoryApiTokens(MemoryAccounts):
         self, *, user_id: UUID, owner_id: UUID | None, name: str, created_at: datetime, limit: int
     ) -> UserRow | None:
         """Store a bot's account, unless its owner has too many."""
+        if owner_id is not None and (
+            not self._is_open(owner_id) or len(self._bots(owner_id)) >= limit
+        ):
+            return None
+        if user_id in self._users:
+            msg = f"there is a user {user_id} already"
+            raise StoreBug(msg)
         if owner_id is not None:
-            if not self._is_open(owner_id) or len(self._bots(owner_id)) >= limit:
-                return None
             self._owners[user_id] = owner_id
         return self._add_user(user_id, bot_address(user_id), name, None, created_at)
 

@@ -117,14 +117,14 @@ class MemorySecondFactors(MemoryAccounts):
         expires_at: datetime,
     ) -> None:
         """Keep a challenge until it is ended, and delete those that expired."""
-        alive = {key: row for key, row in self._challenges.items() if row.expires_at > at}
-        self._challenges = alive
-        if not self._is_open(user_id):
-            return
-        if challenge_hash in alive:
+        is_kept = self._is_open(user_id)
+        if is_kept and challenge_hash in self._challenges:
             msg = "there is such a challenge already"
             raise StoreBug(msg)
-        alive[challenge_hash] = Challenge(user_id, device_id, password_mark, expires_at)
+        alive = {key: row for key, row in self._challenges.items() if row.expires_at > at}
+        self._challenges = alive
+        if is_kept:
+            alive[challenge_hash] = Challenge(user_id, device_id, password_mark, expires_at)
 
     @statement
     def challenge(self, challenge_hash: bytes, at: datetime) -> ChallengeRow | None:
