@@ -32,10 +32,13 @@ CREATE TABLE users (
     status_until timestamptz,
     search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
     erased_at timestamptz,  -- nothing of theirs is left but the place in sessions
-    email_verified_at timestamptz  -- when chatd itself saw that mail there is read
+    email_verified_at timestamptz,  -- when chatd itself saw that mail there is read
+    -- Who made this bot. That an account is a bot stands in its id: the version of the UUID is 8.
+    owner_id uuid REFERENCES users CHECK (owner_id IS NULL OR substr(id::text, 15, 1) = '8')
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+CREATE INDEX users_owner_id_idx ON users (owner_id) WHERE owner_id IS NOT NULL;
 
 -- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
 -- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
@@ -107,6 +110,49 @@ CREATE TABLE sign_ins (
 
 CREATE INDEX sign_ins_user_id_idx ON sign_ins (user_id);
 CREATE INDEX sign_ins_expires_at_idx ON sign_ins (expires_at);
+
+-- The second factor of accounts: a secret shared with an authenticator (RFC 6238).
+CREATE TABLE second_factors (
+    user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    secret bytea NOT NULL,  -- sealed by the daemon for this user
+    key_id text NOT NULL,  -- of the signing key under which it is sealed
+    confirmed_at timestamptz,  -- NULL: being set up, a login does not ask for it
+    last_step bigint NOT NULL DEFAULT 0  -- of the last code that was good: it and older ones are not
+);
+
+-- Each is good once: then it is deleted.
+CREATE TABLE recovery_codes (
+    user_id uuid NOT NULL REFERENCES second_factors ON DELETE CASCADE,
+    code_hash bytea NOT NULL,
+    PRIMARY KEY (user_id, code_hash)
+);
+
+-- Logins whose password was right and that wait for the second factor.
+CREATE TABLE login_challenges (
+    challenge_hash bytea PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    device_id uuid,  -- that the caller has proved to know
+    password_mark bytea NOT NULL,  -- a hash of the password's hash: another password, another mark
+    tries integer NOT NULL DEFAULT 0,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX login_challenges_user_id_idx ON login_challenges (user_id);
+CREATE INDEX login_challenges_expires_at_idx ON login_challenges (expires_at);
+
+-- API tokens: only hashes are stored. A revoked one is deleted.
+CREATE TABLE api_tokens (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    name text NOT NULL CHECK (name <> ''),
+    token_hash bytea NOT NULL UNIQUE,
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    last_used_at timestamptz  -- to the minute
+);
+
+CREATE INDEX api_tokens_user_id_idx ON api_tokens (user_id);
 
 -- Sessions and their members
 

@@ -109,7 +109,7 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
         # Werkzeug's view of the headers costs 10 µs a look; these are the ASGI scope's own.
         scope: Any = request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = _caller(services, headers, needs_login=operation.needs_login)
+        caller = await _caller(services, headers, needs_login=operation.needs_login)
         data = await _command_data(operation, headers, path)
         now = trio.current_time()
         if operation.submit is not None:
@@ -186,7 +186,7 @@ async def _submitted(
     return answers[0]
 
 
-def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: bool) -> Caller:
+async def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: bool) -> Caller:
     scope: Any = request.scope
     caller = Caller(
         request_id=scope["chatd.request_id"],
@@ -199,7 +199,7 @@ def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: boo
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized
-        identity = services.tokens.verify(token.strip(), services.now())
+        identity = await services.bearers.identify(token.strip(), caller.address)
         if services.sockets.is_revoked(identity.family_id):
             raise Unauthorized
         caller.identity = identity

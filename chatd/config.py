@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     refresh_token_ttl: Seconds = Field(
         14 * 86400, description="a device unused for this long logs in again"
     )
+    max_logins_per_user: Count = Field(
+        20, description="open logins of one user; one more ends the one that was used least lately"
+    )
+    max_api_tokens: Count = Field(50, description="API tokens of one user, or of one bot")
+    max_bots_per_user: Count = Field(20, description="bots that one user may have")
     refresh_grace: Seconds = Field(
         60, description="an old refresh token still works: a lost reply logs nobody out"
     )
@@ -206,8 +211,14 @@ class Settings(BaseSettings):
         "10/s burst 50", description="new sockets of one address, by WebSocket and by polling"
     )
     login_rate: RateText = Field("5/min burst 10", description="logins from one address")
+    pair_login_rate: RateText = Field(
+        "3/min burst 5", description="logins to one account from one address"
+    )
     account_login_rate: RateText = Field(
-        "3/min burst 5", description="logins to one account, from anywhere: guessing is slow"
+        "6/min burst 10", description="logins to one account, from anywhere: guessing is slow"
+    )
+    total_login_rate: RateText = Field(
+        "20/s burst 200", description="logins to all accounts; devices known to theirs not counted"
     )
     register_rate: RateText = Field("3/h burst 5", description="accounts opened from one address")
     event_rate: RateText = Field(

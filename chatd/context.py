@@ -12,14 +12,17 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from chatd.bearers import Bearers
 from chatd.config import Settings
 from chatd.contract import Store
 from chatd.errors import ChatError, CloseCode
+from chatd.guesses import Guesses
 from chatd.keys import SigningKey
 from chatd.limits import Limiter, Rate
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
 from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
+from chatd.sealing import Sealer
 from chatd.tokens import AccessTokens, Identity
 from chatd.turns import Turns
 
@@ -249,7 +252,10 @@ class Sockets(Protocol):
         """Return a user's live sockets."""
 
     def cut_families(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
-        """End all sockets of these logins now, and refuse their access tokens from now on."""
+        """End all sockets of these logins now, and refuse their access tokens from now on.
+
+        The id of an API token counts as that of a login.
+        """
 
     def is_revoked(self, family_id: UUID) -> bool:
         """Return whether a login was revoked while its access tokens may still be alive."""
@@ -264,8 +270,11 @@ class Services:
     epoch: UUID
     now: Callable[[], datetime]  # wall time, UTC
     tokens: AccessTokens
+    bearers: Bearers
     successor_key: SigningKey
     passwords: Passwords
+    guesses: Guesses
+    sealer: Sealer
     limiter: Limiter
     metrics: Metrics
     journal: Journal

@@ -69,6 +69,15 @@ class TokenExpired(ChatError):
     code, status, retryable = "token_expired", 401, True
 
 
+class SecondFactorRequired(ChatError):
+    """The password is right, and the account asks for a second factor as well.
+
+    `details` are `{challenge, expiresAt, methods}`: go on with `POST /auth/login/totp`.
+    """
+
+    code, status = "second_factor_required", 401
+
+
 class Forbidden(ChatError):
     """The caller may not do this."""
 

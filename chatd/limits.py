@@ -23,7 +23,7 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _RATE = re.compile(r"([0-9]+)/(s|min|h) burst ([0-9]+)")
 _ROUNDING = 1e-9
 
-Table = Literal["connect", "handshake", "address", "account", "user"]
+Table = Literal["connect", "handshake", "address", "pair", "account", "user"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from chatd.avatars import avatar_of
+from chatd.ids import is_bot
 from chatd.rows import (
     UNREADABLE,
     DeviceRow,
@@ -66,12 +67,16 @@ class Shape(BaseModel):
 
 
 class User(Shape):
-    """A user as others see them; `avatarColor` is for where no picture is shown."""
+    """A user as others see them; `avatarColor` is for where no picture is shown.
+
+    `isBot` is there, and true, when a program speaks: people's have none.
+    """
 
     id: UUID
     name: str
     avatar_url: str | None
     avatar_color: str
+    is_bot: bool = False
 
 
 class Account(User):
@@ -207,7 +212,10 @@ def user_dict(user: UserRow) -> dict[str, Any]:
 def public_user(user_id: UUID, name: str, avatar: str | None) -> dict[str, Any]:
     """Return a `User`; `avatar` as it is stored."""
     url, color = avatar_of(user_id, avatar)
-    return {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
+    user = {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
+    if is_bot(user_id):
+        user["isBot"] = True
+    return user
 
 
 def account_dict(user: UserRow) -> dict[str, Any]:

@@ -180,23 +180,6 @@ async def test_logins_are_counted_by_address_and_the_headers_say_what_is_left(
         assert other.status == 401
 
 
-@pytest.mark.threat("T77")
-async def test_logins_to_one_account_are_counted_over_all_addresses_known_or_not(
-    tmp_path: Path,
-) -> None:
-    async with open_world(tmp_path, **PROXIED) as world:
-        await world.person("anna")
-        for email in ("anna@example.com", "nobody@example.com"):
-            body = {"email": email, "password": PASSWORD}
-            statuses = [
-                (
-                    await world.rest("POST", "/auth/login", body, headers=of(f"203.0.113.{number}"))
-                ).status
-                for number in range(6)
-            ]
-            assert statuses == [401] * 5 + [429]
-
-
 async def test_accounts_are_opened_by_one_address_so_often(
     tmp_path: Path,
 ) -> None:

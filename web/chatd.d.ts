@@ -9,8 +9,44 @@ export interface Account {
   name: string;
   avatarUrl: string | null;
   avatarColor: string;
+  isBot?: boolean;
   email: string;
   createdAt: string;
+}
+
+/** An API token; `userId` is whom it speaks for, `lastUsedAt` is exact to a minute. */
+export interface ApiToken {
+  id: string;
+  userId: string;
+  name: string;
+  scopes: Array<"read" | "write" | "manage">;
+  createdAt: string;
+  expiresAt: string | null;
+  lastUsedAt: string | null;
+}
+
+/** Make an API token of the caller, or of a bot of the caller's. */
+export interface ApiTokenCreate {
+  name: string;
+  scopes: Array<"read" | "write" | "manage">;
+  expiresAt?: string | null;
+  botId?: string | null;
+}
+
+/** A new API token; `token` is not shown again. */
+export interface ApiTokenMade {
+  token: string;
+  apiToken: ApiToken;
+}
+
+/** Names an API token. */
+export interface ApiTokenRef {
+  tokenId: string;
+}
+
+/** The API tokens of the caller and of the caller's bots, the newest first. */
+export interface ApiTokens {
+  tokens: Array<ApiToken>;
 }
 
 /** One act: what, when, and from which network address. */
@@ -76,6 +112,26 @@ export interface BanPage {
   nextAfter: string | null;
 }
 
+/** A bot. */
+export interface BotAnswer {
+  user: User;
+}
+
+/** Make a bot: an account that only API tokens speak for. */
+export interface BotCreate {
+  name: string;
+}
+
+/** Names a bot of the caller. */
+export interface BotRef {
+  userId: string;
+}
+
+/** The caller's bots, the oldest first. */
+export interface Bots {
+  bots: Array<User>;
+}
+
 /** Last event of a connection that the server ends. */
 export interface ConnectionClosing {
   code: number;
@@ -84,13 +140,13 @@ export interface ConnectionClosing {
   retryAfterMs?: number | null;
 }
 
-/** First event of every connection. `presence` is of those in scope who are there, at most 200: who is not in it is not there, or not known. It takes the place of all that the client knew before. */
+/** First event of every connection. `presence` is of those in scope who are there, at most 200: who is not in it is not there, or not known. It takes the place of all that the client knew before. `expiresAt` is null with an API token that does not expire. */
 export interface ConnectionReady {
   connectionId: string;
   deviceId: string;
   serverTime: string;
   recovered: boolean;
-  expiresAt: string;
+  expiresAt: string | null;
   epoch: string;
   limits: Record<string, number>;
   timings: Record<string, number>;
@@ -240,10 +296,18 @@ export interface LeftAnswer {
   seq: number;
 }
 
-/** Log in with a password. */
+/** Log in with a password. `deviceToken` is what an earlier login on this device answered: with it nobody else's wrong passwords keep the caller out. */
 export interface Login {
   email: string;
   password: string;
+  deviceToken?: string | null;
+}
+
+/** Go on with a login that was refused with `second_factor_required`. */
+export interface LoginTotp {
+  code?: string | null;
+  recoveryCode?: string | null;
+  challenge: string;
 }
 
 /** The caller's account. */
@@ -536,6 +600,11 @@ export interface ReadMarker {
   markedUnread?: boolean | null;
 }
 
+/** Codes that stand in for the authenticator, each once; they are not shown again. */
+export interface RecoveryCodes {
+  recoveryCodes: Array<string>;
+}
+
 /** Exchange a refresh token for a new pair. */
 export interface Refresh {
   refreshToken: string;
@@ -543,7 +612,7 @@ export interface Refresh {
 
 /** Why a call was refused; clients branch on `code`, never on `message`. */
 export interface Refusal {
-  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
+  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "second_factor_required" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
   message: string;
   retryable: boolean;
   requestId: string;
@@ -812,21 +881,53 @@ export interface Statuses {
   presence: Array<Presence>;
 }
 
-/** A login: the account and its token pair. */
+/** A login: the account and its token pair; `deviceToken` is worth keeping over a logout. */
 export interface Tokens {
   user: Account;
   accessToken: string;
   refreshToken: string;
   expiresAt: string;
   deviceId: string;
+  deviceToken: string;
 }
 
-/** A user as others see them; `avatarColor` is for where no picture is shown. */
+/** Set up a second factor; it counts when it is confirmed. */
+export interface TotpBegin {
+  password: string;
+}
+
+/** What an authenticator wants: the secret in base32, or the URI as a QR code. */
+export interface TotpBegun {
+  secret: string;
+  uri: string;
+}
+
+/** Confirm the second factor with a code of the authenticator. */
+export interface TotpConfirm {
+  code: string;
+}
+
+/** The password and the second factor, once more. */
+export interface TotpProved {
+  code?: string | null;
+  recoveryCode?: string | null;
+  password: string;
+}
+
+/** Whether a login of the caller asks for a code, since when, and what is left beside it. */
+export interface TotpState {
+  enabled: boolean;
+  confirmedAt: string | null;
+  recoveryCodesLeft: number;
+}
+
+/** A user as others see them; `avatarColor` is for where no picture is shown. `isBot` is there, and true, when a program speaks: people's have none. */
 export interface User {
   id: string;
   name: string;
   avatarUrl: string | null;
   avatarColor: string;
+  isBot?: boolean;
 }
 
 /** One user. */

@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.api_tokens import ApiTokenStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.encryption import EncryptionStore
@@ -25,6 +26,7 @@ from chatd.contract.presence import PresenceStore
 from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.search import SearchStore
+from chatd.contract.second_factor import SecondFactorStore
 from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
 from chatd.contract.settings import SettingsStore
@@ -34,6 +36,8 @@ from chatd.contract.sign_in import SignInStore
 class Store(
     AccountStore,
     SignInStore,
+    SecondFactorStore,
+    ApiTokenStore,
     AuditStore,
     PeopleStore,
     OwnStore,

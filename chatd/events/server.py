@@ -26,14 +26,15 @@ class ConnectionReady(Shape):
     """First event of every connection.
 
     `presence` is of those in scope who are there, at most 200: who is not in it is not there, or
-    not known. It takes the place of all that the client knew before.
+    not known. It takes the place of all that the client knew before. `expiresAt` is null with an
+    API token that does not expire.
     """
 
     connection_id: str
     device_id: UUID
     server_time: Time
     recovered: bool
-    expires_at: Time
+    expires_at: Time | None
     epoch: UUID
     limits: dict[str, int]
     timings: dict[str, int]

@@ -13,6 +13,8 @@ from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
 from chatd.handlers.audit import Act, write_down
+from chatd.handlers.authenticator import demand_second_factor
+from chatd.handlers.guarding import begin_guess, known_device, spend_login
 from chatd.handlers.operations import Operation, Route, spend
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
@@ -48,21 +50,28 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     settings, clock = services.settings, trio.current_time()
     address = ("password", address_key(caller.address))
     spend(services, caller, "address", address, rate_of(settings.login_rate), clock)
-    # Known or not, so that the refusal does not tell which accounts there are.
-    account_rate = rate_of(settings.account_login_rate)
-    spend(services, caller, "account", (command.email,), account_rate, clock)
     services.passwords.expect_room()  # a flood costs the store nothing
     user = await services.store.user_by_email(command.email)
-    fits = await services.passwords.check(command.password, user.password_hash if user else None)
+    device_id = known_device(services, user, command.device_token)
+    # By the address, known or not: the refusal does not tell which accounts there are.
+    with begin_guess(services, caller, ("password", command.email), device_id) as guess:
+        spend_login(services, caller, command.email, device_id)
+        stored = user.password_hash if user else None
+        fits = await services.passwords.check(command.password, stored)
+        guess.settle(trio.current_time(), fits=fits)
     if user is None or not fits:
         await write_down(services, caller, Act.LOGIN_FAILED, user.id if user else None)
         msg = "wrong address or password"
         raise Unauthorized(msg)
+    await demand_second_factor(services, user, device_id)
     return await open_login(services, caller, user, Act.LOGIN)
 
 
 async def open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
-    """Begin a login of a new device and return its token pair."""
+    """Begin a login of a new device and return its token pair.
+
+    The second factor, where one is asked for, has been shown before.
+    """
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
     await services.store.open_family(
@@ -76,6 +85,11 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
     )
     await write_down(services, caller, act, user.id, deviceId=device_id)
+    keep = services.settings.max_logins_per_user
+    displaced = await services.store.revoke_oldest(user.id, keep=keep, at=now)
+    if displaced:
+        services.sockets.cut_families(displaced, CloseCode.REVOKED)
+        await write_down(services, caller, Act.LOGIN_DISPLACED, user.id, logins=len(displaced))
     return _tokens(services, user, family_id, device_id, refresh_token)
 
 
@@ -90,6 +104,7 @@ def _tokens(
             "refreshToken": refresh_token,
             "expiresAt": iso(expires_at),
             "deviceId": device_id,
+            "deviceToken": services.tokens.device_token(user.id, device_id),
         }
     )
 
@@ -130,7 +145,7 @@ async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes
 
 
 async def logout_all(services: Services, caller: Caller, _command: Nothing) -> bytes:
-    """End all logins of the caller."""
+    """End all logins of the caller, API tokens among them."""
     assert caller.identity is not None  # noqa: S101 - needs_login
     family_ids = set(await services.store.revoke_user(caller.user_id, services.now()))
     # And those that a call whose answer was lost has revoked.
@@ -209,7 +224,7 @@ OPERATIONS = (
         "logout-all",
         Nothing,
         Nothing,
-        "End all logins of the caller",
+        "End all logins and API tokens of the caller",
         run=logout_all,
         route=Route("POST", "/auth/logout-all"),
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
+    api_tokens,
     audit,
     bans,
+    bots,
     changes,
     devices,
     erasure,
@@ -19,6 +21,7 @@ from chatd.handlers import (
     profile,
     reading,
     search,
+    second_factor,
     session_audit,
     sessions,
     settings,
@@ -30,8 +33,11 @@ from chatd.handlers.operations import Operation
 OPERATIONS: tuple[Operation, ...] = (
     *features.OPERATIONS,
     *accounts.OPERATIONS,
+    *second_factor.OPERATIONS,
     *sign_in.OPERATIONS,
     *devices.OPERATIONS,
+    *api_tokens.OPERATIONS,
+    *bots.OPERATIONS,
     *users.OPERATIONS,
     *profile.OPERATIONS,
     *audit.OPERATIONS,

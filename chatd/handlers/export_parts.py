@@ -15,8 +15,9 @@ from chatd.contract.own import (
     OwnRevisionRow,
     OwnSessionRow,
 )
+from chatd.handlers.api_tokens import api_token_dict
 from chatd.handlers.audit import audit_dict
-from chatd.model import device_dict, iso, iso_or_none
+from chatd.model import device_dict, iso, iso_or_none, user_dict
 from chatd.rows import UNREADABLE
 
 T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnMentionRow)
@@ -50,6 +51,18 @@ async def identities(services: Services, user_id: UUID) -> Rows:
     """Give what the user signs in with elsewhere."""
     for row in await services.store.identities_of(user_id):
         yield {"issuer": row.issuer, "subject": row.subject, "createdAt": iso(row.created_at)}
+
+
+async def bots(services: Services, user_id: UUID) -> Rows:
+    """Give the user's bots."""
+    for row in await services.store.bots_of(user_id):
+        yield user_dict(row) | {"createdAt": iso(row.created_at)}
+
+
+async def tokens(services: Services, user_id: UUID) -> Rows:
+    """Give the API tokens of the user and the user's bots, not what they are known by."""
+    for row in await services.store.api_tokens(user_id):
+        yield api_token_dict(row)
 
 
 async def sessions(services: Services, user_id: UUID) -> Rows:
@@ -190,6 +203,8 @@ def _marked(content: str) -> dict[str, bool]:
 PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "devices.json": devices,
     "identities.json": identities,
+    "bots.json": bots,
+    "tokens.json": tokens,
     "sessions.json": sessions,
     "messages.json": messages,
     "revisions.json": revisions,

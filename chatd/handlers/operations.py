@@ -28,6 +28,7 @@ from chatd.errors import (
     Unavailable,
     ValidationFailed,
 )
+from chatd.handlers.scopes import check_scope
 from chatd.limits import Rate, Table, budget_of
 
 C = TypeVar("C", bound=BaseModel)
@@ -111,6 +112,8 @@ def _check(
     if caller.identity:
         key = (operation.name, caller.identity.user_id)
         spend(services, caller, "user", key, operation.rate, now)
+        if caller.identity.scopes is not None:
+            check_scope(operation.name, caller.identity.scopes)
     else:
         of_address = (operation.name, address_key(caller.address))
         spend(services, caller, "address", of_address, operation.rate, now)

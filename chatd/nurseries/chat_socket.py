@@ -6,7 +6,6 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -19,7 +18,7 @@ from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
 from chatd.limits import Meter, Rate, rate_of
-from chatd.model import dumps, iso, position_dict
+from chatd.model import dumps, iso, iso_or_none, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
 from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
@@ -147,7 +146,7 @@ class ChatSocket:
             "deviceId": self.identity.device_id,
             "serverTime": iso(services.now()),
             "recovered": is_recovered,
-            "expiresAt": iso(datetime.fromtimestamp(self.identity.expires_at, UTC)),
+            "expiresAt": iso_or_none(self.identity.ends_at),
             "epoch": services.epoch,
             **self._live.constants,
             "sessions": [position_dict(row, services.epoch) for row in first.positions],

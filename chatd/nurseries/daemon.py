@@ -19,10 +19,13 @@ import structlog
 import trio
 
 from chatd.app import create_app
+from chatd.bearers import Bearers
 from chatd.config import Settings
 from chatd.context import Issuer, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
+from chatd.guesses import Guesses
+from chatd.handlers.authenticator import SECRETS_PURPOSE, reseal_secrets
 from chatd.keyring import load_keyring
 from chatd.keys import load_signing_keys
 from chatd.limits import LocalLimiter
@@ -52,6 +55,7 @@ from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
 from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
+from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -159,15 +163,22 @@ async def open_daemon(
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
+        tokens = AccessTokens(keys, settings.access_token_ttl)
+        limiter = LocalLimiter(is_on=settings.rate_limits == "on")
+        sealer = Sealer(keys, SECRETS_PURPOSE)
+        await reseal_secrets(store, sealer)
         services = Services(
             settings=settings,
             store=store,
             epoch=await store.epoch(),
             now=now,
-            tokens=AccessTokens(keys, settings.access_token_ttl),
+            tokens=tokens,
+            bearers=Bearers(tokens, store, limiter, lifetime=settings.access_token_ttl, now=now),
             successor_key=keys[0],
             passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
-            limiter=LocalLimiter(is_on=settings.rate_limits == "on"),
+            guesses=Guesses(is_on=settings.rate_limits == "on"),
+            sealer=sealer,
+            limiter=limiter,
             metrics=metrics,
             journal=journal,
             rooms=rooms,

@@ -177,3 +177,8 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def bot_address(user_id: UUID) -> str:
+    """Return what stands in the place of a bot's address: nothing that anybody can log in with."""
+    return f"bot:{user_id}"

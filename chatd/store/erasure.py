@@ -34,6 +34,8 @@ _NOTE_ERASURE = """
         SELECT id FROM refresh_families
         WHERE user_id = %(user_id)s
           AND (revoked_at IS NULL OR revoked_at > %(at)s::timestamptz - interval '1 day')
+        UNION ALL
+        SELECT id FROM api_tokens WHERE user_id = %(user_id)s
     ), %(at)s)
 """
 
@@ -50,6 +52,15 @@ _FORGET_IDENTITIES = """
         DELETE FROM sign_ins WHERE user_id = %(user_id)s
     )
     DELETE FROM identities WHERE user_id = %(user_id)s
+"""
+
+_FORGET_SECRETS = """
+    WITH tokens AS (
+        DELETE FROM api_tokens WHERE user_id = %(user_id)s
+    ), under_way AS (
+        DELETE FROM login_challenges WHERE user_id = %(user_id)s
+    )
+    DELETE FROM second_factors WHERE user_id = %(user_id)s
 """
 
 _FORGET_ADDRESSES = """
@@ -204,6 +215,7 @@ class Erasure:
                 await transaction.fetch(_FORGET_DEVICES, params)
                 await transaction.fetch(_FORGET_RECOVERIES, params)
                 await transaction.fetch(_FORGET_IDENTITIES, params)
+                await transaction.fetch(_FORGET_SECRETS, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

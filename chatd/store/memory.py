@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.memory_api_tokens import MemoryApiTokens
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_audit_chain import MemoryAuditChain
 from chatd.store.memory_bans import MemoryBans
@@ -24,6 +25,7 @@ from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_search import MemorySearch
+from chatd.store.memory_second_factor import MemorySecondFactors
 from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_sign_in import MemorySignIns
 from chatd.store.memory_state import statement
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 class MemoryStore(
     MemorySignIns,
+    MemorySecondFactors,
+    MemoryApiTokens,
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,

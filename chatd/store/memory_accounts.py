@@ -69,6 +69,14 @@ class MemoryAccounts(Tables):
         return [self._users[each] for each in dict.fromkeys(user_ids) if each in self._users]
 
     @statement
+    def set_password(self, user_id: UUID, password_hash: str, at: datetime) -> list[UUID] | None:
+        """Set a password and revoke all logins and API tokens."""
+        if not self._is_open(user_id):
+            return None
+        self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)
+        return self._revoke(user_id, at)
+
+    @statement
     def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
         """Move the last_seen of users forward."""
         for user_id in user_ids:
@@ -180,13 +188,31 @@ class MemoryAccounts(Tables):
 
     @statement
     def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user."""
+        """Revoke all open logins and API tokens of a user."""
+        return self._revoke(user_id, at)
+
+    def _revoke(self, user_id: UUID, at: datetime) -> list[UUID]:
         revoked = []
-        for family_id, family in sorted(self._families.items()):
+        for family_id, family in self._families.items():
             if family.user_id == user_id and family.revoked_at is None:
                 family.revoked_at = at
                 revoked.append(family_id)
-        return revoked
+        return sorted(revoked + self._forget_credentials(user_id))
+
+    @statement
+    def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last."""
+        used: dict[UUID, datetime] = {}
+        for token in self._tokens.values():
+            family = self._families[token.family_id]
+            if family.user_id == user_id and family.revoked_at is None:
+                used[token.family_id] = max(
+                    used.get(token.family_id, token.created_at), token.created_at
+                )
+        latest = sorted(((used_at, each) for each, used_at in used.items()), reverse=True)
+        for _, family_id in latest[keep:]:
+            self._families[family_id].revoked_at = at
+        return sorted(family_id for _, family_id in latest[keep:])
 
     @statement
     def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:

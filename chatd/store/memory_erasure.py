@@ -38,6 +38,7 @@ class MemoryErasure(MemoryMembers):
             status_until=None,
         )
         family_ids = [each for each, row in self._families.items() if row.user_id == user_id]
+        family_ids += self._forget_secrets(user_id)
         self._erasures[user_id] = Erasure(deletes_messages, family_ids, at)
         self._forget_devices(user_id)
         for pid in [pid for pid, row in self._recoveries.items() if row.user_id == user_id]:
@@ -59,6 +60,11 @@ class MemoryErasure(MemoryMembers):
         self._verified_emails.pop(user_id, None)
         self._identities = {k: v for k, v in self._identities.items() if v[0] != user_id}
         self._sign_ins = {k: row for k, row in self._sign_ins.items() if row.user_id != user_id}
+
+    def _forget_secrets(self, user_id: UUID) -> list[UUID]:
+        """Forget second factor, challenges and API tokens; return the ids of these."""
+        self._second_factors.pop(user_id, None)
+        return self._forget_credentials(user_id)
 
     def _forget_devices(self, user_id: UUID) -> None:
         gone = {each for each, row in self._families.items() if row.user_id == user_id}

@@ -14,6 +14,7 @@ import orjson
 import trio
 
 from chatd.audit_chain import AuditLine, AuditLink, erasable_digest, link_hash
+from chatd.contract.api_tokens import ApiTokenRow
 from chatd.contract.encryption import KeyRow, Pass
 from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.keyring import MARK, Keyring, Purpose, purpose_of, version_of
@@ -231,6 +232,28 @@ class SignIn:
     expires_at: datetime
 
 
+@dataclass(slots=True)
+class SecondFactor:
+    """A row of second_factors with its recovery codes."""
+
+    secret: bytes
+    key_id: str
+    confirmed_at: datetime | None = None
+    last_step: int = 0
+    code_hashes: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Challenge:
+    """A row of login_challenges."""
+
+    user_id: UUID
+    device_id: UUID | None
+    password_mark: bytes
+    expires_at: datetime
+    tries: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
@@ -262,6 +285,10 @@ class Tables:
         self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
         self._verified_emails: dict[UUID, datetime] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
+        self._second_factors: dict[UUID, SecondFactor] = {}
+        self._challenges: dict[bytes, Challenge] = {}
+        self._api_tokens: dict[bytes, ApiTokenRow] = {}
+        self._owners: dict[UUID, UUID] = {}  # of bots
         self._sessions: dict[UUID, Session] = {}
         self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
@@ -306,6 +333,17 @@ class Tables:
             msg = f"there is no user {user_id}"
             raise StoreBug(msg)
         return self._users[user_id]
+
+    def _is_open(self, user_id: UUID) -> bool:
+        """Tell whether there is an account that has not ended."""
+        return user_id in self._users and user_id not in self._erasures
+
+    def _forget_credentials(self, user_id: UUID) -> list[UUID]:
+        """Forget a user's challenges and API tokens; return the ids of these."""
+        self._challenges = {k: row for k, row in self._challenges.items() if row.user_id != user_id}
+        gone = [row.id for row in self._api_tokens.values() if row.user_id == user_id]
+        self._api_tokens = {k: row for k, row in self._api_tokens.items() if row.user_id != user_id}
+        return gone
 
     def _write_audit(
         self,

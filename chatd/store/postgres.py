@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.keyring import Keyring
+from chatd.store.api_tokens import ApiTokens
 from chatd.store.audit import Audit
 from chatd.store.audit_chain import AuditChain
 from chatd.store.bans import Bans
@@ -25,6 +26,7 @@ from chatd.store.presence import Acquaintances
 from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.search import Search
+from chatd.store.second_factor import SecondFactors
 from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
 from chatd.store.settings import SessionSettings
@@ -43,6 +45,8 @@ class PostgresStore(
     Users,
     Tokens,
     SignIns,
+    SecondFactors,
+    ApiTokens,
     Audit,
     People,
     Own,

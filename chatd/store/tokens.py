@@ -41,10 +41,35 @@ _REVOKE_FAMILY = """
     RETURNING id
 """
 
-_REVOKE_USER = """
+REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
         WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        RETURNING id
+    ), deleted AS (
+        DELETE FROM api_tokens WHERE user_id = %(user_id)s RETURNING id
+    ), under_way AS (
+        DELETE FROM login_challenges WHERE user_id = %(user_id)s
+    )
+    SELECT id FROM revoked UNION ALL SELECT id FROM deleted ORDER BY id
+"""
+
+# Counted first: most have few, and every refresh leaves a row that would be looked at.
+_REVOKE_OLDEST = """
+    WITH open AS (
+        SELECT f.id, max(t.created_at) AS used_at
+        FROM refresh_families f
+        JOIN refresh_tokens t ON t.family_id = f.id
+        WHERE f.user_id = %(user_id)s AND f.revoked_at IS NULL AND %(keep)s < (
+            SELECT count(*) FROM refresh_families
+            WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        )
+        GROUP BY f.id
+        ORDER BY used_at DESC, f.id DESC
+        OFFSET %(keep)s
+    ), revoked AS (
+        UPDATE refresh_families SET revoked_at = %(at)s
+        WHERE id IN (SELECT id FROM open) AND revoked_at IS NULL
         RETURNING id
     )
     SELECT id FROM revoked ORDER BY id
@@ -145,9 +170,15 @@ class Tokens:
         return bool(await self._pool.fetch(_REVOKE_FAMILY, params, writes=True))
 
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user."""
+        """Revoke all open logins and API tokens of a user."""
         params = {"user_id": user_id, "at": at}
-        rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        rows = await self._pool.fetch(REVOKE_USER, params, writes=True)
+        return [revoked_id for (revoked_id,) in rows]
+
+    async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last."""
+        params = {"user_id": user_id, "keep": keep, "at": at}
+        rows = await self._pool.fetch(_REVOKE_OLDEST, params, writes=True)
         return [family_id for (family_id,) in rows]
 
     async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:

@@ -33,6 +33,18 @@ async def test_who_signs_in_for_the_first_time_has_an_account_without_a_password
         assert again.status_code == 200
 
 
+async def test_a_second_factor_is_asked_for_by_the_issuer_and_not_by_us(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        async with site.browser() as browser:
+            user_id = (await browser.sign_in()).user.id
+        assert await site.store.begin_second_factor(user_id, secret=b"sealed", key_id="test")
+        assert await site.store.confirm_second_factor(
+            user_id, secret=b"sealed", step=1, code_hashes=[], at=site.now()
+        )
+        async with site.browser() as browser:
+            assert (await browser.sign_in()).user.id == user_id
+
+
 @pytest.mark.threat("T72")
 async def test_the_identity_is_the_subject_and_not_the_address(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
