@@ -16,6 +16,7 @@ from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.erasure import ErasureStore
 from chatd.contract.invites import InviteStore
+from chatd.contract.mail import MailStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
@@ -33,6 +34,7 @@ from chatd.contract.sign_in import SignInStore
 class Store(
     AccountStore,
     SignInStore,
+    MailStore,
     AuditStore,
     PeopleStore,
     OwnStore,

@@ -14,6 +14,7 @@ from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_invites import MemoryInvites
+from chatd.store.memory_mail import MemoryMail
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 class MemoryStore(
     MemorySignIns,
+    MemoryMail,
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,

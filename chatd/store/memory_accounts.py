@@ -57,6 +57,10 @@ class MemoryAccounts(Tables):
         self._emails[email.lower()] = user_id
         return row
 
+    def _verify(self, user_id: UUID, at: datetime) -> None:
+        user = self._users[user_id]
+        self._users[user_id] = replace(user, email_verified_at=user.email_verified_at or at)
+
     @statement
     def user_by_email(self, email: str) -> UserRow | None:
         """Return the account of an address."""
@@ -120,7 +124,7 @@ class MemoryAccounts(Tables):
             raise StoreBug(msg)
         created_at = at if known is None else known.created_at
         self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
-        self._families[family_id] = Family(user_id, device_id)
+        self._families[family_id] = Family(user_id, device_id, at)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
 
     @statement
@@ -181,9 +185,13 @@ class MemoryAccounts(Tables):
     @statement
     def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins of a user."""
+        return self._revoke(user_id, at)
+
+    def _revoke(self, user_id: UUID, at: datetime, kept_id: UUID | None = None) -> list[UUID]:
         revoked = []
         for family_id, family in sorted(self._families.items()):
-            if family.user_id == user_id and family.revoked_at is None:
+            is_open = family.user_id == user_id and family.revoked_at is None
+            if is_open and family_id != kept_id:
                 family.revoked_at = at
                 revoked.append(family_id)
         return revoked

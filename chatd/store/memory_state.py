@@ -17,6 +17,7 @@ from chatd.rows import (
     AuditRow,
     InviteRow,
     LeftReason,
+    MailPurpose,
     MemberRow,
     Mentions,
     MessageRow,
@@ -193,6 +194,7 @@ class Family:
 
     user_id: UUID
     device_id: UUID
+    opened_at: datetime
     revoked_at: datetime | None = None
 
 
@@ -227,6 +229,15 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class MailToken:
+    """A row of mail_tokens."""
+
+    token_hash: bytes
+    email: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
     is_committed: bool
@@ -253,7 +264,7 @@ class Tables:
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
-        self._verified_emails: dict[UUID, datetime] = {}
+        self._mail_tokens: dict[tuple[UUID, MailPurpose], MailToken] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
         self._sessions: dict[UUID, Session] = {}
         self._erasures: dict[UUID, Erasure] = {}
@@ -293,6 +304,9 @@ class Tables:
             msg = f"there is no user {user_id}"
             raise StoreBug(msg)
         return self._users[user_id]
+
+    def _forget_mail_tokens(self, user_id: UUID) -> None:
+        self._mail_tokens = {k: row for k, row in self._mail_tokens.items() if k[0] != user_id}
 
     def _write_audit(
         self,

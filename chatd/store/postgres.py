@@ -10,6 +10,7 @@ from chatd.store.bans import Bans
 from chatd.store.changes import Changes
 from chatd.store.erasure import Erasure
 from chatd.store.invites import Invites
+from chatd.store.mail import Mail
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.own import Own
@@ -39,6 +40,7 @@ class PostgresStore(
     Users,
     Tokens,
     SignIns,
+    Mail,
     Audit,
     People,
     Own,

@@ -41,7 +41,7 @@ _REVOKE_FAMILY = """
     RETURNING id
 """
 
-_REVOKE_USER = """
+REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
         WHERE user_id = %(user_id)s AND revoked_at IS NULL
@@ -147,7 +147,7 @@ class Tokens:
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins of a user."""
         params = {"user_id": user_id, "at": at}
-        rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        rows = await self._pool.fetch(REVOKE_USER, params, writes=True)
         return [family_id for (family_id,) in rows]
 
     async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:

@@ -18,19 +18,19 @@ INSERT_USER = """
     )
     ON CONFLICT (lower(email)) DO NOTHING
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+              status_text, status_until, email_verified_at
 """
 
 _USER_BY_EMAIL = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE lower(email) = lower(%(email)s)
 """
 
 _USERS_BY_IDS = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE id = ANY (%(user_ids)s)
 """
