@@ -54,6 +54,12 @@ class Metrics:
         self.refused = Counter(
             "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
         )
+        self.mails = Counter(
+            "chatd_mails",
+            "Mails sent, retried (each try that failed), lost, and refused for want of room",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import unicodedata
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -19,6 +18,7 @@ import bcrypt
 import trio
 
 from chatd.errors import Overloaded
+from chatd.password_rules import normal
 
 T = TypeVar("T")
 RETRY_AFTER = 2.0  # seconds: about six hashes further on
@@ -66,5 +66,4 @@ class Passwords:
 
 
 def _prehash(password: str) -> bytes:
-    normal = unicodedata.normalize("NFKC", password).encode()
-    return base64.b64encode(hashlib.sha384(normal).digest())
+    return base64.b64encode(hashlib.sha384(normal(password).encode()).digest())

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -44,6 +45,7 @@ class Identity:
     family_id: UUID
     device_id: UUID
     expires_at: float  # seconds since the epoch
+    is_unverified: bool = False  # nobody has verified the account's address, and that is required
 
 
 class AccessTokens:
@@ -56,11 +58,17 @@ class AccessTokens:
         self._verified: OrderedDict[str, Identity] = OrderedDict()
 
     def issue(
-        self, user_id: UUID, family_id: UUID, device_id: UUID, now: datetime
+        self,
+        user_id: UUID,
+        family_id: UUID,
+        device_id: UUID,
+        now: datetime,
+        *,
+        is_unverified: bool = False,
     ) -> tuple[str, datetime]:
         """Return a signed token and when it expires."""
         expires_at = (now + timedelta(seconds=self._ttl)).replace(microsecond=0)
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
@@ -69,6 +77,8 @@ class AccessTokens:
             "iat": int(now.timestamp()),
             "exp": int(expires_at.timestamp()),
         }
+        if is_unverified:
+            claims["unv"] = True
         headers = {"kid": self._kid, "typ": TYPE}
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers), expires_at
 
@@ -108,7 +118,11 @@ class AccessTokens:
             if int(claims["iat"]) > now.timestamp() + 30:  # made ahead of time: not by us
                 raise Unauthorized
             return Identity(
-                UUID(claims["sub"]), UUID(claims["sid"]), UUID(claims["did"]), float(claims["exp"])
+                UUID(claims["sub"]),
+                UUID(claims["sid"]),
+                UUID(claims["did"]),
+                float(claims["exp"]),
+                is_unverified=claims.get("unv") is True,
             )
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise Unauthorized from None

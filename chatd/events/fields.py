@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 
+from chatd.password_rules import MAX_LENGTH, MIN_LENGTH, clean_password
+
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
 MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
 MAX_MENTIONS = 50  # people called by name; who wants more of them calls all
@@ -92,7 +94,11 @@ Content = Annotated[
 Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
 Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
-Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
+Password = Annotated[
+    str,
+    StringConstraints(min_length=MIN_LENGTH, max_length=MAX_LENGTH),
+    AfterValidator(clean_password),
+]
 ClientMsgId = Annotated[
     str,
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),

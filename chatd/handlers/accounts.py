@@ -13,7 +13,9 @@ from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
 from chatd.handlers.audit import Act, write_down
+from chatd.handlers.links import ask_to_verify, is_unverified
 from chatd.handlers.operations import Operation, Route, spend
+from chatd.handlers.proof import refuse_telling
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
 from chatd.model import account_dict, dumps, iso
@@ -28,6 +30,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
     address = ("registered", address_key(caller.address))
     rate = rate_of(services.settings.register_rate)
     spend(services, caller, "address", address, rate, trio.current_time())
+    refuse_telling(services, command.password, command.email, "password")
     password_hash = await services.passwords.hash(command.password)
     user = await services.store.insert_user(
         user_id=uuid7(),
@@ -40,6 +43,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
+    ask_to_verify(services, user)
     return await open_login(services, caller, user, Act.REGISTER)
 
 
@@ -75,13 +79,19 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
     )
     await write_down(services, caller, act, user.id, deviceId=device_id)
-    return _tokens(services, user, family_id, device_id, refresh_token)
+    return await _tokens(services, user, family_id, device_id, refresh_token)
 
 
-def _tokens(
+async def _tokens(
     services: Services, user: UserRow, family_id: UUID, device_id: UUID, refresh_token: str
 ) -> bytes:
-    access, expires_at = services.tokens.issue(user.id, family_id, device_id, services.now())
+    access, expires_at = services.tokens.issue(
+        user.id,
+        family_id,
+        device_id,
+        services.now(),
+        is_unverified=await is_unverified(services, user),
+    )
     return dumps(
         {
             "user": account_dict(user),
@@ -114,7 +124,7 @@ async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes
     users = await services.store.users_by_ids([rotation.user_id])
     if not users:
         raise Unauthorized
-    return _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
+    return await _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
 
 
 async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
@@ -202,6 +212,7 @@ OPERATIONS = (
         Nothing,
         "End this login",
         run=logout,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout"),
     ),
     Operation(
@@ -210,6 +221,7 @@ OPERATIONS = (
         Nothing,
         "End all logins of the caller",
         run=logout_all,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout-all"),
     ),
     Operation(
@@ -226,6 +238,7 @@ OPERATIONS = (
         AuthRefreshed,
         "Renew the token of a live socket",
         run=auth_refresh,
+        is_for_unverified=True,
         event="auth:refresh",
         needs_socket=True,
         is_activity=False,  # a timer sends it

@@ -29,6 +29,12 @@ class Act(Enum):
     LOGOUT_ALL = "logout_all"
     DEVICE_REMOVED = "device_removed"
     PASSWORD_REFUSED = "password_refused"  # noqa: S105 - of somebody who is logged in
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - it is not one
+    PASSWORD_RESET_ASKED = "password_reset_asked"  # noqa: S105 - as above
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - as above
+    EMAIL_VERIFIED = "email_verified"
+    EMAIL_CHANGE_ASKED = "email_change_asked"
+    EMAIL_CHANGED = "email_changed"
 
 
 async def write_down(

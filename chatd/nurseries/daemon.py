@@ -39,6 +39,7 @@ from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
@@ -155,6 +156,7 @@ async def open_daemon(
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
+        mailer = await enter(open_mail(settings, now=now, metrics=metrics))
         services = Services(
             settings=settings,
             store=store,
@@ -175,6 +177,7 @@ async def open_daemon(
             erasures=erasing,
             is_draining=lambda: state.is_draining,
             issuer=issuer,
+            mailer=mailer,
         )
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)

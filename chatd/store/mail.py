@@ -13,7 +13,7 @@ from chatd.store.sqlstates import constraint_of
 from chatd.store.tokens import REVOKE_USER
 
 # The lock waits for whoever changes address or password now, and then looks at the row again.
-_SAVE_TOKEN = """
+_SAVE_LINK = """
     INSERT INTO mail_tokens (user_id, purpose, token_hash, email, expires_at)
     SELECT id, %(purpose)s, %(token_hash)s, %(email)s, %(expires_at)s
     FROM users
@@ -38,7 +38,7 @@ _SAVE_CHANGE = """
     RETURNING user_id
 """
 
-_RESET_OWNER = """
+_OWNER_OF_RESET = """
     SELECT u.id, u.email, u.name, u.avatar_url, u.password_hash, u.created_at, u.last_seen,
            u.manual_status, u.status_text, u.status_until, u.email_verified_at
     FROM mail_tokens t
@@ -55,20 +55,20 @@ _LOCK_OWNER = """
     FOR NO KEY UPDATE OF u
 """
 
-_TAKE_TOKEN = """
+_TAKE_LINK = """
     DELETE FROM mail_tokens t USING users u
     WHERE t.token_hash = %(token_hash)s AND t.expires_at > %(at)s
       AND (t.purpose = 'RESET') = %(is_reset)s AND u.id = t.user_id
     RETURNING u.id AS user_id, t.purpose, t.email, u.email
 """
 
-_SET_PASSWORD = """
+_RESET = """
     UPDATE users
     SET password_hash = %(password_hash)s, email_verified_at = coalesce(email_verified_at, %(at)s)
     WHERE id = %(user_id)s
 """
 
-_CHANGE_PASSWORD = """
+_CHANGE_IF_SAME = """
     UPDATE users SET password_hash = %(new_hash)s
     WHERE id = %(user_id)s AND erased_at IS NULL
       AND password_hash IS NOT DISTINCT FROM %(old_hash)s::text
@@ -97,7 +97,7 @@ _HAS_OWNER = """
     SELECT FROM users WHERE lower(email) = lower(%(email)s) AND id <> %(user_id)s
 """
 
-_FORGET_TOKENS = """
+_FORGET_LINKS = """
     DELETE FROM mail_tokens WHERE user_id = %(user_id)s
 """
 
@@ -128,7 +128,7 @@ class Mail:
             "email": email,
             "expires_at": expires_at,
         }
-        return bool(await self._pool.fetch(_SAVE_TOKEN, params, writes=True))
+        return bool(await self._pool.fetch(_SAVE_LINK, params, writes=True))
 
     async def save_email_change(
         self,
@@ -151,7 +151,7 @@ class Mail:
 
     async def reset_owner(self, token_hash: bytes, at: datetime) -> UserRow | None:
         """Return whose password a link may set."""
-        rows = await self._pool.fetch(_RESET_OWNER, {"token_hash": token_hash, "at": at})
+        rows = await self._pool.fetch(_OWNER_OF_RESET, {"token_hash": token_hash, "at": at})
         return UserRow(*rows[0]) if rows else None
 
     async def reset_password(
@@ -165,8 +165,8 @@ class Mail:
                 return None
             user_id, _, _, email = taken
             params = {"user_id": user_id, "password_hash": password_hash, "at": at}
-            await transaction.fetch(_SET_PASSWORD, params)
-            await transaction.fetch(_FORGET_TOKENS, params)
+            await transaction.fetch(_RESET, params)
+            await transaction.fetch(_FORGET_LINKS, params)
             revoked = await transaction.fetch(REVOKE_USER, params)
             return ResetRow(user_id, email, [family_id for (family_id,) in revoked])
 
@@ -191,9 +191,9 @@ class Mail:
         }
 
         async def work(transaction: Transaction) -> list[UUID] | None:
-            if not await transaction.fetch(_CHANGE_PASSWORD, params):
+            if not await transaction.fetch(_CHANGE_IF_SAME, params):
                 return None
-            await transaction.fetch(_FORGET_TOKENS, params)
+            await transaction.fetch(_FORGET_LINKS, params)
             revoked = await transaction.fetch(_REVOKE_OTHERS, params)
             return [family_id for (family_id,) in revoked]
 
@@ -214,7 +214,7 @@ class Mail:
             if await transaction.fetch(_HAS_OWNER, params):
                 return MailedRow(user_id, old_email, is_taken=True)
             await transaction.fetch(_SET_EMAIL, params)
-            await transaction.fetch(_FORGET_TOKENS, params)
+            await transaction.fetch(_FORGET_LINKS, params)
             return MailedRow(user_id, email, old_email)
 
         try:
@@ -237,6 +237,6 @@ async def _take(
     """Return and delete a link: whose, for what, its address, the account's address."""
     params = {"token_hash": token_hash, "at": at, "is_reset": is_reset}
     await transaction.fetch(_LOCK_OWNER, params)
-    for user_id, purpose, email, own in await transaction.fetch(_TAKE_TOKEN, params):
+    for user_id, purpose, email, own in await transaction.fetch(_TAKE_LINK, params):
         return user_id, purpose, email, own
     return None
