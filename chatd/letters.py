@@ -30,6 +30,7 @@ LetterKind = Literal[
     "identity_linked",
 ]
 _MINUTE, _HOUR = 60, 3600
+_MAX_LINE = 998  # RFC 5322 2.1.1
 
 
 class Letter(NamedTuple):
@@ -149,7 +150,9 @@ def message_of(letter: Letter, sender: Sender, at: datetime) -> EmailMessage:
     message["Message-ID"] = make_msgid(domain=sender.domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nothing answers it by itself
     message["X-Auto-Response-Suppress"] = "All"  # the same for Exchange
-    message.set_content(letter.text)
+    # By itself the library would break a link in two, for the sake of lines below 78 characters.
+    is_plain = letter.text.isascii() and max(map(len, letter.text.split("\n"))) <= _MAX_LINE
+    message.set_content(letter.text, cte="7bit" if is_plain else "quoted-printable")
     return message
 
 

@@ -60,6 +60,8 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        for outcome in ("sent", "retried", "lost", "refused"):
+            self.mails.labels(outcome)  # 0 ahead of the first, or no alarm sees its increase
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

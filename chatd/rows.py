@@ -76,6 +76,12 @@ class RotationRow:
     device_id: UUID | None = None
 
 
+class PasswordProof(NamedTuple):
+    """The password that an account had when its user showed who they are; None: it had none."""
+
+    password_hash: str | None
+
+
 class DeviceRow(NamedTuple):
     """A device with an open login; it was last used when a token of it was last given out."""
 

@@ -74,10 +74,13 @@ def test_names_and_addresses_beyond_ascii_arrive() -> None:
     assert mailbox("änn@example.org") == "änn@example.org"
 
 
-def test_a_link_longer_than_a_line_arrives_whole() -> None:
-    link = "https://" + "long." * 40 + "example.org/auth/reset#token=" + "t" * 43
+@pytest.mark.parametrize("length", [1, 40, 180, 400])
+def test_a_link_longer_than_a_line_arrives_whole(length: int) -> None:
+    link = "https://" + "long." * length + "example.org/auth/reset#token=" + "t" * 43
     message = sent(letters.password_reset(TO, SITE, link, 900))
     assert f"\n{link}\n" in text_of(message)
+    is_whole_in_the_raw_text = link in message.as_string()
+    assert is_whole_in_the_raw_text == (len(link) <= 998)
 
 
 @pytest.mark.parametrize(

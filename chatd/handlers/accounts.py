@@ -19,7 +19,7 @@ from chatd.handlers.proof import refuse_telling
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
 from chatd.model import account_dict, dumps, iso
-from chatd.rows import Rotation, UserRow
+from chatd.rows import PasswordProof, Rotation, UserRow
 from chatd.tokens import hash_token, new_refresh_token, successor_of
 
 MAX_DEVICE_NAME = 200  # characters of a User-Agent that are kept
@@ -68,7 +68,7 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
     """Begin a login of a new device and return its token pair."""
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
-    await services.store.open_family(
+    is_opened = await services.store.open_family(
         family_id=family_id,
         user_id=user.id,
         device_id=device_id,
@@ -77,7 +77,10 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         token_hash=hash_token(refresh_token),
         at=now,
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
+        proof=PasswordProof(user.password_hash),
     )
+    if not is_opened:  # a new password was set at this moment, which ends all other logins
+        raise Unauthorized
     await write_down(services, caller, act, user.id, deviceId=device_id)
     return await _tokens(services, user, family_id, device_id, refresh_token)
 

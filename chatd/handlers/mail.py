@@ -24,7 +24,7 @@ from chatd.rows import UserRow
 from chatd.tokens import hash_token
 
 NOT_GOOD = "this link is not good, or not any more: ask for a new one"
-MAIL_RATE = Rate(3 / 60, 5)  # of a user; the address has one of its own, `mail_rate`
+MAIL_RATE = Rate(6 / 3600, 5)  # of a user, to whatever addresses: strangers get mail by it
 
 
 async def ask(services: Services, caller: Caller, _command: Nothing) -> bytes:

@@ -87,10 +87,11 @@ async def _known(services: Services, user_id: UUID, change: Awaitable[T]) -> T:
     """Return what a change came to; when nobody knows, all logins end, as they might have."""
     try:
         return await change
-    except StoreAmbiguous:
-        family_ids = await services.store.revoke_user(user_id, services.now())
-        _cut(services, user_id, family_ids, kept_id=None)
-        raise
+    except StoreAmbiguous as trouble:
+        unknown = trouble
+    family_ids = await services.store.revoke_user(user_id, services.now())
+    _cut(services, user_id, family_ids, kept_id=None)
+    raise unknown
 
 
 def _cut(services: Services, user_id: UUID, family_ids: list[UUID], kept_id: UUID | None) -> None:

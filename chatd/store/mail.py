@@ -13,29 +13,28 @@ from chatd.store.sqlstates import constraint_of
 from chatd.store.tokens import REVOKE_USER
 
 # The lock waits for whoever changes address or password now, and then looks at the row again.
-_SAVE_LINK = """
+_IN_PLACE = """
+    FOR SHARE
+    ON CONFLICT (user_id, purpose) DO UPDATE
+    SET token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at
+    RETURNING user_id
+"""
+
+_SAVE_LINK = f"""
     INSERT INTO mail_tokens (user_id, purpose, token_hash, email, expires_at)
     SELECT id, %(purpose)s, %(token_hash)s, %(email)s, %(expires_at)s
     FROM users
     WHERE id = %(user_id)s AND erased_at IS NULL AND lower(email) = lower(%(email)s)
-    FOR SHARE
-    ON CONFLICT (user_id, purpose) DO UPDATE
-    SET token_hash = excluded.token_hash, email = excluded.email,
-        expires_at = excluded.expires_at
-    RETURNING user_id
+    {_IN_PLACE}
 """
 
-_SAVE_CHANGE = """
+_SAVE_CHANGE = f"""
     INSERT INTO mail_tokens (user_id, purpose, token_hash, email, expires_at)
     SELECT id, 'CHANGE', %(token_hash)s, %(email)s, %(expires_at)s
     FROM users
     WHERE id = %(user_id)s AND erased_at IS NULL
       AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
-    FOR SHARE
-    ON CONFLICT (user_id, purpose) DO UPDATE
-    SET token_hash = excluded.token_hash, email = excluded.email,
-        expires_at = excluded.expires_at
-    RETURNING user_id
+    {_IN_PLACE}
 """
 
 _OWNER_OF_RESET = """

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import DeviceRow, ManualStatus, Rotation, RotationRow, UserRow
+from chatd.rows import DeviceRow, ManualStatus, PasswordProof, Rotation, RotationRow, UserRow
 from chatd.store.memory_state import Device, Family, Tables, Token, statement
 
 
@@ -112,8 +112,12 @@ class MemoryAccounts(Tables):
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
+        proof: PasswordProof | None = None,
+    ) -> bool:
         """Begin a family with its first token."""
+        user = self._users.get(user_id)
+        if proof is not None and (user is None or user.password_hash != proof.password_hash):
+            return False
         self._user(user_id)
         if family_id in self._families or token_hash in self._tokens:
             msg = f"there is a family {family_id} or its token already"
@@ -126,6 +130,7 @@ class MemoryAccounts(Tables):
         self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
         self._families[family_id] = Family(user_id, device_id, at)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
+        return True
 
     @statement
     def rotate_refresh_token(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,13 +12,11 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from chatd.contract import Store
-from chatd.ids import uuid7
 from chatd.rows import UserRow
-from chatd.tokens import hash_token, new_refresh_token
 from tests.http_kit import Answer
 from tests.people import World, open_world
+from tests.test_accounts import PASSWORD, open_login
 
-PASSWORD = "correct horse battery"
 OTHER = "another horse battery"
 URL = "https://chat.example.org"
 
@@ -95,18 +92,7 @@ class Desk:
 
     async def log_in(self, user: UserRow) -> Login:
         """Return a new login of an account, however it has logged in."""
-        family_id, refresh_token = uuid7(), new_refresh_token()
-        now = self.world.daemon.services.now()
-        await self.store.open_family(
-            family_id=family_id,
-            user_id=user.id,
-            device_id=uuid7(),
-            device_name="test",
-            address="192.0.2.1",
-            token_hash=hash_token(refresh_token),
-            at=now,
-            expires_at=now + timedelta(days=1),
-        )
+        family_id, refresh_token = await open_login(self.world, user)
         return Login(family_id, self.world.token(user, family_id), refresh_token)
 
     async def acts(self, user_id: UUID) -> list[str]:

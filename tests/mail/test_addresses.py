@@ -10,8 +10,9 @@ import pytest
 from trio.testing import MockClock
 
 from chatd.ids import uuid7
-from tests.mail.desk import OTHER, PASSWORD, URL, Desk, open_desk
+from tests.mail.desk import OTHER, URL, Desk, open_desk
 from tests.people import open_world
+from tests.test_accounts import PASSWORD
 
 pytestmark = pytest.mark.usefixtures("mock_clock")
 DAY = 86_400.0

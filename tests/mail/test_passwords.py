@@ -16,7 +16,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chatd.errors import CloseCode, StoreAmbiguous, StoreUnavailable
 from chatd.handlers.proof import RECENT
 from chatd.store.memory import MemoryStore
-from tests.mail.desk import OTHER, PASSWORD, URL, Desk, open_desk
+from tests.mail.desk import OTHER, URL, Desk, open_desk
+from tests.test_accounts import PASSWORD
 
 pytestmark = pytest.mark.usefixtures("mock_clock")
 TTL = 900.0

@@ -11,9 +11,9 @@ import trio
 from chatd.contract import Store
 from chatd.errors import StoreBug
 from chatd.ids import uuid7
-from chatd.rows import Link, MailedRow, MailPurpose, ResetRow, UserRow
+from chatd.rows import Link, MailedRow, MailPurpose, PasswordProof, ResetRow, UserRow
 from tests.store.conftest import People
-from tests.store.kit import DAY, NOBODY, NOW, SECOND
+from tests.store.kit import DAY, NOBODY, NOW, SECOND, sign_up
 
 ALICE = "alice@example.org"
 NEW = "alice@new.example"
@@ -39,9 +39,9 @@ async def change_link(
     )
 
 
-async def log_in(store: Store, user_id: UUID) -> UUID:
+async def try_log_in(store: Store, user_id: UUID, proof: PasswordProof | None) -> UUID | None:
     family_id = uuid7()
-    await store.open_family(
+    is_opened = await store.open_family(
         family_id=family_id,
         user_id=user_id,
         device_id=uuid7(),
@@ -50,7 +50,14 @@ async def log_in(store: Store, user_id: UUID) -> UUID:
         token_hash=family_id.bytes,
         at=NOW,
         expires_at=NOW + DAY,
+        proof=proof,
     )
+    return family_id if is_opened else None
+
+
+async def log_in(store: Store, user_id: UUID) -> UUID:
+    family_id = await try_log_in(store, user_id, None)
+    assert family_id is not None
     return family_id
 
 
@@ -309,6 +316,41 @@ async def test_a_password_that_has_changed_meanwhile_proves_nothing(
         assert not await change_link(store, people.alice, proved=old_hash)
     assert (await account(store, people.alice)).password_hash == "by mail"
     assert await change_link(store, people.alice, proved="by mail")
+
+
+async def test_no_login_is_opened_by_a_password_that_has_changed_meanwhile(
+    store: Store, people: People
+) -> None:
+    await reset_link(store, people.alice)
+    assert await try_log_in(store, people.alice, PasswordProof(None)) is not None
+    assert await try_log_in(store, people.alice, PasswordProof("hash")) is None
+    await store.reset_password(b"reset", "hash", NOW)
+    assert await try_log_in(store, people.alice, PasswordProof(None)) is None
+    assert await try_log_in(store, people.alice, PasswordProof("hash")) is not None
+    assert await try_log_in(store, NOBODY, PasswordProof(None)) is None
+    assert len(await store.devices(people.alice, at=NOW, limit=9)) == 1
+
+
+async def test_of_logins_that_are_opened_while_a_password_is_set_none_is_left(
+    store: Store, people: People
+) -> None:
+    for number in range(5):
+        user_id = await sign_up(store, f"Eve{number}")
+        token = b"%d" % number
+        await store.save_mail_token(
+            user_id,
+            MailPurpose.RESET,
+            token_hash=token,
+            email=f"eve{number}@example.org",
+            expires_at=NOW + DAY,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(try_log_in, store, user_id, PasswordProof(None))
+            nursery.start_soon(try_log_in, store, user_id, PasswordProof(None))
+            nursery.start_soon(store.reset_password, token, "hash", NOW)
+            nursery.start_soon(try_log_in, store, user_id, PasswordProof(None))
+        assert (await account(store, user_id)).password_hash == "hash"
+        assert await store.devices(user_id, at=NOW, limit=9) == []
 
 
 async def test_nobody_and_an_account_that_has_ended_gets_no_password(

@@ -15,7 +15,7 @@ from chatd.contract import Store
 from chatd.contract.acts import Act, Mute
 from chatd.contract.reading import UnreadQuestion
 from chatd.errors import StoreBug
-from chatd.rows import MailPurpose, Mentions, NewMessage, RecoveryRow
+from chatd.rows import MailPurpose, Mentions, NewMessage, PasswordProof, RecoveryRow
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -193,6 +193,7 @@ steps = st.one_of(
         token_hash=tokens,
         at=times,
         expires_at=times,
+        proof=st.none() | hashes.map(PasswordProof),
     ),
     step(
         "rotate_refresh_token",
