@@ -7,9 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chatd.errors import StoreUnavailable
 from chatd.ids import uuid7
+from chatd.store.memory import MemoryStore
 from tests.mail.desk import OTHER, URL, Desk, open_desk
 from tests.people import open_world
 from tests.test_accounts import PASSWORD
@@ -86,6 +88,22 @@ async def test_a_new_account_is_opened_though_mail_has_no_room(tmp_path: Path) -
         answer = await desk.post("/auth/email/verification", token=tokens["accessToken"])
         assert answer.status == 202
         await desk.letter("verification")
+
+
+async def test_no_link_is_sent_to_an_account_that_ends_before_it_is_written(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    async with open_desk(tmp_path, store) as desk:
+        anna = await desk.world.person("anna")
+        token = desk.world.token(anna)
+        store.fail_next("save_mail_token", StoreUnavailable("away"))
+        assert (await desk.post("/auth/email/verification", token=token)).status == 202
+        await wait_all_tasks_blocked()
+        await store.begin_erasure(anna.id, deletes_messages=False, at=desk.world.server.now)
+        mock_clock.jump(60)
+        assert await desk.letters() == []
+        assert store.calls["save_mail_token"] == 2
 
 
 # Changed

@@ -310,6 +310,20 @@ async def test_a_change_of_password_ends_the_other_logins_and_not_the_own(tmp_pa
         assert (await desk.acts(anna.id))[2] == "password_changed"
 
 
+async def test_a_password_is_changed_though_there_is_no_room_for_the_notice(
+    tmp_path: Path,
+) -> None:
+    async with open_desk(tmp_path) as desk:
+        tokens = await desk.register()
+        mailer: Any = desk.world.daemon.services.mailer
+        mailer._queue = 0
+        assert await change(desk, tokens["accessToken"], password=PASSWORD) == (200, None)
+        assert await desk.letters() == []
+        assert [each["kind"] for each in desk.logs if each["event"] == "no room for a mail"] == [
+            "password_changed"
+        ]
+
+
 @pytest.mark.parametrize("password", ["wrong horse", "", None])
 async def test_who_does_not_show_the_password_changes_nothing(
     tmp_path: Path, password: str | None

@@ -17,7 +17,7 @@ import trio
 
 from chatd.letters import Letter, message_of
 from chatd.mail_settings import Sender, SmtpServer, read_smtp_url
-from chatd.nurseries.smtp import THREADS, RefusedError, Smtp, UndeliveredError
+from chatd.nurseries.smtp import THREADS, RefusedError, Smtp, UndeliveredError, _Attempt
 from tests.mail.server import Mail, MailServer, Stage, open_mail_server
 
 LETTER = Letter("password_changed", "ann@example.org", "A subject", "A text.\n")
@@ -207,6 +207,17 @@ async def test_the_one_who_hands_over_can_be_cancelled_at_once() -> None:
         with trio.move_on_after(TIMEOUT) as scope:
             await hand_over(smtp(port, timeout=60))
         assert scope.cancelled_caught
+
+
+async def test_what_is_given_up_before_it_connects_is_not_handed_over(
+    server: MailServer,
+) -> None:
+    url = read_smtp_url(f"smtp://127.0.0.1:{server.port}")
+    attempt = _Attempt(url, "example.org", 10, ssl.create_default_context())
+    attempt.give_up()
+    with pytest.raises(UndeliveredError, match="given up"):
+        await trio.to_thread.run_sync(attempt.run, message_of(LETTER, SENDER, datetime.now(UTC)))
+    assert server.commands == []
 
 
 async def test_a_letter_that_was_taken_is_not_sent_again_for_a_goodbye_that_hangs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 import trio
 
@@ -12,9 +13,14 @@ from chatd.contract import Store
 from chatd.errors import StoreBug
 from chatd.ids import uuid7
 from chatd.rows import Link, MailedRow, MailPurpose, PasswordProof, ResetRow, UserRow
+from chatd.store.pool import Pool
+from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
 from tests.store.kit import DAY, NOBODY, NOW, SECOND, sign_up
 
+WAITS_FOR_LOCK = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 ALICE = "alice@example.org"
 NEW = "alice@new.example"
 
@@ -238,6 +244,30 @@ async def test_of_two_who_take_a_new_address_at_once_one_gets_it(
         for user_id in who:
             nursery.start_soon(use, user_id)
     assert sorted(row is not None and row.is_taken for row in found) == [False, True, True, True]
+
+
+async def test_an_address_that_somebody_takes_at_this_moment_stays_theirs(
+    pool: Pool, database_url: str
+) -> None:
+    store, found = PostgresStore(pool), list[MailedRow | None]()
+    alice = await sign_up(store, "Alice")
+    await change_link(store, alice)
+
+    async def use() -> None:
+        found.append(await store.use_email_token(b"change", NOW))
+
+    with psycopg.connect(database_url) as other:
+        other.execute(
+            "INSERT INTO users (id, email, name, created_at)"
+            " VALUES (gen_random_uuid(), %s, 'Eve', now())",
+            [NEW],
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use)
+            while not await pool.fetch(WAITS_FOR_LOCK):  # noqa: ASYNC110 - PostgreSQL tells nobody
+                await trio.sleep(0.01)
+            other.commit()
+    assert found == [MailedRow(alice, ALICE, is_taken=True)]
 
 
 async def test_an_account_may_get_its_own_address_anew(store: Store, people: People) -> None:
