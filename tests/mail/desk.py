@@ -110,6 +110,18 @@ class Desk:
         body = {"token": token, "password": password}
         return (await self.post("/auth/password/reset", body)).status
 
+    async def is_verified(self, token: str) -> bool:
+        """Whether the caller's address is verified, as they see it."""
+        answer = await self.get("/auth/me", token)
+        assert answer.status == 200
+        verified: bool = answer.json["user"]["emailVerified"]
+        return verified
+
+    async def ask_change(self, token: str, email: str) -> int:
+        """Ask for another address, with the usual password; return the status."""
+        body = {"email": email, "password": PASSWORD}
+        return (await self.post("/auth/email", body, token)).status
+
     async def verify(self, token: str) -> int:
         """Use a link of an address; return the status."""
         return (await self.post("/auth/email/verify", {"token": token})).status
