@@ -24,6 +24,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatd.mail_settings import read_sender, read_smtp_url
 from chatd.urls import is_safe_url
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
@@ -125,6 +126,28 @@ class Settings(BaseSettings):
     )
     oidc_timeout: Seconds = Field(
         10, description="all questions to the issuer of one step of a sign-in; then 503"
+    )
+
+    # Mail: on when there is a server that takes it; in development its links go to the log
+    smtp_url: SecretStr | None = Field(
+        None, description="smtp[s]://user:password@host:port; smtp asks for STARTTLS"
+    )
+    mail_from: str | None = Field(None, description="Name <address> that mail comes from")
+    smtp_timeout: Seconds = Field(30, description="one try to hand over one mail; then again later")
+    mail_queue: Count = Field(
+        1000, description="mails that wait for the server: 4 MiB; one more is overloaded"
+    )
+    email_verification: Literal["off", "optional", "required"] = Field(
+        "off", description="required: who has not verified their address may only read"
+    )
+    email_verification_ttl: Seconds = Field(
+        86400, description="a link that shows that an address is read; mail may take its time"
+    )
+    password_reset_ttl: Seconds = Field(
+        900, description="a link that sets a new password: whoever has it has the account"
+    )
+    mail_rate: RateText = Field(
+        "6/h burst 4", description="mails to one address that people ask for, known or not"
     )
 
     # Limits of one connection
@@ -278,6 +301,20 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.oidc_client_id is not None and not is_safe_url(self.public_url or ""):
             msg = "oidc_client_id needs public_url: https, or http on this machine"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _can_mail(self) -> Self:
+        if self.mail_from is not None:
+            read_sender(self.mail_from)
+        if self.smtp_url is not None:
+            read_smtp_url(self.smtp_url.get_secret_value())
+            if self.mail_from is None or not is_safe_url(self.public_url or ""):
+                msg = "smtp_url needs mail_from, and public_url: https, or http on this machine"
+                raise ValueError(msg)
+        elif self.email_verification != "off" and self.environment == "production":
+            msg = "email_verification needs smtp_url"
             raise ValueError(msg)
         return self
 

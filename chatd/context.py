@@ -18,6 +18,7 @@ from chatd.contract import Store
 from chatd.errors import ChatError, CloseCode
 from chatd.guesses import Guesses
 from chatd.keys import SigningKey
+from chatd.letters import Letter, LetterKind
 from chatd.limits import Limiter, Rate
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
@@ -29,6 +30,7 @@ from chatd.turns import Turns
 T = TypeVar("T")
 RemovalReason = Literal["removed", "banned", "deleted", "left"]
 EVERYBODY = UUID(int=0)  # the id of no user
+MAX_RECENT = 10_000  # users: 1 MiB; who is forgotten refreshes their token
 
 
 class RoomEvent(NamedTuple):
@@ -245,6 +247,24 @@ class Erasures(Protocol):
         """Look for a new one; never waits."""
 
 
+WriteLetter = Callable[[], Awaitable[Letter | None]]
+"""Writes a letter, when it is its turn; None when there is none to be sent after all."""
+
+
+class Mailer(Protocol):
+    """What sends mail."""
+
+    def post(self, kind: LetterKind, write: WriteLetter, *, lifetime: float) -> None:
+        """Write a letter and send it behind the caller's back; never waits.
+
+        `write` is called again while the store is away. What cannot be sent is tried again for
+        `lifetime` seconds, and is then lost; the log and a metric say so.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+
+
 class Sockets(Protocol):
     """The registry of live connections."""
 
@@ -259,6 +279,23 @@ class Sockets(Protocol):
 
     def is_revoked(self, family_id: UUID) -> bool:
         """Return whether a login was revoked while its access tokens may still be alive."""
+
+
+class Recent:
+    """Users of whom something has become known lately: the last `MAX_RECENT` of them."""
+
+    def __init__(self) -> None:
+        self._user_ids: dict[UUID, None] = {}
+
+    def add(self, user_id: UUID) -> None:
+        """Remember a user."""
+        self._user_ids.pop(user_id, None)
+        self._user_ids[user_id] = None
+        if len(self._user_ids) > MAX_RECENT:
+            del self._user_ids[next(iter(self._user_ids))]
+
+    def __contains__(self, user_id: UUID) -> bool:
+        return user_id in self._user_ids
 
 
 @dataclass(slots=True)
@@ -288,6 +325,8 @@ class Services:
     is_draining: Callable[[], bool]
     is_searchable: Callable[[], bool]  # not while stored content is encrypted
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
+    mailer: Mailer | None = None  # None: this server sends no mail
+    verified: Recent = field(default_factory=Recent)  # what tokens given out before do not say
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 

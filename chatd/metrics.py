@@ -59,6 +59,14 @@ class Metrics:
             "Times that a stored text did not decrypt: no key, changed, or of another row",
             registry=self.registry,
         )
+        self.mails = Counter(
+            "chatd_mails",
+            "Mails sent, retried (each try that failed), lost, and refused for want of room",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("sent", "retried", "lost", "refused"):
+            self.mails.labels(outcome)  # 0 ahead of the first, or no alarm sees its increase
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

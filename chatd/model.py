@@ -83,6 +83,7 @@ class Account(User):
     """A user as they see themselves."""
 
     email: str
+    email_verified: bool
     created_at: Time
 
 
@@ -220,7 +221,11 @@ def public_user(user_id: UUID, name: str, avatar: str | None) -> dict[str, Any]:
 
 def account_dict(user: UserRow) -> dict[str, Any]:
     """Return an `Account`."""
-    return user_dict(user) | {"email": user.email, "createdAt": iso(user.created_at)}
+    return user_dict(user) | {
+        "email": user.email,
+        "emailVerified": user.email_verified_at is not None,
+        "createdAt": iso(user.created_at),
+    }
 
 
 def device_dict(row: DeviceRow, current_id: UUID) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import os
 import threading
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +21,7 @@ import bcrypt
 import trio
 
 from chatd.errors import Overloaded
+from chatd.password_rules import normal
 
 T = TypeVar("T")
 RETRY_AFTER = 2.0  # seconds: about six hashes further on
@@ -91,5 +91,4 @@ def _step_back() -> None:
 
 
 def _prehash(password: str) -> bytes:
-    normal = unicodedata.normalize("NFKC", password).encode()
-    return base64.b64encode(hashlib.sha384(normal).digest())
+    return base64.b64encode(hashlib.sha384(normal(password).encode()).digest())

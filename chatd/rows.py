@@ -42,6 +42,7 @@ class UserRow:
     manual_status: ManualStatus | None
     status_text: str | None
     status_until: datetime | None
+    email_verified_at: datetime | None = None  # when chatd itself saw that mail there is read
 
 
 class FoundUser(NamedTuple):
@@ -84,6 +85,12 @@ class RotationRow:
     device_id: UUID | None = None
 
 
+class PasswordProof(NamedTuple):
+    """The password that an account had when its user showed who they are; None: it had none."""
+
+    password_hash: str | None
+
+
 class DeviceRow(NamedTuple):
     """A device with an open login; it was last used when a token of it was last given out."""
 
@@ -124,6 +131,31 @@ class SignInRow(NamedTuple):
 
     user_id: UUID | None
     next_path: str
+
+
+class MailPurpose(Enum):
+    """What a mailed link is for."""
+
+    VERIFY = "VERIFY"  # shows that mail to the account's address is read
+    CHANGE = "CHANGE"  # shows that of a new address, which then becomes the account's
+    RESET = "RESET"  # sets a new password
+
+
+class MailedRow(NamedTuple):
+    """What became of an address whose link was used."""
+
+    user_id: UUID
+    email: str  # the account's from now on
+    old_email: str | None = None  # the one before, if the link was for a CHANGE
+    is_taken: bool = False  # somebody else has the new address meanwhile: nothing has changed
+
+
+class ResetRow(NamedTuple):
+    """A password that was set: whose, and the logins that ended by it."""
+
+    user_id: UUID
+    email: str
+    family_ids: list[UUID]
 
 
 class SessionRow(NamedTuple):

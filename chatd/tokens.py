@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -51,6 +52,7 @@ class Identity:
     family_id: UUID
     device_id: UUID
     expires_at: float  # seconds since the epoch; infinity for an API token without an end
+    is_unverified: bool = False  # nobody has verified the account's address, and that is required
     scopes: frozenset[str] | None = None  # of an API token; None: a login, which may do all
 
     @property
@@ -71,11 +73,17 @@ class AccessTokens:
         self._verified: OrderedDict[str, Identity] = OrderedDict()
 
     def issue(
-        self, user_id: UUID, family_id: UUID, device_id: UUID, now: datetime
+        self,
+        user_id: UUID,
+        family_id: UUID,
+        device_id: UUID,
+        now: datetime,
+        *,
+        is_unverified: bool = False,
     ) -> tuple[str, datetime]:
         """Return a signed token and when it expires."""
         expires_at = (now + timedelta(seconds=self._ttl)).replace(microsecond=0)
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
@@ -84,6 +92,8 @@ class AccessTokens:
             "iat": int(now.timestamp()),
             "exp": int(expires_at.timestamp()),
         }
+        if is_unverified:
+            claims["unv"] = True
         headers = {"kid": self._kid, "typ": TYPE}
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers), expires_at
 
@@ -145,7 +155,10 @@ class AccessTokens:
             expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)  # within the calendar
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError):
             raise Unauthorized from None
-        return Identity(user_id, family_id, device_id, expires_at.timestamp())
+        is_unverified = claims.get("unv") is True
+        return Identity(
+            user_id, family_id, device_id, expires_at.timestamp(), is_unverified=is_unverified
+        )
 
 
 def _device_mac(key: bytes, user_id: UUID, device_id: UUID) -> bytes:

@@ -119,7 +119,7 @@ def test_an_address_is_checked_and_lower_case(email: str, is_good: bool) -> None
 @pytest.mark.parametrize(("length", "is_good"), [(7, False), (8, True), (256, True), (257, False)])
 @pytest.mark.threat("T74")
 def test_a_new_password_has_8_to_256_characters(length: int, is_good: bool) -> None:
-    data = {"email": "a@example.com", "password": "x" * length}
+    data = {"email": "a@example.com", "password": ("xY" * length)[:length]}
     if is_good:
         Register.model_validate(data)
     else:

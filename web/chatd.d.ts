@@ -11,6 +11,7 @@ export interface Account {
   avatarColor: string;
   isBot?: boolean;
   email: string;
+  emailVerified: boolean;
   createdAt: string;
 }
 
@@ -181,6 +182,22 @@ export interface EditAnswer {
   ignoredMentions?: Array<string>;
 }
 
+/** Ask for another address; an account without a password gives none. */
+export interface EmailChange {
+  email: string;
+  password?: string | null;
+}
+
+/** The address that the account has, verified, from now on. */
+export interface EmailVerified {
+  email: string;
+}
+
+/** Use the link of a mail that shows that an address is read. */
+export interface EmailVerify {
+  token: string;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -196,6 +213,7 @@ export interface Features {
   registration: boolean;
   google: boolean;
   mail: boolean;
+  emailVerification: "off" | "optional" | "required";
   ai: boolean;
   files: boolean;
   search: boolean;
@@ -545,6 +563,23 @@ export interface OwnStatus {
   status: "ONLINE" | "BUSY" | "INVISIBLE";
   text: string | null;
   until: string | null;
+}
+
+/** Change the password; an account without one gives none, and has one from now on. */
+export interface PasswordChange {
+  newPassword: string;
+  password?: string | null;
+}
+
+/** Ask for a mail whose link sets a new password. */
+export interface PasswordForgot {
+  email: string;
+}
+
+/** Set a new password with the link of a mail. */
+export interface PasswordReset {
+  token: string;
+  password: string;
 }
 
 /** Read what is pinned in a session. */
@@ -935,10 +970,10 @@ export interface UserAnswer {
   user: User;
 }
 
-/** End the caller's account; what they wrote stays without a name, or is deleted. */
+/** End the caller's account; what they wrote stays without a name, or is deleted. An account without a password gives none: its login is not older than five minutes. */
 export interface UserErase {
-  password: string;
   messages: "KEEP_ANONYMOUS" | "DELETE";
+  password?: string | null;
 }
 
 /** Find users by a part of their name or a whole e-mail address; without `query` everybody. */

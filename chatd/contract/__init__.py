@@ -18,6 +18,7 @@ from chatd.contract.bans import BanStore
 from chatd.contract.encryption import EncryptionStore
 from chatd.contract.erasure import ErasureStore
 from chatd.contract.invites import InviteStore
+from chatd.contract.mail import MailStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
@@ -38,6 +39,7 @@ class Store(
     SignInStore,
     SecondFactorStore,
     ApiTokenStore,
+    MailStore,
     AuditStore,
     PeopleStore,
     OwnStore,

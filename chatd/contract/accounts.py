@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from chatd.rows import DeviceRow, ManualStatus, RotationRow, UserRow
+from chatd.rows import DeviceRow, ManualStatus, PasswordProof, RotationRow, UserRow
 
 
 class AccountStore(Protocol):
@@ -63,8 +63,15 @@ class AccountStore(Protocol):
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
-        """Begin a family: one login of one device, with its first refresh token."""
+        proof: PasswordProof | None = None,
+    ) -> bool:
+        """Begin a family: one login of one device, with its first refresh token.
+
+        Args:
+            proof: against what the user has shown who they are. False, and nothing is begun, when
+                the account has another password by now: a reset ends also the logins that are
+                about to be opened while it is made.
+        """
 
     async def rotate_refresh_token(
         self,

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 
+from chatd.password_rules import MAX_LENGTH, MIN_LENGTH, clean_password
+
 MAX_CONTENT = 16_384  # characters: Mattermost's limit, four printed pages
 MAX_MARKS = 30  # that combine, in a row: more than any language has (UAX #15, Stream-Safe)
 MAX_NAME = 80  # characters
@@ -129,7 +131,11 @@ Content = Annotated[
 Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
-Password = Annotated[str, StringConstraints(min_length=8, max_length=256)]
+Password = Annotated[
+    str,
+    StringConstraints(min_length=MIN_LENGTH, max_length=MAX_LENGTH),
+    AfterValidator(clean_password),
+]
 ClientMsgId = Annotated[
     str,
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),

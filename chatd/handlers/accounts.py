@@ -15,11 +15,13 @@ from chatd.events.answers import Nothing
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.authenticator import demand_second_factor
 from chatd.handlers.guarding import begin_guess, known_device, spend_login
+from chatd.handlers.links import ask_to_verify, is_unverified
 from chatd.handlers.operations import Operation, Route, spend
+from chatd.handlers.proof import refuse_telling
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
 from chatd.model import account_dict, dumps, iso
-from chatd.rows import Rotation, UserRow
+from chatd.rows import PasswordProof, Rotation, UserRow
 from chatd.tokens import hash_token, new_refresh_token, successor_of
 
 MAX_DEVICE_NAME = 200  # characters of a User-Agent that are kept
@@ -30,6 +32,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
     address = ("registered", address_key(caller.address))
     rate = rate_of(services.settings.register_rate)
     spend(services, caller, "address", address, rate, trio.current_time())
+    refuse_telling(services, command.password, command.email, "password")
     password_hash = await services.passwords.hash(command.password)
     user = await services.store.insert_user(
         user_id=uuid7(),
@@ -42,6 +45,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
+    ask_to_verify(services, user)
     return await open_login(services, caller, user, Act.REGISTER)
 
 
@@ -74,7 +78,7 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
     """
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
-    await services.store.open_family(
+    is_opened = await services.store.open_family(
         family_id=family_id,
         user_id=user.id,
         device_id=device_id,
@@ -83,20 +87,29 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         token_hash=hash_token(refresh_token),
         at=now,
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
+        proof=PasswordProof(user.password_hash),
     )
+    if not is_opened:  # a new password was set at this moment, which ends all other logins
+        raise Unauthorized
     await write_down(services, caller, act, user.id, deviceId=device_id)
     keep = services.settings.max_logins_per_user
     displaced = await services.store.revoke_oldest(user.id, keep=keep, at=now)
     if displaced:
         services.sockets.cut_families(displaced, CloseCode.REVOKED)
         await write_down(services, caller, Act.LOGIN_DISPLACED, user.id, logins=len(displaced))
-    return _tokens(services, user, family_id, device_id, refresh_token)
+    return await _tokens(services, user, family_id, device_id, refresh_token)
 
 
-def _tokens(
+async def _tokens(
     services: Services, user: UserRow, family_id: UUID, device_id: UUID, refresh_token: str
 ) -> bytes:
-    access, expires_at = services.tokens.issue(user.id, family_id, device_id, services.now())
+    access, expires_at = services.tokens.issue(
+        user.id,
+        family_id,
+        device_id,
+        services.now(),
+        is_unverified=await is_unverified(services, user),
+    )
     return dumps(
         {
             "user": account_dict(user),
@@ -130,7 +143,7 @@ async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes
     users = await services.store.users_by_ids([rotation.user_id])
     if not users:
         raise Unauthorized
-    return _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
+    return await _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
 
 
 async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
@@ -218,6 +231,7 @@ OPERATIONS = (
         Nothing,
         "End this login",
         run=logout,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout"),
     ),
     Operation(
@@ -226,6 +240,7 @@ OPERATIONS = (
         Nothing,
         "End all logins and API tokens of the caller",
         run=logout_all,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout-all"),
     ),
     Operation(
@@ -242,6 +257,7 @@ OPERATIONS = (
         AuthRefreshed,
         "Renew the token of a live socket",
         run=auth_refresh,
+        is_for_unverified=True,
         event="auth:refresh",
         needs_socket=True,
         is_activity=False,  # a timer sends it

@@ -42,6 +42,12 @@ class Act(Enum):
     API_TOKEN_REVOKED = "api_token_revoked"  # noqa: S105 - as above
     BOT_CREATED = "bot_created"
     BOT_REMOVED = "bot_removed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - it is not one
+    PASSWORD_RESET_ASKED = "password_reset_asked"  # noqa: S105 - as above
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - as above
+    EMAIL_VERIFIED = "email_verified"
+    EMAIL_CHANGE_ASKED = "email_change_asked"
+    EMAIL_CHANGED = "email_changed"
 
 
 async def write_down(

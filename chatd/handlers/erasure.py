@@ -9,8 +9,8 @@ from chatd.errors import CloseCode, StoreAmbiguous, Unauthorized
 from chatd.events.answers import Nothing
 from chatd.events.erasure import UserErase
 from chatd.handlers.bots import end_all
-from chatd.handlers.guarding import require_password
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.proof import proved_account
 from chatd.limits import Rate
 
 
@@ -20,7 +20,7 @@ async def erase(services: Services, caller: Caller, command: UserErase) -> bytes
     Their traces in sessions go after it, bit by bit (`chatd.context.Erasures`).
     """
     assert caller.identity is not None  # noqa: S101 - needs_login
-    await require_password(services, caller, command.password)
+    await proved_account(services, caller, command.password)
     await end_all(services, caller.user_id)
     family_ids = await _begin(services, caller, command)
     cut = {caller.identity.family_id, *family_ids}
@@ -50,6 +50,7 @@ OPERATIONS = (
         Nothing,
         "End the caller's account",
         run=erase,
+        is_for_unverified=True,
         route=Route("DELETE", "/users/me", 202, takes_body=True),
         rate=Rate(5 / 60, 5),  # a password can be tried here
     ),

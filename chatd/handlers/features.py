@@ -15,7 +15,8 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
         {
             "registration": True,
             "google": services.issuer is not None,
-            "mail": False,
+            "mail": services.mailer is not None,
+            "emailVerification": services.settings.email_verification,
             "ai": False,
             "files": False,
             "search": services.is_searchable(),

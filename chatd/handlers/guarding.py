@@ -8,9 +8,8 @@ import trio
 
 from chatd.addresses import address_key
 from chatd.context import Caller, Services
-from chatd.errors import Forbidden, RateLimited, Unauthorized
+from chatd.errors import RateLimited
 from chatd.guesses import Guess
-from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import spend
 from chatd.limits import Rate, rate_of
 from chatd.rows import UserRow
@@ -56,25 +55,3 @@ def known_device(services: Services, user: UserRow | None, device_token: str | N
     if user is None or device_token is None:
         return None
     return services.tokens.device_of(device_token, user.id)
-
-
-async def require_password(services: Services, caller: Caller, password: str) -> UserRow:
-    """Return the account of somebody who is logged in and knows its password.
-
-    Raises:
-        Forbidden: it is another one, or there is none.
-        RateLimited: this login has tried wrong ones.
-    """
-    assert caller.identity is not None  # noqa: S101 - needs_login
-    users = await services.store.users_by_ids([caller.user_id])
-    if not users:
-        raise Unauthorized
-    target = ("password again", caller.user_id)
-    with begin_guess(services, caller, target, caller.identity.family_id) as guess:
-        fits = await services.passwords.check(password, users[0].password_hash)
-        guess.settle(trio.current_time(), fits=fits)
-    if not fits:
-        await write_down(services, caller, Act.PASSWORD_REFUSED, caller.user_id)
-        msg = "wrong password"
-        raise Forbidden(msg)
-    return users[0]

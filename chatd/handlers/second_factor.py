@@ -26,8 +26,9 @@ from chatd.events.second_factor import (
 from chatd.handlers.accounts import LOGIN_RATE, open_login
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.authenticator import open_secret, password_mark, spend_proof
-from chatd.handlers.guarding import begin_guess, require_password
+from chatd.handlers.guarding import begin_guess
 from chatd.handlers.operations import Operation, Route, spend
+from chatd.handlers.proof import proved_account
 from chatd.limits import Rate, rate_of
 from chatd.model import dumps, iso_or_none
 from chatd.rows import UserRow
@@ -67,7 +68,7 @@ async def begin(services: Services, caller: Caller, command: TotpBegin) -> bytes
     if users and users[0].password_hash is None:
         msg = "this account has no password: who signs it in asks for a second factor"
         raise Conflict(msg)
-    user = await require_password(services, caller, command.password)
+    user = await proved_account(services, caller, command.password)
     secret, sealer = new_secret(), services.sealer
     sealed = sealer.seal(secret.encode(), user.id.bytes)
     if not await services.store.begin_second_factor(user.id, secret=sealed, key_id=sealer.key_id):
@@ -126,7 +127,7 @@ async def disable(services: Services, caller: Caller, command: TotpProved) -> by
 
 async def _prove(services: Services, caller: Caller, command: TotpProved) -> None:
     """Return when somebody who is logged in knows the password and has the second factor."""
-    await require_password(services, caller, command.password)
+    await proved_account(services, caller, command.password)
     factor = await services.store.second_factor(caller.user_id)
     if factor is None or factor.confirmed_at is None:
         raise Conflict(_IS_OFF)

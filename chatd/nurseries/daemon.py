@@ -43,6 +43,7 @@ from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
@@ -163,6 +164,7 @@ async def open_daemon(
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
+        mailer = await enter(open_mail(settings, now=now, metrics=metrics))
         tokens = AccessTokens(keys, settings.access_token_ttl)
         limiter = LocalLimiter(is_on=settings.rate_limits == "on")
         sealer = Sealer(keys, SECRETS_PURPOSE)
@@ -191,6 +193,7 @@ async def open_daemon(
             is_draining=lambda: state.is_draining,
             is_searchable=lambda: resealing.is_searchable,
             issuer=issuer,
+            mailer=mailer,
         )
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)

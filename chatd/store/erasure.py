@@ -50,6 +50,8 @@ _FORGET_RECOVERIES = """
 _FORGET_IDENTITIES = """
     WITH under_way AS (
         DELETE FROM sign_ins WHERE user_id = %(user_id)s
+    ), mailed AS (
+        DELETE FROM mail_tokens WHERE user_id = %(user_id)s
     )
     DELETE FROM identities WHERE user_id = %(user_id)s
 """

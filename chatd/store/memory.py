@@ -17,6 +17,7 @@ from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_encryption import MemoryEncryption
 from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_invites import MemoryInvites
+from chatd.store.memory_mail import MemoryMail
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
@@ -38,6 +39,7 @@ class MemoryStore(
     MemorySignIns,
     MemorySecondFactors,
     MemoryApiTokens,
+    MemoryMail,
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,

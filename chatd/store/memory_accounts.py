@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import DeviceRow, ManualStatus, Rotation, RotationRow, UserRow
+from chatd.rows import DeviceRow, ManualStatus, PasswordProof, Rotation, RotationRow, UserRow
 from chatd.store.memory_state import Device, Family, Tables, Token, statement
 
 
@@ -56,6 +56,10 @@ class MemoryAccounts(Tables):
         self._users[user_id] = row
         self._emails[email.lower()] = user_id
         return row
+
+    def _verify(self, user_id: UUID, at: datetime) -> None:
+        user = self._users[user_id]
+        self._users[user_id] = replace(user, email_verified_at=user.email_verified_at or at)
 
     @statement
     def user_by_email(self, email: str) -> UserRow | None:
@@ -116,8 +120,12 @@ class MemoryAccounts(Tables):
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
+        proof: PasswordProof | None = None,
+    ) -> bool:
         """Begin a family with its first token."""
+        user = self._users.get(user_id)
+        if proof is not None and (user is None or user.password_hash != proof.password_hash):
+            return False
         self._user(user_id)
         if family_id in self._families or token_hash in self._tokens:
             msg = f"there is a family {family_id} or its token already"
@@ -128,8 +136,9 @@ class MemoryAccounts(Tables):
             raise StoreBug(msg)
         created_at = at if known is None else known.created_at
         self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
-        self._families[family_id] = Family(user_id, device_id)
+        self._families[family_id] = Family(user_id, device_id, at)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
+        return True
 
     @statement
     def rotate_refresh_token(
@@ -191,13 +200,17 @@ class MemoryAccounts(Tables):
         """Revoke all open logins and API tokens of a user."""
         return self._revoke(user_id, at)
 
-    def _revoke(self, user_id: UUID, at: datetime) -> list[UUID]:
+    def _revoke(self, user_id: UUID, at: datetime, kept_id: UUID | None = None) -> list[UUID]:
+        """Revoke a user's logins, but one; without one to keep their API tokens as well."""
         revoked = []
         for family_id, family in self._families.items():
-            if family.user_id == user_id and family.revoked_at is None:
+            is_open = family.user_id == user_id and family.revoked_at is None
+            if is_open and family_id != kept_id:
                 family.revoked_at = at
                 revoked.append(family_id)
-        return sorted(revoked + self._forget_credentials(user_id))
+        if kept_id is None:
+            revoked += self._forget_credentials(user_id)
+        return sorted(revoked)
 
     @statement
     def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:

@@ -36,6 +36,7 @@ class MemoryErasure(MemoryMembers):
             manual_status=None,
             status_text=None,
             status_until=None,
+            email_verified_at=None,
         )
         family_ids = [each for each, row in self._families.items() if row.user_id == user_id]
         family_ids += self._forget_secrets(user_id)
@@ -57,7 +58,7 @@ class MemoryErasure(MemoryMembers):
         return family_ids
 
     def _forget_identities(self, user_id: UUID) -> None:
-        self._verified_emails.pop(user_id, None)
+        self._forget_mail_tokens(user_id)
         self._identities = {k: v for k, v in self._identities.items() if v[0] != user_id}
         self._sign_ins = {k: row for k, row in self._sign_ins.items() if row.user_id != user_id}
 

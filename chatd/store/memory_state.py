@@ -22,6 +22,7 @@ from chatd.rows import (
     AuditRow,
     InviteRow,
     LeftReason,
+    MailPurpose,
     MemberRow,
     Mentions,
     MessageRow,
@@ -199,6 +200,7 @@ class Family:
 
     user_id: UUID
     device_id: UUID
+    opened_at: datetime
     revoked_at: datetime | None = None
 
 
@@ -255,6 +257,15 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
+class MailToken:
+    """A row of mail_tokens."""
+
+    token_hash: bytes
+    email: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
     is_committed: bool
@@ -283,7 +294,7 @@ class Tables:
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
-        self._verified_emails: dict[UUID, datetime] = {}
+        self._mail_tokens: dict[tuple[UUID, MailPurpose], MailToken] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
         self._second_factors: dict[UUID, SecondFactor] = {}
         self._challenges: dict[bytes, Challenge] = {}
@@ -344,6 +355,9 @@ class Tables:
         gone = [row.id for row in self._api_tokens.values() if row.user_id == user_id]
         self._api_tokens = {k: row for k, row in self._api_tokens.items() if row.user_id != user_id}
         return gone
+
+    def _forget_mail_tokens(self, user_id: UUID) -> None:
+        self._mail_tokens = {k: row for k, row in self._mail_tokens.items() if k[0] != user_id}
 
     def _write_audit(
         self,

@@ -15,6 +15,7 @@ from chatd.store.contents import Contents
 from chatd.store.encryption import Encryption
 from chatd.store.erasure import Erasure
 from chatd.store.invites import Invites
+from chatd.store.mail import Mail
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.own import Own
@@ -47,6 +48,7 @@ class PostgresStore(
     SignIns,
     SecondFactors,
     ApiTokens,
+    Mail,
     Audit,
     People,
     Own,

@@ -110,7 +110,7 @@ _LIST_SESSIONS = f"""
 _FIRST_STATES = """
     WITH account AS (
         SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-               status_text, status_until
+               status_text, status_until, email_verified_at
         FROM users
         WHERE id = ANY (%(user_ids)s)
     ), position AS (
@@ -220,11 +220,11 @@ class Sessions:
         rough: list[tuple[UUID, UUID]] = []
         for row in await self._pool.fetch(_FIRST_STATES, params):
             if row[0] is not None:  # accounts come first: NULLs sort last
-                states[row[0]] = UserRow(*row[:10]), []
+                states[row[0]] = UserRow(*row[:11]), []
             else:
-                states[row[10]][1].append(PositionRow(*row[11:17]))
-                if row[13] is None:
-                    rough.append((row[10], row[11]))
+                states[row[11]][1].append(PositionRow(*row[12:18]))
+                if row[14] is None:
+                    rough.append((row[11], row[12]))
         if rough:
             await self._count_exactly(states, rough)
         return states

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import DeviceRow, Rotation, RotationRow
+from chatd.rows import DeviceRow, PasswordProof, Rotation, RotationRow
 from chatd.store.pool import Pool, Transaction
 
 _UPSERT_DEVICE = """
@@ -16,6 +16,13 @@ _UPSERT_DEVICE = """
     SET name = excluded.name, address = excluded.address, last_login_at = excluded.last_login_at
     WHERE devices.user_id = excluded.user_id
     RETURNING id
+"""
+
+# The lock keeps a new password waiting until the login can be seen, and revoked, by who sets it.
+_STILL_PROVED = """
+    SELECT FROM users
+    WHERE id = %(user_id)s AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
+    FOR SHARE
 """
 
 _INSERT_FAMILY = """
@@ -52,6 +59,10 @@ REVOKE_USER = """
         DELETE FROM login_challenges WHERE user_id = %(user_id)s
     )
     SELECT id FROM revoked UNION ALL SELECT id FROM deleted ORDER BY id
+"""
+
+FORGET_LINKS = """
+    DELETE FROM mail_tokens WHERE user_id = %(user_id)s
 """
 
 # Counted first: most have few, and every refresh leaves a row that would be looked at.
@@ -121,7 +132,8 @@ class Tokens:
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
+        proof: PasswordProof | None = None,
+    ) -> bool:
         """Begin a family with its first token."""
         params = {
             "family_id": family_id,
@@ -134,13 +146,18 @@ class Tokens:
             "expires_at": expires_at,
         }
 
-        async def work(transaction: Transaction) -> None:
+        async def work(transaction: Transaction) -> bool:
+            if proof is not None:
+                guard = {"user_id": user_id, "password_hash": proof.password_hash}
+                if not await transaction.fetch(_STILL_PROVED, guard):
+                    return False
             if not await transaction.fetch(_UPSERT_DEVICE, params):
                 msg = f"device {device_id} is another user's"
                 raise StoreBug(msg)
             await transaction.fetch(_INSERT_FAMILY, params)
+            return True
 
-        await self._pool.transact(work)
+        return await self._pool.transact(work)
 
     async def rotate_refresh_token(
         self,

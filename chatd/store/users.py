@@ -10,7 +10,7 @@ from chatd.rows import ManualStatus, UserRow
 from chatd.store.arrays import Uuids
 from chatd.store.checks import search_name
 from chatd.store.pool import Pool, Transaction
-from chatd.store.tokens import REVOKE_USER
+from chatd.store.tokens import FORGET_LINKS, REVOKE_USER
 
 INSERT_USER = """
     INSERT INTO users (id, email, name, search_name, password_hash, created_at)
@@ -19,19 +19,19 @@ INSERT_USER = """
     )
     ON CONFLICT (lower(email)) DO NOTHING
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+              status_text, status_until, email_verified_at
 """
 
 _USER_BY_EMAIL = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE lower(email) = lower(%(email)s)
 """
 
 _USERS_BY_IDS = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE id = ANY (%(user_ids)s)
 """
@@ -99,13 +99,14 @@ class Users:
     async def set_password(
         self, user_id: UUID, password_hash: str, at: datetime
     ) -> list[UUID] | None:
-        """Set a password and revoke all logins and API tokens."""
+        """Set a password, revoke all logins and API tokens, forget all mailed links."""
         params = {"user_id": user_id, "password_hash": password_hash, "at": at}
 
         async def work(transaction: Transaction) -> list[UUID] | None:
             if not await transaction.fetch(_SET_HASH, params):
                 return None
-            rows = await transaction.fetch(REVOKE_USER, {"user_id": user_id, "at": at})
+            await transaction.fetch(FORGET_LINKS, params)
+            rows = await transaction.fetch(REVOKE_USER, params)
             return [revoked_id for (revoked_id,) in rows]
 
         return await self._pool.transact(work)
