@@ -112,4 +112,4 @@ class Bearers:
             self._known.pop(token_hash, None)
             raise Unauthorized
         ends = math.inf if row.expires_at is None else row.expires_at.timestamp()
-        return Identity(row.user_id, row.id, row.id, ends, frozenset(row.scopes))
+        return Identity(row.user_id, row.id, row.id, ends, scopes=frozenset(row.scopes))

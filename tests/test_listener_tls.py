@@ -132,6 +132,8 @@ async def test_a_client_that_renegotiates_is_refused(certificate: tuple[Path, Pa
         assert b"no renegotiation" in ended.stderr
         await wait_until(lambda: door.guard.open == 0)
         assert door.failures() == 0
+
+
 async def test_tls_takes_authenticated_ciphers_with_forward_secrecy_only(
     certificate: tuple[Path, Path],
 ) -> None:

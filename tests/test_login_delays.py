@@ -45,6 +45,7 @@ def attackers(number: int) -> Iterable[str]:
     return (f"198.51.{each // 250}.{each % 250}" for each in range(number))
 
 
+@pytest.mark.threat("T77")
 async def test_the_delay_doubles_with_each_wrong_password_and_the_wait_is_told_exactly(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -69,6 +70,7 @@ async def test_the_delay_doubles_with_each_wrong_password_and_the_wait_is_told_e
         assert (await log_in(site, ann, WRONG, HOME)).json["error"]["retryAfterMs"] == 1000
 
 
+@pytest.mark.threat("T77")
 async def test_an_attacker_at_one_address_keeps_the_owner_out_of_no_other(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -82,6 +84,7 @@ async def test_an_attacker_at_one_address_keeps_the_owner_out_of_no_other(
         assert (await log_in(site, ann, PASSWORD, HOME)).status == 200
 
 
+@pytest.mark.threat("T76")
 async def test_an_unknown_address_is_delayed_like_a_known_one(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -98,6 +101,7 @@ async def test_an_unknown_address_is_delayed_like_a_known_one(
         assert [status for status, _ in told[0]] == [401, 429, 429]
 
 
+@pytest.mark.threat("T77")
 async def test_a_thousand_addresses_guess_at_one_account_as_slowly_as_one(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -261,6 +265,7 @@ async def test_who_is_logged_in_and_guesses_the_password_is_delayed_and_other_lo
 # How many logins: T79
 
 
+@pytest.mark.threat("T79")
 async def test_one_login_too_many_ends_the_one_used_least_lately_and_its_sockets(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

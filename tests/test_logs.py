@@ -62,6 +62,7 @@ def assert_clean(line: str) -> None:
     assert line.isprintable()
 
 
+@pytest.mark.threat("T104")
 def test_a_hostile_value_stays_inside_its_line(lines: Lines) -> None:
     nested = {"a": [HOSTILE, {"b": HOSTILE}], HOSTILE: 1}
     log_of().warning(
@@ -76,6 +77,7 @@ def test_a_hostile_value_stays_inside_its_line(lines: Lines) -> None:
     assert line.count("login user=admin") >= 3  # it is there, and no line of its own
 
 
+@pytest.mark.threat("T104")
 def test_a_value_of_a_megabyte_is_cut(lines: Lines) -> None:
     big = "é" * 1_000_000
     log_of().warning("big", one=big, two=[big] * 1000, three=big.encode(), four={"k": {"k": big}})

@@ -12,6 +12,7 @@ password: TypeAdapter[str] = TypeAdapter(Password)
 URL = "https://tearoom.example.org"
 
 
+@pytest.mark.threat("T75")
 @pytest.mark.parametrize(
     "text",
     [

@@ -220,8 +220,8 @@ async def test_a_challenge_of_an_earlier_password_is_dead_though_it_is_still_sto
     class Forgetful(MemoryStore):
         """Changes a password and leaves everything else as it is."""
 
-        def _revoke(self, user_id: Any, at: Any) -> Any:
-            del user_id, at
+        def _revoke(self, user_id: Any, at: Any, kept_id: Any = None) -> Any:
+            del user_id, at, kept_id
             return []
 
     store = Forgetful()

@@ -78,6 +78,7 @@ class MemoryAccounts(Tables):
         if not self._is_open(user_id):
             return None
         self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)
+        self._forget_mail_tokens(user_id)
         return self._revoke(user_id, at)
 
     @statement

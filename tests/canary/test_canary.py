@@ -24,7 +24,7 @@ from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation
 from tests.canary.forms import PASSWORD, Forms, Json
 from tests.canary.stage import Door, Stage, open_stage
-from tests.conftest import PostgresServer
+from tests.databases import PostgresServer
 from tests.scenarios.daemon import Daemon
 from tests.scenarios.wire import TEXT, Wire, frame, open_wire
 
@@ -214,6 +214,7 @@ def assert_clean(text: str, secrets: set[str]) -> None:
     assert not found, "\n".join(found[:20])
 
 
+@pytest.mark.threat("T103")
 async def test_what_is_told_to_any_operation_is_in_no_refusal_and_no_json_log(
     tmp_path: Path,
 ) -> None:
@@ -233,6 +234,7 @@ async def test_what_is_told_to_any_operation_is_in_no_refusal_and_no_json_log(
     assert_clean("\n".join(refusals + door.refusals), secrets)
 
 
+@pytest.mark.threat("T103")
 async def test_what_is_told_to_any_operation_is_in_no_console_log_nor_is_the_databases_password(
     tmp_path: Path, postgres_server: PostgresServer, database_url: str
 ) -> None:

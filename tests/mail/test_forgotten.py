@@ -80,6 +80,7 @@ async def test_an_account_of_a_sign_in_elsewhere_gets_a_password_by_mail(tmp_pat
         assert await desk.can_log_in(OTHER)
 
 
+@pytest.mark.threat("T80")
 async def test_a_link_is_good_for_15_minutes_and_not_longer(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
@@ -93,6 +94,7 @@ async def test_a_link_is_good_for_15_minutes_and_not_longer(
         assert await desk.reset(token) == 200
 
 
+@pytest.mark.threat("T80")
 async def test_a_link_is_good_once_and_a_newer_one_ends_the_older(tmp_path: Path) -> None:
     async with open_desk(tmp_path) as desk:
         await desk.world.person("anna")
@@ -180,6 +182,7 @@ async def test_a_link_for_an_address_sets_no_password_and_the_other_way_round(
 # Nobody learns who has an account
 
 
+@pytest.mark.threat("T76")
 async def test_a_forgotten_password_is_answered_the_same_for_a_known_and_an_unknown_address(
     tmp_path: Path,
 ) -> None:
@@ -230,6 +233,7 @@ async def test_mails_to_one_address_have_a_rate_whether_it_is_known_or_not(
         assert (await desk.post("/auth/password/forgot", body)).status == 202
 
 
+@pytest.mark.threat("T80")
 async def test_guessing_links_has_a_rate(tmp_path: Path) -> None:
     async with open_desk(tmp_path, rate_limits="on") as desk:
         for path in ("/auth/password/reset", "/auth/email/verify"):

@@ -145,6 +145,7 @@ async def as_owner(pool: Pool, statement: LiteralString, params: dict[str, Any])
         await pool.fetch(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
+@pytest.mark.threat("T110")
 @pytest.mark.parametrize("kind", TAMPERED)
 async def test_what_the_owner_of_the_tables_does_to_a_line_is_found(pool: Pool, kind: str) -> None:
     store = PostgresStore(pool)
@@ -188,6 +189,7 @@ async def test_an_end_that_was_cut_off_is_found_by_a_head_that_was_noted(pool: P
     assert await troubles(store, head) == ["link 6 is not the one that was noted"]
 
 
+@pytest.mark.threat("T110")
 @pytest.mark.parametrize(
     "statement",
     [

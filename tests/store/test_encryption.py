@@ -227,6 +227,7 @@ async def test_no_sender_can_make_a_plain_text_look_sealed(opener: Opener) -> No
             assert answer.outcome is Append.INVALID
 
 
+@pytest.mark.threat("T108")
 @pytest.mark.parametrize("kind", ["other message", "other session", "old version", "bit", "cut"])
 async def test_a_row_that_is_not_what_was_written_is_unreadable_alone_and_told_once(
     opener: Opener, kind: str
@@ -308,6 +309,7 @@ async def everything(store: Store, user_id: UUID) -> list[Any]:
     return rows
 
 
+@pytest.mark.threat("T108")
 async def test_turning_it_on_turning_the_key_and_turning_it_off_change_every_row_and_no_text(
     opener: Opener,
 ) -> None:
@@ -444,6 +446,7 @@ async def test_a_lost_key_is_asked_for_until_it_is_given_up(opener: Opener) -> N
         assert all(row.given_up_at is None for row in await store.content_keys())
 
 
+@pytest.mark.threat("T109")
 async def test_an_erasure_leaves_nothing_of_what_was_sealed(opener: Opener) -> None:
     async with opener(Keyring([K1])) as store:
         alice, bob = await sign_up(store, "Alice"), await sign_up(store, "Bob")
