@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.ai import AiStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.erasure import ErasureStore
@@ -48,6 +49,7 @@ class Store(
     RecoveryStore,
     PresenceStore,
     SearchStore,
+    AiStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

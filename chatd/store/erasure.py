@@ -51,6 +51,13 @@ _FORGET_IDENTITIES = """
     DELETE FROM identities WHERE user_id = %(user_id)s
 """
 
+_FORGET_CONVERSATIONS = """
+    WITH counts AS (
+        DELETE FROM ai_usage WHERE user_id = %(user_id)s
+    )
+    DELETE FROM ai_sessions WHERE user_id = %(user_id)s
+"""
+
 _FORGET_ADDRESSES = """
     UPDATE audit_log SET address = NULL, details = '{}'
     WHERE user_id = %(user_id)s AND session_id IS NULL
@@ -202,6 +209,7 @@ class Erasure:
                 await transaction.fetch(_FORGET_DEVICES, params)
                 await transaction.fetch(_FORGET_RECOVERIES, params)
                 await transaction.fetch(_FORGET_IDENTITIES, params)
+                await transaction.fetch(_FORGET_CONVERSATIONS, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.memory_ai import MemoryAi
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_erasure import MemoryErasure
@@ -45,6 +46,7 @@ class MemoryStore(
     MemorySettings,
     MemoryBans,
     MemoryInvites,
+    MemoryAi,
 ):
     """A whole store in memory.
 

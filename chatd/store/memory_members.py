@@ -124,7 +124,7 @@ class MemoryMembers(MemoryActs):
         """End a membership, after that of the last OWNER has an heir."""
         member = session.members[user_id]
         others: tuple[MemberRow, ...] = ()
-        heir = _heir(session, member)
+        heir = _heir(session, member, self._bots)
         if heir is not None:
             others = (self._promote(session, heir, "OWNER"),)
         member.left_at, member.left_reason = at, reason
@@ -147,12 +147,13 @@ class MemoryMembers(MemoryActs):
         ][:limit]
 
 
-def _heir(session: Session, leaver: Member) -> Member | None:
+def _heir(session: Session, leaver: Member, bots: set[UUID]) -> Member | None:
     """Return who inherits a session whose last OWNER goes; nobody when they are not the last."""
     here = [each for each in session.members.values() if each.left_at is None]
     if leaver.role != "OWNER" or any(each.role == "OWNER" and each is not leaver for each in here):
         return None
-    heirs = [each for each in here if each.role in {"ADMIN", "MEMBER"}]
+    people = [each for each in here if each.user_id not in bots]
+    heirs = [each for each in people if each.role in {"ADMIN", "MEMBER"}]
     return min(
         heirs, key=lambda each: (each.role != "ADMIN", each.joined_at, each.user_id), default=None
     )

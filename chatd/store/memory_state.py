@@ -6,7 +6,7 @@ import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
@@ -31,6 +31,7 @@ from chatd.rows import (
     UserRow,
 )
 from chatd.store.checks import REACTORS
+from chatd.store.memory_conversation import AiConversation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -260,6 +261,9 @@ class Tables:
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
         self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
+        self._bots: set[UUID] = set()
+        self._ai_sessions: dict[UUID, AiConversation] = {}
+        self._ai_usage: dict[tuple[UUID, date], tuple[int, int]] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.ai import AiConversations
+from chatd.store.ai_answers import AiAnswers
 from chatd.store.audit import Audit
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
@@ -57,6 +59,8 @@ class PostgresStore(
     Recoveries,
     Acquaintances,
     Search,
+    AiConversations,
+    AiAnswers,
 ):
     """The durable side of chatd.
 
