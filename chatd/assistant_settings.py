@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from chatd.setting_types import Bytes, Count, RateText, Seconds, Tokens
+from chatd.setting_types import Count, RateText, Seconds, Tokens
 
 
 class AssistantSettings(BaseSettings):
@@ -70,7 +70,7 @@ class AssistantSettings(BaseSettings):
     ai_checkpoint_seconds: Seconds = Field(
         2, description="text that a crash of the daemon may cost, by time"
     )
-    ai_checkpoint_bytes: Bytes = Field(4096, description="and by size, whichever comes first")
+    ai_checkpoint_chars: Count = Field(4096, description="and by length, whichever comes first")
 
     @field_validator("openai_models", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from chatd.config import Settings
 from chatd.contract import Store
+from chatd.contract.assistant import Assistant
 from chatd.errors import ChatError, CloseCode
 from chatd.keys import SigningKey
 from chatd.limits import Limiter, Rate
@@ -129,8 +130,8 @@ class Socket(Protocol):
     def push(self, name: str, data: bytes) -> None:
         """Send an event to this socket alone; never waits."""
 
-    def push_ephemeral(self, name: str, data: bytes) -> None:
-        """Send an event that a slow client can do without; never waits."""
+    def push_ephemeral(self, name: str, data: bytes) -> bool:
+        """Send an event that a slow client can do without; return whether it was taken."""
 
     def push_latest(self, name: str, key: UUID, data: bytes) -> None:
         """Send an event in place of an earlier one of its name and key that still waits.
@@ -278,6 +279,7 @@ class Services:
     erasures: Erasures
     is_draining: Callable[[], bool]
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
+    assistant: Assistant | None = None  # None: nobody answers
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
@@ -292,6 +294,8 @@ class Caller:
     user_agent: str = ""
     spent: tuple[Rate, float] | None = None  # the tightest rate that was counted, and its debt
     cookie: str = ""  # the header as it came; REST only
+    wants_events: bool = False  # REST only: it accepts a stream of server-sent events
+    last_event_id: str = ""  # the header as it came: how far it has read such a stream
 
     @property
     def user_id(self) -> UUID:

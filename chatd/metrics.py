@@ -54,6 +54,15 @@ class Metrics:
         self.refused = Counter(
             "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
         )
+        self.ai_answers = Counter(
+            "chatd_ai_answers",
+            "Answers of the assistant by end",
+            ["status"],
+            registry=self.registry,
+        )
+        self.ai_tokens = Counter(
+            "chatd_ai_tokens", "Tokens of the assistant", ["kind"], registry=self.registry
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

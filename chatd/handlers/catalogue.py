@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
+    ai,
+    ai_sessions,
     audit,
     bans,
     changes,
@@ -49,6 +51,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *reading.OPERATIONS,
     *search.OPERATIONS,
     *presence.OPERATIONS,
+    *ai_sessions.OPERATIONS,
+    *ai.OPERATIONS,
 )
 
 BY_EVENT: dict[str, Operation] = {

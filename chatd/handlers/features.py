@@ -16,7 +16,7 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
             "registration": True,
             "google": services.issuer is not None,
             "mail": False,
-            "ai": False,
+            "ai": services.assistant is not None,
             "files": False,
         }
     )
