@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
 from uuid import UUID
 
 import trio
 
-from chatd.ai_payloads import ai_message_dict, usage_dict
-from chatd.ai_rows import ASSISTANT_ID, AiMessageRow, AiStatus, Usage
+from chatd.ai_payloads import ai_message_dict
+from chatd.ai_rows import ASSISTANT_ID, AiMessageRow, Usage
 from chatd.context import Caller, Services
 from chatd.contract.assistant import Answer, Asked, Question
 from chatd.errors import Conflict, Forbidden, NotFound
 from chatd.events.ai import AiAttach, AiAttached, AiMessageRef, AiSend, AiSent
 from chatd.handlers.ai_sessions import assistant_of
-from chatd.handlers.ai_stream import event, events_of, stream
+from chatd.handlers.ai_stream import Event, Kept, events_of, kept_events, stream
 from chatd.handlers.operations import Followed, Operation, Route, Streamed, spend
 from chatd.handlers.permissions import Action, may
 from chatd.limits import Rate, rate_of
@@ -24,17 +22,6 @@ from chatd.units import slice_units, units_in
 
 NO_ANSWER = "no such answer"
 STOP_TIMEOUT = 10.0  # seconds for the end to be stored; then the answer tells that it is not yet
-
-
-class Kept(NamedTuple):
-    """An answer as it stands: one that is not under way any more, as it is stored."""
-
-    id: UUID
-    text: str
-    status: AiStatus
-    finish_reason: str | None
-    error_code: str | None
-    usage: Usage | None = None
 
 
 async def send(services: Services, caller: Caller, command: AiSend) -> bytes | Followed | Streamed:
@@ -74,10 +61,19 @@ async def _ask(
             "duplicate": asked.is_duplicate,
         }
     )
-    if caller.wants_events and asked.answer is not None:
-        interval = services.settings.ai_delta_interval
-        return stream(events_of(asked.answer, 0, interval, first=("ai:sent", told)))
+    if caller.wants_events:
+        found = asked.answer or await _find(services, caller, asked.message_id)
+        return _streamed(services, found, 0, first=("ai:sent", told))
     return _followed(caller, asked, told)
+
+
+def _streamed(
+    services: Services, found: Answer | Kept, index: int, *, first: Event | None = None
+) -> Streamed:
+    """Return an answer from an index on as server-sent events, behind a first one."""
+    if isinstance(found, Kept):
+        return stream(kept_events(found, index, first=first))
+    return stream(events_of(found, index, services.settings.ai_delta_interval, first=first))
 
 
 def _followed(caller: Caller, asked: Asked, told: bytes) -> bytes | Followed:
@@ -95,7 +91,7 @@ def _followed(caller: Caller, asked: Asked, told: bytes) -> bytes | Followed:
 
 async def attach(services: Services, caller: Caller, command: AiAttach) -> bytes | Followed:
     """Return an answer from an index on; while it is under way the socket hears the rest."""
-    found = await _find(services, caller, command)
+    found = await _find(services, caller, command.message_id)
     if isinstance(found, Kept):
         return _attached(found, *slice_units(found.text, command.from_index))
     text, index = found.since(command.from_index)
@@ -113,15 +109,13 @@ async def follow(services: Services, caller: Caller, command: AiAttach) -> Strea
     index = command.from_index
     if caller.last_event_id.isascii() and caller.last_event_id.isdigit():
         index = int(caller.last_event_id[:15])
-    found = await _find(services, caller, command)
-    if isinstance(found, Kept):
-        return stream(_kept_events(found, index))
-    return stream(events_of(found, index, services.settings.ai_delta_interval))
+    found = await _find(services, caller, command.message_id)
+    return _streamed(services, found, index)
 
 
 async def stop(services: Services, caller: Caller, command: AiMessageRef) -> bytes:
     """End an answer at once, keep what has come, and answer when that is stored."""
-    found = await _find(services, caller, command)
+    found = await _find(services, caller, command.message_id)
     if not isinstance(found, Kept):
         await _may_stop(services, caller, found)
         found.stop()
@@ -144,14 +138,13 @@ async def _may_stop(services: Services, caller: Caller, answer: Answer) -> None:
         raise Forbidden
 
 
-async def _find(services: Services, caller: Caller, command: AiMessageRef) -> Answer | Kept:
+async def _find(services: Services, caller: Caller, message_id: UUID) -> Answer | Kept:
     """Return an answer that the caller may read now.
 
     Raises:
         NotFound: there is none for them.
     """
     assistant = assistant_of(services)
-    message_id = command.message_id
     for is_last in (False, True):  # it may end, or be replaced, while the store is asked
         answer = assistant.answer(message_id)
         if answer is not None:
@@ -159,7 +152,7 @@ async def _find(services: Services, caller: Caller, command: AiMessageRef) -> An
             return answer
         row = await services.store.ai_message(message_id, caller.user_id)
         if row is None:
-            return await _said(services, caller, command)
+            return await _said(services, caller, message_id)
         if row.role == "USER":
             break
         if row.status != "STREAMING":
@@ -180,9 +173,9 @@ async def _may_read(services: Services, caller: Caller, answer: Answer) -> None:
         raise NotFound(NO_ANSWER)
 
 
-async def _said(services: Services, caller: Caller, command: AiMessageRef) -> Kept:
+async def _said(services: Services, caller: Caller, message_id: UUID) -> Kept:
     """Return an answer that is a message of a session."""
-    access = await services.store.message_for(command.message_id, caller.user_id)
+    access = await services.store.message_for(message_id, caller.user_id)
     if access is None or access.message.sender_id != ASSISTANT_ID:
         raise NotFound(NO_ANSWER)
     return Kept(access.message.id, access.message.content, "COMPLETE", None, None)
@@ -224,23 +217,6 @@ def _attached(kept: Kept, text: str, index: int) -> bytes:
             "errorCode": kept.error_code,
         }
     )
-
-
-async def _kept_events(kept: Kept, index: int) -> AsyncGenerator[bytes, None]:
-    """Give what is missing of an answer that has ended, and its end."""
-    text, start = slice_units(kept.text, index)
-    if text:
-        index = start + units_in(text)
-        yield event("ai:delta", dumps({"messageId": kept.id, "index": start, "text": text}), index)
-    end: dict[str, object] = {"messageId": kept.id}
-    if kept.error_code is None:
-        usage = None if kept.usage is None else usage_dict(kept.usage)
-        end |= {"content": kept.text, "finishReason": kept.finish_reason, "usage": usage}
-        yield event("ai:done", dumps(end), index)
-    else:
-        message = "the answer has ended early"
-        end |= {"code": kept.error_code, "message": message}
-        yield event("ai:error", dumps(end | {"partial": kept.text, "retryable": True}), index)
 
 
 _ONE = "/ai/messages/<uuid:message_id>"

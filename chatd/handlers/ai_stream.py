@@ -7,14 +7,31 @@ The id of an event is how far its reader has come, in UTF-16 units: who comes ba
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import NamedTuple
+from uuid import UUID
 
 import trio
 
+from chatd.ai_payloads import usage_dict
+from chatd.ai_rows import AiStatus, Usage
 from chatd.contract.assistant import Answer
 from chatd.handlers.operations import Streamed
-from chatd.units import units_in
+from chatd.model import dumps
+from chatd.units import slice_units, units_in
 
+Event = tuple[str, bytes]  # name, and data as JSON
 KEEP_ALIVE = 15.0  # seconds of silence: proxies cut after 60, and a client that is gone is found
+
+
+class Kept(NamedTuple):
+    """An answer as it stands: one that is not under way any more, as it is stored."""
+
+    id: UUID
+    text: str
+    status: AiStatus
+    finish_reason: str | None
+    error_code: str | None
+    usage: Usage | None = None
 
 
 def stream(pieces: AsyncGenerator[bytes, None]) -> Streamed:
@@ -23,7 +40,7 @@ def stream(pieces: AsyncGenerator[bytes, None]) -> Streamed:
 
 
 async def events_of(
-    answer: Answer, index: int, interval: float, *, first: tuple[str, bytes] | None = None
+    answer: Answer, index: int, interval: float, *, first: Event | None = None
 ) -> AsyncGenerator[bytes, None]:
     """Give an answer from an index on, up to its end.
 
@@ -54,6 +71,27 @@ async def events_of(
                 await trio.sleep(interval)
     finally:
         answer.readers -= 1
+
+
+async def kept_events(
+    kept: Kept, index: int, *, first: Event | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Give what is missing of an answer that has ended, and its end."""
+    if first is not None:
+        yield event(*first)
+    text, start = slice_units(kept.text, index)
+    if text:
+        index = start + units_in(text)
+        yield event("ai:delta", dumps({"messageId": kept.id, "index": start, "text": text}), index)
+    end: dict[str, object] = {"messageId": kept.id}
+    if kept.error_code is None:
+        usage = None if kept.usage is None else usage_dict(kept.usage)
+        end |= {"content": kept.text, "finishReason": kept.finish_reason, "usage": usage}
+        yield event("ai:done", dumps(end), index)
+    else:
+        message = "the answer has ended early"
+        end |= {"code": kept.error_code, "message": message}
+        yield event("ai:error", dumps(end | {"partial": kept.text, "retryable": True}), index)
 
 
 def event(name: str, data: bytes, index: int | None = None) -> bytes:

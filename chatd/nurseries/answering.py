@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 import trio
 
-from chatd.ai_rows import ASSISTANT_ID, Usage
+from chatd.ai_rows import ASSISTANT_ID
 from chatd.context import Services
 from chatd.contract.assistant import Asked, Ending, Question
 from chatd.errors import ChatError, Draining, StoreError, Unavailable
@@ -21,42 +21,17 @@ from chatd.nurseries.budgets import Budgets
 from chatd.nurseries.conversations import Conversation, running
 from chatd.nurseries.generating import generate
 from chatd.nurseries.generation import Generation, StopReason
-from chatd.nurseries.provider import Breaker, ModelRequest, Provider, ProviderError, ask
+from chatd.nurseries.outcomes import Outcome
+from chatd.nurseries.provider import Breaker, ModelRequest, Provider
 from chatd.nurseries.session_answers import SessionAnswer, refuse
-from chatd.prompts import clean_title, title_request, tokens_in, tokens_of
+from chatd.nurseries.titles import Titles
 from chatd.rows import MessageRow
 
 NAME = "AI"  # of the user who answers in sessions: `@ai` calls it
 FINISH_TIMEOUT = 10.0  # seconds to store an answer's end while the store is away
 DRAIN_TIMEOUT = 5.0  # seconds for the same when the daemon stops: commit_drain_seconds come behind
-TITLE_TIMEOUT = 10.0  # seconds for a title, without which a conversation does well
-TITLE_TOKENS = 64  # of a title of six words, and of a model that says more than it should
 
 log = structlog.get_logger("chatd.assistant")
-
-
-class _Outcome:
-    """What became of a question, for whoever waits for that."""
-
-    def __init__(self) -> None:
-        self._known = trio.Event()
-        self._asked: Asked | None = None
-        self._refusal: Exception | None = None
-
-    def succeed(self, asked: Asked) -> None:
-        self._asked = asked
-        self._known.set()
-
-    def fail(self, refusal: Exception) -> None:
-        self._refusal = refusal
-        self._known.set()
-
-    async def wait(self) -> Asked:
-        await self._known.wait()
-        if self._refusal is not None:
-            raise self._refusal
-        assert self._asked is not None  # noqa: S101 - one of both
-        return self._asked
 
 
 class Answering:
@@ -72,7 +47,7 @@ class Answering:
         self._budgets = Budgets(settings, services.store, services.limiter, services.now)
         self._breaker = Breaker(settings.ai_breaker_failures, settings.ai_breaker_seconds)
         self._live: dict[UUID, Generation] = {}
-        self._titles: dict[trio.CancelScope, tuple[UUID, UUID]] = {}  # conversation, user
+        self._titles = Titles(provider, self._budgets, settings)
         self._tasks = 0
         self._has_ended = trio.Event()
         self._is_draining = False
@@ -84,7 +59,7 @@ class Answering:
         if self._is_draining:
             raise Draining(retry_after=self._settings.drain_seconds)
         self._budgets.count_all()
-        outcome = _Outcome()
+        outcome = Outcome()
         self._nursery.start_soon(_guarded, self._converse, question, outcome)
         return await outcome.wait()
 
@@ -110,26 +85,21 @@ class Answering:
         for generation in list(self._live.values()):
             if ai_session_id in {generation.ai_session_id, generation.session_id}:
                 generation.stop(StopReason.DELETED)
-        for scope, (conversation_id, _) in list(self._titles.items()):
-            if conversation_id == ai_session_id:
-                scope.cancel(reason="deleted")
+        self._titles.end(ai_session_id)
 
     def end_user(self, user_id: UUID) -> None:
         """End what is under way for an account that has ended."""
         for generation in list(self._live.values()):
             if generation.user_id == user_id:
                 generation.stop(StopReason.ERASED)
-        for scope, (_, owner_id) in list(self._titles.items()):
-            if owner_id == user_id:
-                scope.cancel(reason="erased")
+        self._titles.end(user_id)
 
     def drain(self) -> None:
         """End everything, keep what has come, and take nothing more."""
         self._is_draining = True
         for generation in list(self._live.values()):
             generation.stop(StopReason.DRAINING)
-        for scope in list(self._titles):
-            scope.cancel(reason="draining")
+        self._titles.drain()
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""
@@ -150,7 +120,7 @@ class Answering:
 
     # Conversations
 
-    async def _converse(self, question: Question, outcome: _Outcome) -> None:
+    async def _converse(self, question: Question, outcome: Outcome) -> None:
         with self._counted() as held:
             conversation = Conversation(self._services, question)
             try:
@@ -169,11 +139,11 @@ class Answering:
                 end = end._replace(status="INTERRUPTED", error=Unavailable("it is not stored"))
             self._finish(generation, end)
             held.close()
-            if end.status == "COMPLETE" and conversation.wants_title:
-                await self._title(conversation, generation.text)
+            if end.status == "COMPLETE":
+                await self._titles.make(conversation, generation.text)
 
     async def _begin(
-        self, conversation: Conversation, outcome: _Outcome, held: ExitStack
+        self, conversation: Conversation, outcome: Outcome, held: ExitStack
     ) -> tuple[Generation, ModelRequest] | None:
         """Store a question within all limits; None when it was asked before."""
         user_id = conversation.question.user_id
@@ -188,7 +158,7 @@ class Answering:
             raise running(conversation.running_id)
         self._budgets.enter(user_id)
         held.callback(self._budgets.leave, user_id)
-        request = await self._reserve(user_id, conversation.request(), held)
+        request = await self._budgets.afford(user_id, conversation.request(), held)
         self._breaker.check()
         generation = self._register(conversation.generation(), held)
         with trio.CancelScope(shield=True):  # the store's own deadlines end it
@@ -198,34 +168,6 @@ class Answering:
             return None
         outcome.succeed(Asked(conversation.asked, generation.id, generation, is_duplicate=False))
         return generation, request
-
-    async def _title(self, conversation: Conversation, answer: str) -> None:
-        """Name a conversation, if that can be had."""
-        if self._settings.ai_titles == "off" or self._is_draining or not answer:
-            return
-        turns = title_request(conversation.asked.content, answer)
-        request = ModelRequest(conversation.session.model, turns, TITLE_TOKENS)
-        pieces: list[str] = []
-
-        def add(text: str) -> bool:
-            pieces.append(text)
-            return sum(map(len, pieces)) < TITLE_TOKENS * 8
-
-        session = conversation.session
-        with ExitStack() as held, trio.move_on_after(TITLE_TIMEOUT) as scope:
-            self._titles[scope] = session.id, session.user_id
-            held.callback(self._titles.pop, scope)
-            try:
-                request = await self._reserve(session.user_id, request, held)
-                reply = await ask(self._provider, request, self._settings, add)
-                text = "".join(pieces)
-                cost = reply.usage or Usage(tokens_of(turns), tokens_in(text), is_estimated=True)
-                await self._count(session.user_id, cost)
-                title = clean_title(text)
-                if title is not None:
-                    await conversation.set_title(title)
-            except (ProviderError, ChatError, StoreError) as trouble:
-                log.info("no title", error=type(trouble).__name__)
 
     # Sessions
 
@@ -239,7 +181,7 @@ class Answering:
                 request = await job.request()
                 if request is None:
                     return
-                request = await self._reserve(user_id, request, held)
+                request = await self._budgets.afford(user_id, request, held)
                 self._breaker.check()
             except (ChatError, StoreError) as trouble:
                 refusal = trouble if isinstance(trouble, ChatError) else Unavailable()
@@ -248,24 +190,11 @@ class Answering:
             generation = self._register(job.generation(), held)
             generation.start()
             end = await self._generate(generation, request, job)
-            await self._count(user_id, end.usage)
-            self._finish(generation, await job.finish(end, generation))
-
-    async def _count(self, user_id: UUID, usage: Usage) -> None:
-        try:
-            day = self._budgets.today
-            await self._services.store.count_ai_tokens(user_id, day, usage)
-        except StoreError as trouble:
-            log.warning("tokens not counted", error=type(trouble).__name__)
+            end = await job.finish(end, generation)
+            self._finish(generation, end)
+            await self._budgets.count(user_id, end.usage)
 
     # Both
-
-    async def _reserve(self, user_id: UUID, request: ModelRequest, held: ExitStack) -> ModelRequest:
-        """Return a request of what the user's tokens of today allow."""
-        prompt = tokens_of(request.turns)
-        allowed = await self._budgets.reserve(user_id, prompt, request.max_tokens)
-        held.callback(self._budgets.release, user_id, prompt + allowed)
-        return request._replace(max_tokens=allowed)
 
     def _register(self, generation: Generation, held: ExitStack) -> Generation:
         self._live[generation.id] = generation

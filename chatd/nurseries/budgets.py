@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+import structlog
 import trio
 
+from chatd.ai_rows import Usage
 from chatd.config import Settings
 from chatd.contract.ai import AiStore
-from chatd.errors import Overloaded, RateLimited
+from chatd.errors import Overloaded, RateLimited, StoreError
 from chatd.limits import Limiter, rate_of
+from chatd.nurseries.provider import ModelRequest
+from chatd.prompts import tokens_of
 
 MIN_ANSWER = 64  # tokens: below it an answer is not worth its question
 BUSY_RETRY = 2.0  # seconds that a refusal tells to wait for one of the answers under way
+
+log = structlog.get_logger("chatd.assistant")
 
 
 class Budgets:
@@ -89,6 +96,24 @@ class Budgets:
         allowed = min(wanted, left)
         self._reserved[user_id] += prompt + allowed
         return allowed
+
+    async def afford(self, user_id: UUID, request: ModelRequest, held: ExitStack) -> ModelRequest:
+        """Return a request of what the user's tokens of today allow; `held` ends the reservation.
+
+        Raises:
+            RateLimited: as `reserve`.
+        """
+        prompt = tokens_of(request.turns)
+        allowed = await self.reserve(user_id, prompt, request.max_tokens)
+        held.callback(self.release, user_id, prompt + allowed)
+        return request._replace(max_tokens=allowed)
+
+    async def count(self, user_id: UUID, usage: Usage) -> None:
+        """Count tokens that belong to no message of a conversation."""
+        try:
+            await self._store.count_ai_tokens(user_id, self.today, usage)
+        except StoreError as trouble:
+            log.warning("tokens not counted", error=type(trouble).__name__)
 
     def release(self, user_id: UUID, tokens: int) -> None:
         """Give up a reservation: what it came to is counted in the store."""

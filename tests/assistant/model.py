@@ -26,6 +26,11 @@ class Call:
         self._send, self._receive = trio.open_memory_channel[Piece | Exception](1000)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the daemon has left this answer's connection."""
+        return self.closed_at is not None
+
+    @property
     def texts(self) -> list[str]:
         """What is sent, without the roles."""
         return [turn.text for turn in self.request.turns]

@@ -151,7 +151,7 @@ async def test_an_answer_goes_on_when_everybody_has_gone(
             await call.say("So")
         await call.say(" it")
         await call.finish(" is.")
-        assert call.closed_at is not None
+        assert call.is_closed
         async with world.connect(anna) as a:
             stored = await last_message(a, talk)
             assert (stored["status"], stored["content"]) == ("COMPLETE", "So it is.")
