@@ -68,6 +68,16 @@ class AiStore(Protocol):
     ) -> list[AiMessageRow] | None:
         """Return the newest messages below a `seq`, oldest first; None: no such conversation."""
 
+    async def own_ai_sessions(
+        self, user_id: UUID, *, after: UUID | None, limit: int
+    ) -> list[AiSessionRow]:
+        """Return a user's conversations by rising id."""
+
+    async def own_ai_messages(
+        self, ai_session_id: UUID, user_id: UUID, *, after: int, limit: int
+    ) -> list[AiMessageRow]:
+        """Return the messages of a user's conversation above a `seq`, by `seq`."""
+
     async def ai_message(self, message_id: UUID, user_id: UUID) -> AiMessageRow | None:
         """Return a message of this user's, or the answer that has taken its place."""
 

@@ -123,6 +123,25 @@ class MemoryAi(MemoryAccounts):
         return rows[-limit:]
 
     @statement
+    def own_ai_sessions(
+        self, user_id: UUID, *, after: UUID | None, limit: int
+    ) -> list[AiSessionRow]:
+        """Return a user's conversations by rising id."""
+        return [
+            found.current()
+            for key, found in sorted(self._ai_sessions.items())
+            if found.row.user_id == user_id and (after is None or key > after)
+        ][:limit]
+
+    @statement
+    def own_ai_messages(
+        self, ai_session_id: UUID, user_id: UUID, *, after: int, limit: int
+    ) -> list[AiMessageRow]:
+        """Return the messages of a user's conversation above a `seq`, by `seq`."""
+        found = self._conversation(ai_session_id, user_id)
+        return [] if found is None else found.messages[after : after + limit]
+
+    @statement
     def ai_message(self, message_id: UUID, user_id: UUID) -> AiMessageRow | None:
         """Return a message of this user's, or the answer that has taken its place."""
         rows = [

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chatd.store.ai import AiConversations
 from chatd.store.ai_answers import AiAnswers
+from chatd.store.ai_own import OwnAi
 from chatd.store.audit import Audit
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
@@ -61,6 +62,7 @@ class PostgresStore(
     Search,
     AiConversations,
     AiAnswers,
+    OwnAi,
 ):
     """The durable side of chatd.
 

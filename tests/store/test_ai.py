@@ -333,3 +333,20 @@ async def test_a_bot_inherits_no_session(store: Store, people: People) -> None:
     last = await store.remove_member(tea, people.bob, at=NOW + DAY)
     assert last is not None
     assert last.others == ()
+
+
+async def test_all_of_a_users_conversations_come_page_by_page(store: Store, people: People) -> None:
+    rows = [await converse(store, people.alice, at=NOW - n * SECOND) for n in range(3)]
+    await converse(store, people.bob)
+    _, first = await ask(store, question(rows[1]))
+    await finish(store, first.id)
+    await ask(store, question(rows[1], "And?"))
+    ids = sorted(row.id for row in rows)
+    page = await store.own_ai_sessions(people.alice, after=None, limit=2)
+    assert [row.id for row in page] == ids[:2]
+    page = await store.own_ai_sessions(people.alice, after=ids[1], limit=2)
+    assert [row.id for row in page] == ids[2:]
+    messages = await store.own_ai_messages(rows[1].id, people.alice, after=1, limit=2)
+    assert [(row.seq, row.content) for row in messages] == [(2, "So."), (3, "And?")]
+    assert await store.own_ai_messages(rows[1].id, people.alice, after=4, limit=2) == []
+    assert await store.own_ai_messages(rows[1].id, people.bob, after=0, limit=2) == []
