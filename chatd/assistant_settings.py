@@ -43,7 +43,9 @@ class AssistantSettings(BaseSettings):
     )
     ai_stall_timeout: Seconds = Field(15, description="between two pieces of an answer")
     ai_unwatched_timeout: Seconds | None = Field(
-        None, description="an answer that nobody watches ends after this; none: it is finished"
+        None,
+        description="an answer that nobody watches ends after this; none: it is finished",
+        json_schema_extra={"unit": "s"},
     )
     ai_breaker_failures: Count = Field(
         5, description="failed answers in a row after which the provider is left alone"

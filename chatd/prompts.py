@@ -41,7 +41,8 @@ ABOUT_TITLE = (
 
 # Control characters other than tab and newline, and surrogates: no text of ours holds them.
 _FORBIDDEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_AT_AI = re.compile(r"(?<![\w@.])@ai(?![\w@-]|\.\w)", re.IGNORECASE)
+# The sign comes first, so that the engine looks for nothing else: each message passes here.
+_AT_AI = re.compile(r"@(?<![\w@.]@)[aA][iI](?![\w@-]|\.\w)")
 
 
 class Turn(NamedTuple):

@@ -213,7 +213,7 @@ def _open_issuer(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
 
 @asynccontextmanager
 async def _open_assistant(services: Services, provider: Provider | None) -> AsyncIterator[None]:
-    """Answer, when there is a model; its library takes 40 MB, which others do not pay."""
+    """Answer, when there is a model; its library takes 19 MiB, which others do not pay."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         if provider is not None:
