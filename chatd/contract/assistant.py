@@ -52,7 +52,7 @@ class Answer(Protocol):
         """
 
     def watch(self, listener: Listener, index: int) -> None:
-        """Send the rest from an index on to a socket too, and the end."""
+        """Send the rest from an index on to a socket of its user's too, and the end."""
 
     async def news(self, index: int) -> None:
         """Wait until there is text behind an index, or the end."""

@@ -12,6 +12,7 @@ from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Limit, Name
 from chatd.model import Shape, Time
 
 Model = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Wishes = Annotated[Content, Field(max_length=4000)]  # it goes with every question
 Index = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 
 
@@ -64,7 +65,7 @@ class AiSessionCreate(Shape):
 
     title: Name | None = None
     model: Model | None = None
-    system_prompt: Content | None = None
+    system_prompt: Wishes | None = None
 
 
 class AiSessionRef(Shape):
@@ -78,7 +79,7 @@ class AiSessionUpdate(AiSessionRef):
 
     title: Name | None = None
     model: Model | None = None
-    system_prompt: Content | None = None
+    system_prompt: Wishes | None = None
 
     @model_validator(mode="after")
     def _something(self) -> AiSessionUpdate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import trio
@@ -63,17 +64,25 @@ async def _ask(
     )
     if caller.wants_events:
         found = asked.answer or await _find(services, caller, asked.message_id)
-        return _streamed(services, found, 0, first=("ai:sent", told))
+        return _streamed(services, caller, found, 0, first=("ai:sent", told))
     return _followed(caller, asked, told)
 
 
 def _streamed(
-    services: Services, found: Answer | Kept, index: int, *, first: Event | None = None
+    services: Services,
+    caller: Caller,
+    found: Answer | Kept,
+    index: int,
+    *,
+    first: Event | None = None,
 ) -> Streamed:
     """Return an answer from an index on as server-sent events, behind a first one."""
     if isinstance(found, Kept):
         return stream(kept_events(found, index, first=first))
-    return stream(events_of(found, index, services.settings.ai_delta_interval, first=first))
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    is_revoked = partial(services.sockets.is_revoked, caller.identity.family_id)
+    interval = services.settings.ai_delta_interval
+    return stream(events_of(found, index, interval, is_revoked, first=first))
 
 
 def _followed(caller: Caller, asked: Asked, told: bytes) -> bytes | Followed:
@@ -97,8 +106,8 @@ async def attach(services: Services, caller: Caller, command: AiAttach) -> bytes
     text, index = found.since(command.from_index)
     told = _attached(_standing(found), text, index)
     socket = caller.socket
-    # Who has joined the session hears the answer there.
-    if socket is None or found.end is not None or found.session_id in socket.places:
+    # Of a session only those hear the rest who have joined it: they are members while they do.
+    if socket is None or found.end is not None or found.session_id is not None:
         return told
     end = index + units_in(text)
     return Followed(told, lambda: found.watch(socket, end))
@@ -107,10 +116,13 @@ async def attach(services: Services, caller: Caller, command: AiAttach) -> bytes
 async def follow(services: Services, caller: Caller, command: AiAttach) -> Streamed:
     """Stream an answer from an index on, or from where `Last-Event-ID` says."""
     index = command.from_index
+    found = await _find(services, caller, command.message_id)
+    if not isinstance(found, Kept) and found.session_id is not None:
+        msg = "join the session to follow its answers"
+        raise Conflict(msg)
     if caller.last_event_id.isascii() and caller.last_event_id.isdigit():
         index = int(caller.last_event_id[:15])
-    found = await _find(services, caller, command.message_id)
-    return _streamed(services, found, index)
+    return _streamed(services, caller, found, index)
 
 
 async def stop(services: Services, caller: Caller, command: AiMessageRef) -> bytes:

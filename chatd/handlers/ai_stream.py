@@ -6,7 +6,7 @@ The id of an event is how far its reader has come, in UTF-16 units: who comes ba
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,12 +40,18 @@ def stream(pieces: AsyncGenerator[bytes, None]) -> Streamed:
 
 
 async def events_of(
-    answer: Answer, index: int, interval: float, *, first: Event | None = None
+    answer: Answer,
+    index: int,
+    interval: float,
+    is_revoked: Callable[[], bool],
+    *,
+    first: Event | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Give an answer from an index on, up to its end.
 
     Args:
         interval: seconds between two pieces of text, at least.
+        is_revoked: whether the reader's login has ended: then nothing more is given.
         first: an event ahead of it, name and data.
     """
     answer.readers += 1
@@ -54,6 +60,8 @@ async def events_of(
             yield event(*first)
         yield event("ai:start", answer.payload(model=answer.model))
         while True:
+            if is_revoked():
+                return
             text, start = answer.since(index)
             if text:
                 index = start + units_in(text)

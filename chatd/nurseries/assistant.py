@@ -1,8 +1,8 @@
 """The provider of language models: any server that speaks OpenAI's chat completions.
 
 The only module that knows the `openai` package, which takes 19 MiB and 0.4 s with its client: it
-is imported when the settings name a model. Where is asked and with which key comes from the settings
-alone; nothing of the environment counts, and no redirect is followed.
+is imported when the settings name a model. Where is asked and with which key comes from the
+settings alone; nothing of the environment counts, and no redirect is followed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import openai
 import structlog
+import trio
 
 from chatd.ai_rows import Usage
 from chatd.config import Settings
@@ -26,6 +27,7 @@ from chatd.nurseries.provider import RETRY_AFTER, ModelRequest, Piece, ProviderE
 
 OPENAI = "https://api.openai.com/v1"
 ANSWER_BYTES = 16_777_216  # of one answer with all that stands around its pieces: 300 bytes each
+CLOSE_TIMEOUT = 1.0  # seconds to close a connection, which waits for nobody: TLS says goodbye
 MAX_COUNT = 2**31  # tokens: what the store holds; no answer has as many
 NO_KEY = "none"  # shown to a server of one's own that asks for none
 
@@ -55,7 +57,8 @@ class OpenAI:
         try:
             yield _Stream(chunks)
         finally:
-            await chunks.close()  # shielded by the transport: the connection is closed at once
+            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                await chunks.close()
 
 
 class _Stream:

@@ -65,7 +65,8 @@ class SessionAnswer:
         Only messages of this session are sent, and only while the asking user may read them.
 
         Raises:
-            NotAMember, Forbidden, Conflict, SessionReadOnly, PayloadTooLarge: not here, not now.
+            NotAMember, NotFound, Forbidden, Conflict, SessionReadOnly, PayloadTooLarge: not here,
+                or not now.
         """
         services, asking = self._services, self.asking
         if await services.store.is_bot(asking.sender_id):
@@ -79,6 +80,9 @@ class SessionAnswer:
         )
         if page is None or not page.messages or page.messages[-1].id != asking.id:
             raise NotAMember
+        if page.messages[-1].deleted_at is not None:
+            msg = "the message was deleted"
+            raise NotFound(msg)
         settings = services.settings
         try:
             turns = session_conversation(

@@ -72,12 +72,17 @@ async def test_the_assistant_answers_as_a_member_and_all_who_joined_watch_it(
             mock_clock.jump(0.04)
             await call.finish("it.", usage=Usage(50, 5))
             for client in (a, b):
-                message = await new_from_ai(client)
+                frames = await client.heard()
+                assert sum(each["event"] == "ai:done" for each in frames) == 1
+                [message] = [
+                    each["data"]
+                    for each in frames
+                    if each["event"] == "message:new" and each["data"]["sender"]["id"] == AI
+                ]
                 assert (message["content"], message["id"]) == ("Pour it.", start["messageId"])
                 assert message["clientMsgId"] == start["messageId"]
                 assert message["replyTo"]["id"] == asking["id"]
                 assert message["seq"] == asking["seq"] + 2
-            assert len(await a.heard("ai:done")) == 1
             assert await world.store.ai_tokens(anna.id, world.server.now.date()) == 55
             assert await world.store.ai_tokens(bert.id, world.server.now.date()) == 0
 
@@ -326,7 +331,7 @@ async def test_who_asks_or_moderates_stops_an_answer_and_nobody_else(
                 assert (await new_from_ai(c))["content"] == "So"
 
 
-async def test_who_comes_in_between_attaches_and_strangers_do_not(
+async def test_who_comes_in_between_has_the_text_and_the_rest_by_joining(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with open_ai_world(tmp_path) as (world, model):
@@ -340,14 +345,63 @@ async def test_who_comes_in_between_attaches_and_strangers_do_not(
             ref = {"messageId": (await a.event("ai:start"))["messageId"]}
             assert await b.refusal("ai:attach", **ref) == "not_found"
             assert (await late.ask("ai:attach", **ref))["text"] == "So "
-            assert (await a.ask("ai:attach", **ref))["text"] == "So "
-            await call.finish("it is.")
-            assert [each["text"] for each in await late.heard("ai:delta")] == ["it is."]
+            await call.say("it ")
+            assert await late.heard("ai:delta") == []
+            await join(late, tea)
+            assert (await late.ask("ai:attach", **ref))["text"] == "So it "
+            await call.finish("is.")
+            text = "So it "
+            for each in await late.heard("ai:delta"):
+                assert each["index"] <= len(text)  # it may have the beginning already
+                text = text[: each["index"]] + each["text"]
+            assert text == "So it is."
             told = [each["text"] for each in await a.heard("ai:delta")]
-            assert "".join(told) == "So it is."  # once: by the session
+            assert "".join(told) == "So it is."
             done = await late.ask("ai:attach", **ref, fromIndex=3)
             assert (done["text"], done["done"]) == ("it is.", True)
             assert await b.refusal("ai:attach", **ref) == "not_found"
+
+
+async def test_who_is_removed_hears_no_more_of_an_answer(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_ai_world(tmp_path) as (world, model):
+        anna, bert = await world.person("anna"), await world.person("bert")
+        tea = await world.session(anna, bert)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await join(b, tea)
+            await say(a, tea, "@ai?")
+            call = await model.called()
+            await call.say("So ")
+            ref = {"messageId": (await b.event("ai:start"))["messageId"]}
+            await b.ask("ai:attach", **ref)
+            answer = await world.rest(
+                "GET", f"/ai/messages/{ref['messageId']}/stream", token=world.token(bert)
+            )
+            assert answer.code == "conflict"  # a stream would outlive the membership
+            await a.ask("member:remove", sessionId=str(tea), userId=str(bert.id))
+            await b.heard()
+            await call.finish("secret.")
+            names = {each["event"] for each in await b.heard()}
+            assert not any(name.startswith("ai:") for name in names)
+            assert await b.refusal("ai:attach", **ref) == "not_found"
+
+
+async def test_a_call_that_is_deleted_before_it_is_read_is_not_answered(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_ai_world(tmp_path) as (world, model):
+        anna = await world.person("anna")
+        tea = await world.session(anna)
+        async with world.connect(anna) as a:
+            message_id = (await say(a, tea, "hello"))["id"]
+            access = await world.store.message_for(UUID(message_id), anna.id)
+            assert access is not None
+            await a.ask("message:delete", messageId=message_id)
+            assert world.daemon.services.assistant is not None
+            world.daemon.services.assistant.mentioned(access.message)
+            assert (await a.event("ai:error"))["code"] == "not_found"
+            assert not model.calls
 
 
 async def test_in_slow_mode_the_answer_waits_for_its_time(

@@ -11,6 +11,8 @@ import orjson
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from chatd.errors import CloseCode
+from chatd.ids import uuid7
 from chatd.rows import UserRow
 from tests.assistant.model import Model, ask, converse, last_message, open_ai_world
 from tests.people import World
@@ -64,13 +66,19 @@ class Reader:
 
 @asynccontextmanager
 async def reading(
-    world: World, user: UserRow, method: str, path: str, body: Any = None, *headers: str
+    world: World,
+    user: UserRow,
+    method: str,
+    path: str,
+    body: Any = None,
+    *headers: str,
+    token: str | None = None,
 ) -> AsyncIterator[Reader]:
     """Ask by REST, and read the answer as it comes; leaving the block leaves the connection."""
     raw = b"" if body is None else orjson.dumps(body)
     lines = [
         f"{method} {path} HTTP/1.0",
-        f"Authorization: Bearer {world.token(user)}",
+        f"Authorization: Bearer {token or world.token(user)}",
         "Accept: text/event-stream",
         "Content-Type: application/json",
         f"Content-Length: {len(raw)}",
@@ -280,6 +288,23 @@ async def test_a_stop_of_the_daemon_ends_streams(tmp_path: Path, mock_clock: Moc
             mock_clock.jump(0.04)
             events = await reader.rest()
             assert (events[-1][0], events[-1][1]["code"]) == ("ai:error", "draining")
+
+
+async def test_a_login_that_ends_ends_its_streams(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_ai_world(tmp_path) as (world, model):
+        anna, family = await world.person("anna"), uuid7()
+        path = f"/ai/sessions/{await conversation(world, anna)}/messages"
+        token = world.token(anna, family)
+        body = {"content": "Why?"}
+        async with reading(world, anna, "POST", path, body, token=token) as reader:
+            call = await model.called()
+            await call.say("So ")
+            world.daemon.services.sockets.cut_families([family], CloseCode.REVOKED)
+            await call.say("secret ")
+            assert text_of(await reader.rest()) == "So "
+            assert not call.is_closed
 
 
 async def test_conversations_are_begun_changed_and_deleted_by_rest(
