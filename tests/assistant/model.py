@@ -125,6 +125,18 @@ async def open_ai_world(tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[
         yield world, model
 
 
+@asynccontextmanager
+async def open_talk(
+    tmp_path: Path, **settings: Any
+) -> AsyncIterator[tuple[World, Model, Client, str]]:
+    """Run such a daemon, with Anna who is connected and has begun a conversation."""
+    async with (
+        open_ai_world(tmp_path, **settings) as (world, model),
+        world.connect(await world.person("anna")) as anna,
+    ):
+        yield world, model, anna, await converse(anna)
+
+
 async def converse(client: Client, **wishes: Any) -> str:
     """Begin a conversation and return its id."""
     answer = await client.ask("ai:create", **wishes)

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.ai_rows import Usage
 from chatd.prompts import ABOUT, Turn, tokens_of
-from tests.assistant.model import ask, converse, last_message, open_ai_world
+from tests.assistant.model import ask, converse, last_message, open_ai_world, open_talk
 from tests.people import Client
 
 
@@ -119,11 +119,7 @@ async def test_answers_at_once_do_not_spend_the_same_tokens(
 async def test_what_a_provider_does_not_count_is_estimated_and_said_to_be(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         await call.finish("So it is.")
         usage = (await a.event("ai:done"))["usage"]
@@ -149,11 +145,7 @@ async def test_a_thousand_questions_at_once_lead_to_a_few_requests(
 
 
 async def test_an_endless_answer_is_cut(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         for _ in range(70):
             await call.say("x" * 1000)
@@ -184,11 +176,7 @@ async def test_of_a_long_conversation_the_oldest_turns_are_left_out(
 async def test_a_question_that_fits_into_no_context_is_refused(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path, ai_context_tokens=500) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path, ai_context_tokens=500) as (_world, model, a, talk):
         error = await refused(a, talk, "x" * 3000)
         assert (error["code"], error["details"]["tokens"]) == ("payload_too_large", 1004)
         assert await a.refusal("ai:send", aiSessionId=talk, content="x" * 20_000) == (

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.ai_rows import Usage
 from chatd.ids import uuid7
-from tests.assistant.model import ask, converse, last_message, open_ai_world
+from tests.assistant.model import ask, converse, last_message, open_ai_world, open_talk
 from tests.people import Client
 
 
@@ -223,11 +223,7 @@ async def test_stop_leaves_the_provider_at_once_and_keeps_what_has_come(
 async def test_an_answer_that_was_stopped_is_asked_for_again_in_its_place(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         message_id, call = await ask(a, model, talk)
         await call.say("So it")
         await a.ask("ai:stop", messageId=message_id)
@@ -252,11 +248,7 @@ async def test_an_answer_that_was_stopped_is_asked_for_again_in_its_place(
 async def test_a_deleted_conversation_ends_its_answer_at_once(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         message_id, call = await ask(a, model, talk)
         await call.say("So")
         await a.ask("ai:delete", aiSessionId=talk)
@@ -342,11 +334,7 @@ async def test_the_first_answer_gives_a_conversation_its_title(
 async def test_without_a_title_a_conversation_does_as_well(
     tmp_path: Path, autojump_clock: MockClock, ending: str
 ) -> None:
-    async with (
-        open_ai_world(tmp_path, ai_titles="on") as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path, ai_titles="on") as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         await call.finish("So.")
         title = await model.called()

@@ -17,7 +17,7 @@ from chatd.errors import StoreUnavailable
 from chatd.ids import uuid7
 from chatd.nurseries.generation import Generation
 from chatd.units import slice_units, units_in
-from tests.assistant.model import ask, converse, open_ai_world
+from tests.assistant.model import ask, converse, open_ai_world, open_talk
 
 
 async def test_an_account_that_ends_ends_its_answers_at_once_and_nothing_is_kept(
@@ -159,11 +159,7 @@ def test_an_index_counts_as_javascript_does_and_never_stands_in_a_pair(
 async def test_the_budget_is_refused_while_the_store_is_away(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (world, model, a, talk):
         store: Any = world.server.store
         store.fail_next("ai_tokens", StoreUnavailable("away"))
         assert await a.refusal("ai:send", aiSessionId=talk, content="Why?") == "unavailable"

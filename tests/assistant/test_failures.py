@@ -20,7 +20,7 @@ from chatd.errors import (
 )
 from chatd.nurseries.provider import ProviderError
 from chatd.store.memory import MemoryStore
-from tests.assistant.model import Model, ask, converse, last_message, open_ai_world
+from tests.assistant.model import Model, ask, converse, last_message, open_ai_world, open_talk
 from tests.people import Client, World
 from tests.store.kit import sign_up
 from tests.store.test_ai import converse as store_talk
@@ -50,11 +50,7 @@ async def still_answers(client: Client, model: Model, ai_session_id: str) -> Non
 async def test_a_model_without_a_first_word_is_left_after_20_s_and_not_before(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         mock_clock.jump(19.9)
         await wait_all_tasks_blocked()
@@ -68,11 +64,7 @@ async def test_a_model_without_a_first_word_is_left_after_20_s_and_not_before(
 async def test_a_model_that_falls_silent_is_left_after_15_s_with_what_it_has_said(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         for text in ("So ", "it "):
             mock_clock.jump(14.9)
@@ -89,11 +81,7 @@ async def test_a_model_that_falls_silent_is_left_after_15_s_with_what_it_has_sai
 async def test_a_model_that_does_not_come_to_an_end_is_left_after_60_s(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         for _ in range(11):
             mock_clock.jump(5)
@@ -203,11 +191,7 @@ async def _user(world: World) -> Any:
 async def test_after_the_first_word_nothing_is_tried_again_and_the_text_is_kept(
     tmp_path: Path, autojump_clock: MockClock, how: str
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         message_id, call = await ask(a, model, talk)
         await call.say("So it ")
         await (call.fail() if how == "fail" else call.hang_up())
@@ -241,11 +225,7 @@ async def test_an_answer_that_ends_before_it_has_begun_is_tried_again(
 async def test_a_bug_below_ends_the_answer_and_not_the_daemon(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         with capture_logs() as logs:
             call._send.send_nowait(RuntimeError("a bug"))
@@ -260,11 +240,7 @@ async def test_a_bug_below_ends_the_answer_and_not_the_daemon(
 async def test_a_provider_that_fails_again_and_again_is_left_alone_for_a_while(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         for _ in range(5):
             _, call = await ask(a, model, talk)
             await call.fail(may_retry=False)
@@ -284,11 +260,7 @@ async def test_a_provider_that_fails_again_and_again_is_left_alone_for_a_while(
 async def test_a_success_in_between_keeps_the_provider(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         for number in range(12):
             _, call = await ask(a, model, talk)
             if number % 4 == 3:
@@ -307,11 +279,7 @@ async def test_a_success_in_between_keeps_the_provider(
 async def test_text_is_kept_every_2_s_and_every_4096_characters(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
         await call.say("So ")
         mock_clock.jump(1.9)
@@ -330,11 +298,7 @@ async def test_text_is_kept_every_2_s_and_every_4096_characters(
 async def test_a_checkpoint_that_fails_disturbs_nothing(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (world, model, a, talk):
         _, call = await ask(a, model, talk)
         world.server.store.fail_next("checkpoint_answer", StoreUnavailable("away"))  # type: ignore[attr-defined]
         await call.say("So ")
@@ -348,11 +312,7 @@ async def test_a_checkpoint_that_fails_disturbs_nothing(
 async def test_the_end_is_told_when_it_is_stored(
     tmp_path: Path, mock_clock: MockClock, error: Exception
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (world, model, a, talk):
         _, call = await ask(a, model, talk)
         world.server.store.fail_next("finish_answer", error, times=3)  # type: ignore[attr-defined]
         await call.finish("So.")
@@ -371,11 +331,7 @@ async def test_the_end_is_told_when_it_is_stored(
 async def test_an_end_that_the_store_does_not_take_is_told_and_leaves_no_conflict(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (world, model, a, talk):
         message_id, call = await ask(a, model, talk)
         store: Any = world.server.store
         store.fail_next("finish_answer", StoreUnavailable("away"), times=51)
@@ -419,11 +375,7 @@ async def test_a_question_whose_commit_was_lost_is_asked_once(
 async def test_a_stop_of_the_daemon_keeps_what_has_come(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with (
-        open_ai_world(tmp_path) as (world, model),
-        world.connect(await world.person("anna")) as a,
-    ):
-        talk = await converse(a)
+    async with open_talk(tmp_path) as (world, model, a, talk):
         _, call = await ask(a, model, talk)
         await call.say("So ")
         world.daemon.begin_drain()

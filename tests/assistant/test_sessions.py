@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,16 @@ from tests.assistant.model import Call, Model, open_ai_world
 from tests.people import Client, World
 
 AI = str(ASSISTANT_ID)
+
+
+@asynccontextmanager
+async def open_tea(tmp_path: Path) -> AsyncIterator[tuple[World, Model, Client, UUID]]:
+    """Run a daemon with Anna, who is connected, and a session of hers."""
+    async with open_ai_world(tmp_path) as (world, model):
+        anna = await world.person("anna")
+        tea = await world.session(anna)
+        async with world.connect(anna) as a:
+            yield world, model, a, tea
 
 
 async def say(client: Client, session_id: UUID, content: str, **more: Any) -> dict[str, Any]:
@@ -90,24 +102,21 @@ async def test_the_assistant_answers_as_a_member_and_all_who_joined_watch_it(
 async def test_the_next_answer_knows_the_last_one_and_nobody_joins_twice(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            for number in range(2):
-                await say(a, tea, f"@ai {number}?")
-                call = await model.called()
-                await call.finish(f"{number}.")
-                await new_from_ai(a)
-            assert call.request.turns[1:] == (
-                ("user", "anna: @ai 0?"),
-                ("assistant", "0."),
-                ("user", "anna: @ai 1?"),
-            )
-            assert await a.heard("member:joined") == []
-            members = await a.ask("member:list", sessionId=str(tea))
-            assert sum(each["user"]["id"] == AI for each in members["members"]) == 1
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        for number in range(2):
+            await say(a, tea, f"@ai {number}?")
+            call = await model.called()
+            await call.finish(f"{number}.")
+            await new_from_ai(a)
+        assert call.request.turns[1:] == (
+            ("user", "anna: @ai 0?"),
+            ("assistant", "0."),
+            ("user", "anna: @ai 1?"),
+        )
+        assert await a.heard("member:joined") == []
+        members = await a.ask("member:list", sessionId=str(tea))
+        assert sum(each["user"]["id"] == AI for each in members["members"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,51 +126,39 @@ async def test_the_next_answer_knows_the_last_one_and_nobody_joins_twice(
 async def test_what_only_looks_like_a_call_is_none(
     tmp_path: Path, autojump_clock: MockClock, content: str
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await say(a, tea, content)
-            await say(a, tea, "everybody?", mentions="ALL")
-            await silent(a, model)
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, content)
+        await say(a, tea, "everybody?", mentions="ALL")
+        await silent(a, model)
 
 
 @pytest.mark.parametrize("content", ["@ai", "so, @Ai.", "(@AI)", "@ai\nwhat?", "hey @ai, you"])
 async def test_a_call_stands_by_itself_anywhere_in_any_case(
     tmp_path: Path, autojump_clock: MockClock, content: str
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await say(a, tea, content)
-            assert (await model.called()).texts[1] == f"anna: {content}"
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await say(a, tea, content)
+        assert (await model.called()).texts[1] == f"anna: {content}"
 
 
 async def test_a_mention_of_the_user_calls_too_also_before_it_is_a_member(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await say(a, tea, "What now?", mentions=[AI])
-            call = await model.called()
-            assert call.texts[1] == "anna: What now?"
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await say(a, tea, "What now?", mentions=[AI])
+        call = await model.called()
+        assert call.texts[1] == "anna: What now?"
 
 
 async def test_a_message_that_is_sent_again_is_answered_once(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            for _ in range(3):
-                await say(a, tea, "@ai?", clientMsgId="k1")
-            await wait_all_tasks_blocked()
-            assert len(model.calls) == 1
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        for _ in range(3):
+            await say(a, tea, "@ai?", clientMsgId="k1")
+        await wait_all_tasks_blocked()
+        assert len(model.calls) == 1
 
 
 async def test_bots_are_not_answered_and_the_assistant_does_not_call_itself(
@@ -253,20 +250,17 @@ async def test_where_the_assistant_may_not_be_who_asks_is_told_why(
 async def test_who_was_removed_comes_back_by_the_next_call(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await say(a, tea, "@ai?")
-            call = await model.called()
-            await call.say("So")
-            await a.ask("member:remove", sessionId=str(tea), userId=AI)
-            await call.finish(".")
-            assert (await a.event("ai:error"))["code"] == "not_a_member"
-            await say(a, tea, "@ai again?")
-            await (await model.called()).finish("Here.")
-            assert (await new_from_ai(a))["content"] == "Here."
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        call = await model.called()
+        await call.say("So")
+        await a.ask("member:remove", sessionId=str(tea), userId=AI)
+        await call.finish(".")
+        assert (await a.event("ai:error"))["code"] == "not_a_member"
+        await say(a, tea, "@ai again?")
+        await (await model.called()).finish("Here.")
+        assert (await new_from_ai(a))["content"] == "Here."
 
 
 async def test_rates_are_those_of_who_asks(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -390,92 +384,75 @@ async def test_who_is_removed_hears_no_more_of_an_answer(
 async def test_a_call_that_is_deleted_before_it_is_read_is_not_answered(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            message_id = (await say(a, tea, "hello"))["id"]
-            access = await world.store.message_for(UUID(message_id), anna.id)
-            assert access is not None
-            await a.ask("message:delete", messageId=message_id)
-            assert world.daemon.services.assistant is not None
-            world.daemon.services.assistant.mentioned(access.message)
-            assert (await a.event("ai:error"))["code"] == "not_found"
-            assert not model.calls
+    async with open_tea(tmp_path) as (world, model, a, tea):
+        said = await say(a, tea, "hello")
+        message_id, sender_id = said["id"], said["sender"]["id"]
+        access = await world.store.message_for(UUID(message_id), UUID(sender_id))
+        assert access is not None
+        await a.ask("message:delete", messageId=message_id)
+        assert world.daemon.services.assistant is not None
+        world.daemon.services.assistant.mentioned(access.message)
+        assert (await a.event("ai:error"))["code"] == "not_found"
+        assert not model.calls
 
 
 async def test_in_slow_mode_the_answer_waits_for_its_time(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await a.ask("session:update", sessionId=str(tea), slowModeSeconds=30)
-            for _ in range(2):
-                await say(a, tea, "@ai?")
-                call = await model.called()
-                await call.finish("So.")
-                await new_from_ai(a)
-            assert 30 <= trio.current_time() <= 31
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        await a.ask("session:update", sessionId=str(tea), slowModeSeconds=30)
+        for _ in range(2):
+            await say(a, tea, "@ai?")
+            call = await model.called()
+            await call.finish("So.")
+            await new_from_ai(a)
+        assert 30 <= trio.current_time() <= 31
 
 
 async def test_a_session_that_is_deleted_ends_its_answer(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await say(a, tea, "@ai?")
-            call = await model.called()
-            await call.say("So ")
-            await a.ask("session:delete", sessionId=str(tea))
-            await wait_all_tasks_blocked()
-            assert call.is_closed
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await say(a, tea, "@ai?")
+        call = await model.called()
+        await call.say("So ")
+        await a.ask("session:delete", sessionId=str(tea))
+        await wait_all_tasks_blocked()
+        assert call.is_closed
 
 
 async def test_a_stop_of_the_daemon_stores_what_has_come(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await say(a, tea, "@ai?")
-            call: Call = await model.called()
-            await call.say("So it")
-            world.daemon.begin_drain()
-            assert (await new_from_ai(a))["content"] == "So it […]"
-            assert call.is_closed
+    async with open_tea(tmp_path) as (world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        call: Call = await model.called()
+        await call.say("So it")
+        world.daemon.begin_drain()
+        assert (await new_from_ai(a))["content"] == "So it […]"
+        assert call.is_closed
 
 
 async def test_an_answer_of_nothing_is_no_message(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await say(a, tea, "@ai?")
-            await (await model.called()).finish(" \n ")
-            assert (await a.event("ai:error"))["code"] == "unavailable"
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        await (await model.called()).finish(" \n ")
+        assert (await a.event("ai:error"))["code"] == "unavailable"
 
 
 async def test_what_a_message_cannot_hold_is_left_out_of_an_answer(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with open_ai_world(tmp_path) as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna)
-        async with world.connect(anna) as a:
-            await join(a, tea)
-            await say(a, tea, "@ai?")
-            call = await model.called()
-            await call.say("a\0b\x1b[31m", "\ud83dc", "x" * 20_000)
-            message = await new_from_ai(a)
-            assert message["content"].startswith("ab[31mcxxx")
-            assert len(message["content"]) == 16_380
+    async with open_tea(tmp_path) as (_world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        call = await model.called()
+        await call.say("a\0b\x1b[31m", "\ud83dc", "x" * 20_000)
+        message = await new_from_ai(a)
+        assert message["content"].startswith("ab[31mcxxx")
+        assert len(message["content"]) == 16_380
