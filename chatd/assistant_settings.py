@@ -87,8 +87,9 @@ class AssistantSettings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
-            msg = "is an http or https URL without a query"
+        is_plain = not parts.query and parts.username is None
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+            msg = "is an http or https URL without a query and a credential"
             raise ValueError(msg)
         return value.rstrip("/")
 

@@ -28,6 +28,7 @@ from chatd.nurseries.titles import Titles
 from chatd.rows import MessageRow
 
 NAME = "AI"  # of the user who answers in sessions: `@ai` calls it
+BEGIN_TIMEOUT = 15.0  # seconds to store a question; the store's own deadlines add up to less
 FINISH_TIMEOUT = 10.0  # seconds to store an answer's end while the store is away
 DRAIN_TIMEOUT = 5.0  # seconds for the same when the daemon stops: commit_drain_seconds come behind
 
@@ -161,8 +162,10 @@ class Answering:
         request = await self._budgets.afford(user_id, conversation.request(), held)
         self._breaker.check()
         generation = self._register(conversation.generation(), held)
-        with trio.CancelScope(shield=True):  # the store's own deadlines end it
+        with trio.move_on_after(BEGIN_TIMEOUT, shield=True) as beginning:
             known = await conversation.begin()
+        if beginning.cancelled_caught:
+            raise Unavailable(retry_after=1)
         if known is not None:
             outcome.succeed(known._replace(answer=self._live.get(known.message_id)))
             return None

@@ -24,11 +24,13 @@ from chatd.errors import PayloadTooLarge, RateLimited, Unavailable
 from chatd.nurseries.answering import Answering, open_answering
 from chatd.nurseries.bounded_http import BoundedTransport
 from chatd.nurseries.provider import RETRY_AFTER, ModelRequest, Piece, ProviderError
+from chatd.prompts import clean
 
 OPENAI = "https://api.openai.com/v1"
 ANSWER_BYTES = 16_777_216  # of one answer with all that stands around its pieces: 300 bytes each
 CLOSE_TIMEOUT = 1.0  # seconds to close a connection, which waits for nobody: TLS says goodbye
 MAX_COUNT = 2**31  # tokens: what the store holds; no answer has as many
+REASON_CHARS = 40  # of a finish reason: OpenAI's longest has 14
 NO_KEY = "none"  # shown to a server of one's own that asks for none
 
 log = structlog.get_logger("chatd.provider")
@@ -91,7 +93,7 @@ def _piece_of(chunk: Any) -> Piece:
         reason = getattr(choices[0], "finish_reason", None)
     return Piece(
         text if isinstance(text, str) else "",
-        reason if isinstance(reason, str) else None,
+        (clean(reason)[:REASON_CHARS] or None) if isinstance(reason, str) else None,
         _usage_of(usage),
     )
 
@@ -111,10 +113,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except openai.APIStatusError as refusal:
-        log.warning("provider", status=refusal.status_code, error=str(refusal.message)[:500])
+        # Not its message: that may repeat the key, or what was asked.
+        log.warning("provider", status=refusal.status_code, code=refusal.code, type=refusal.type)
         raise _refused(refusal) from None
     except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as failure:
-        log.warning("provider", error=f"{type(failure).__name__}: {failure}"[:500])
+        log.warning("provider", error=type(failure).__name__)
         msg = "the language model does not answer as it should"
         raise ProviderError(Unavailable(msg), may_retry=True) from None
 

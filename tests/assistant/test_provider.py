@@ -211,7 +211,7 @@ async def test_pieces_without_text_are_none(tmp_path: Path, delta: Any) -> None:
         await exchange.event({"choices": [{"index": 0, "delta": delta}]})
         await exchange.event({"choices": [], "usage": {"prompt_tokens": "x"}})
         await exchange.say("So.")
-        await exchange.event({"choices": [{"delta": {}, "finish_reason": "length"}]})
+        await exchange.event({"choices": [{"delta": {}, "finish_reason": "length\0"}]})
 
     async with (
         open_site(tmp_path) as (world, server),
@@ -287,6 +287,7 @@ async def test_a_stop_before_the_first_word_closes_it_too(tmp_path: Path) -> Non
         {"openai_model": "m", "openai_base_url": "ftp://x"},
         {"openai_model": "m", "openai_base_url": "http://"},
         {"openai_model": "m", "openai_base_url": "https://x/v1?key=1"},
+        {"openai_model": "m", "openai_base_url": "https://user:secret@x/v1"},
         {"openai_model": "", "openai_api_key": "k"},
     ],
 )

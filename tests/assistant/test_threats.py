@@ -183,7 +183,8 @@ async def test_t103_questions_and_answers_and_keys_are_in_no_log(tmp_path: Path)
     async def script(exchange: Exchange) -> None:
         await exchange.begin()
         await exchange.say("canary-answer")
-        await exchange.raw(b"data: {canary-garbage\n\n")
+        await exchange.raw(b'data: {"error": {"message": "canary-question ' + KEY.encode())
+        await exchange.raw(b'"}}\n\n')
 
     with capture_logs() as logs:
         async with (
