@@ -23,7 +23,7 @@ from chatd.nurseries.generating import generate
 from chatd.nurseries.generation import Generation, StopReason
 from chatd.nurseries.outcomes import Outcome
 from chatd.nurseries.provider import Breaker, ModelRequest, Provider
-from chatd.nurseries.session_answers import SessionAnswer, refuse
+from chatd.nurseries.session_answers import SessionAnswer, refuse, tell_failure
 from chatd.nurseries.titles import Titles
 from chatd.rows import MessageRow
 
@@ -195,6 +195,7 @@ class Answering:
             end = await self._generate(generation, request, job)
             end = await job.finish(end, generation)
             self._finish(generation, end)
+            tell_failure(self._services, generation)
             await self._budgets.count(user_id, end.usage)
 
     # Both

@@ -193,6 +193,16 @@ def refuse(services: Services, asking: MessageRow, refusal: ChatError) -> None:
         socket.push_ephemeral("ai:error", data)
 
 
+def tell_failure(services: Services, generation: Generation) -> None:
+    """Tell who has asked of an answer's failure where they have not joined the session."""
+    last = generation.last_event()
+    if last is None or last[0] != "ai:error":
+        return
+    for socket in services.sockets.of_user(generation.user_id):
+        if generation.session_id not in socket.places:
+            socket.push_ephemeral(*last)
+
+
 def _check_open(session: SessionRow, *, is_reader: bool = False) -> None:
     """Refuse ahead of the cost what the store would refuse behind it."""
     if session.archived_at is not None or session.is_read_only or is_reader:
