@@ -101,9 +101,10 @@ def _followed(caller: Caller, asked: Asked, told: bytes) -> bytes | Followed:
 async def attach(services: Services, caller: Caller, command: AiAttach) -> bytes | Followed:
     """Return an answer from an index on; while it is under way the socket hears the rest."""
     found = await _find(services, caller, command.message_id)
+    from_index = command.from_index if found.id == command.message_id else 0  # of another text
     if isinstance(found, Kept):
-        return _attached(found, *slice_units(found.text, command.from_index))
-    text, index = found.since(command.from_index)
+        return _attached(found, *slice_units(found.text, from_index))
+    text, index = found.since(from_index)
     told = _attached(_standing(found), text, index)
     socket = caller.socket
     # Of a session only those hear the rest who have joined it: they are members while they do.
@@ -122,6 +123,8 @@ async def follow(services: Services, caller: Caller, command: AiAttach) -> Strea
         raise Conflict(msg)
     if caller.last_event_id.isascii() and caller.last_event_id.isdigit():
         index = int(caller.last_event_id[:15])
+    if found.id != command.message_id:  # it has taken the place of what was read
+        index = 0
     return _streamed(services, caller, found, index)
 
 

@@ -232,9 +232,11 @@ async def test_an_answer_that_was_stopped_is_asked_for_again_in_its_place(
         assert call.texts[1:] == ["Why?"]
         repeated = await a.ask("ai:retry", messageId=message_id)
         assert repeated == sent | {"duplicate": True}
-        attached = await a.ask("ai:attach", messageId=message_id)
+        await call.say("Be")
+        attached = await a.ask("ai:attach", messageId=message_id, fromIndex=5)
         assert (attached["messageId"], attached["done"]) == (sent["messageId"], False)
-        await call.finish("Because.")
+        assert (attached["text"], attached["index"]) == ("Be", 0)
+        await call.finish("cause.")
         page = await a.ask("ai:messages", aiSessionId=talk)
         contents = [each["content"] for each in page["messages"]]
         assert contents == ["Why?", "Because."]
