@@ -13,7 +13,7 @@ from tests.assistant.model import converse
 from tests.assistant.server import KEY, Server, open_server
 from tests.people import Client, World, open_world
 
-DEADLINE = 20.0  # seconds of real time for a whole test
+DEADLINE = 60.0  # seconds of real time for a whole test
 
 # httpcore's and openai's own generators of a stream that is left before its end: the connection is
 # closed, and they are nobody's any more.

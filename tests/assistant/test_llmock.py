@@ -109,7 +109,7 @@ async def test_each_of_its_faults_gives_an_error_and_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], code: str
 ) -> None:
     monkeypatch.setattr("chatd.nurseries.provider.RETRY_PAUSE", 0.01)
-    more: dict[str, Any] = {"ai_stall_timeout": 1, "ai_first_token_timeout": 3}
+    more: dict[str, Any] = {"ai_stall_timeout": 4, "ai_first_token_timeout": 10}
     with running(tmp_path / "log", *ECHO, *options) as port, trio.fail_after(DEADLINE):
         await ready(port)
         async with (
