@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow, FinishedAnswer, Usage
-from chatd.store.checks import search_name
 from chatd.store.pool import Pool, Transaction
 
 SESSION = """
@@ -23,16 +22,6 @@ MESSAGE = """
     m.id, m.ai_session_id, m.seq, m.role, m.status, m.content, m.created_at, m.client_msg_id,
     m.model, m.finish_reason, m.error_code, m.prompt_tokens, m.completion_tokens, m.is_estimated,
     m.replaces_id
-"""
-
-_INSERT_BOT = """
-    INSERT INTO users (id, email, name, search_name, created_at, is_bot)
-    VALUES (%(user_id)s, 'bot:' || %(user_id)s, %(name)s, %(search_name)s, %(at)s, true)
-    ON CONFLICT DO NOTHING
-"""
-
-_IS_BOT = """
-    SELECT is_bot FROM users WHERE id = %(user_id)s
 """
 
 # The lock waits for somebody who ends the account now, and then leaves the row out.
@@ -150,16 +139,6 @@ class AiConversations:
     """The statements on conversations."""
 
     _pool: Pool
-
-    async def insert_bot(self, user_id: UUID, name: str, at: datetime) -> None:
-        """Store the user who answers in sessions, once."""
-        params = {"user_id": user_id, "name": name, "search_name": search_name(name), "at": at}
-        await self._pool.fetch(_INSERT_BOT, params, writes=True)
-
-    async def is_bot(self, user_id: UUID) -> bool:
-        """Return whether a user is a program."""
-        rows = await self._pool.fetch(_IS_BOT, {"user_id": user_id})
-        return bool(rows and rows[0][0])
 
     async def create_ai_session(
         self,

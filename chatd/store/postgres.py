@@ -10,6 +10,7 @@ from chatd.store.ai_answers import AiAnswers
 from chatd.store.ai_own import OwnAi
 from chatd.store.audit import Audit
 from chatd.store.bans import Bans
+from chatd.store.bots import Bots
 from chatd.store.changes import Changes
 from chatd.store.erasure import Erasure
 from chatd.store.invites import Invites
@@ -63,6 +64,7 @@ class PostgresStore(
     AiConversations,
     AiAnswers,
     OwnAi,
+    Bots,
 ):
     """The durable side of chatd.
 
