@@ -14,7 +14,8 @@ run: $(VENV)/.run
 # Two cores, two runs side by side: one thinks, the other waits for real processes. Behind the second
 # one the long stories of random operations and what asks a daemon everything that there is, without
 # coverage, which the rest has.
-PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in
+PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in \
+	tests/assistant/test_crash.py tests/assistant/test_llmock.py tests/assistant/test_provider.py
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
 	tests/wire/test_fuzz_codecs.py tests/fuzz_rest tests/canary

@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '14');
+    ('schema_version', '15');
 
 -- People
 
@@ -1069,3 +1069,58 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+-- The assistant
+
+-- A conversation of one user with the assistant.
+CREATE TABLE ai_sessions (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    title text,  -- NULL: nobody has named it yet
+    model text NOT NULL,
+    system_prompt text,
+    seq bigint NOT NULL DEFAULT 0 CHECK (seq >= 0),
+    created_at timestamptz NOT NULL,
+    active_at timestamptz NOT NULL
+);
+
+CREATE INDEX ai_sessions_active_at_idx ON ai_sessions (user_id, active_at, id);
+
+-- Questions and answers: an answer has the `seq` behind its question's. STREAMING is under way; what a
+-- crash leaves like that becomes INTERRUPTED at the next start, with the text of the last checkpoint.
+CREATE TABLE ai_messages (
+    id uuid PRIMARY KEY,
+    ai_session_id uuid NOT NULL REFERENCES ai_sessions ON DELETE CASCADE,
+    seq bigint NOT NULL CHECK (seq > 0),
+    role text NOT NULL CHECK (role IN ('USER', 'ASSISTANT')),
+    status text NOT NULL
+        CHECK (status IN ('STREAMING', 'COMPLETE', 'STOPPED', 'FAILED', 'INTERRUPTED')),
+    content text NOT NULL,
+    created_at timestamptz NOT NULL,
+    client_msg_id text CHECK (char_length(client_msg_id) BETWEEN 1 AND 255),
+    model text,
+    finish_reason text,
+    error_code text,
+    prompt_tokens integer CHECK (prompt_tokens >= 0),
+    completion_tokens integer CHECK (completion_tokens >= 0),
+    is_estimated boolean NOT NULL DEFAULT false,  -- the provider did not say how many
+    replaces_id uuid,  -- the answer, deleted, in whose place this one was asked for
+    CONSTRAINT ai_messages_seq_key UNIQUE (ai_session_id, seq)
+);
+
+-- One answer of a session is under way.
+CREATE UNIQUE INDEX ai_messages_streaming_key ON ai_messages (ai_session_id)
+    WHERE status = 'STREAMING';
+CREATE UNIQUE INDEX ai_messages_client_msg_id_key ON ai_messages (ai_session_id, client_msg_id)
+    WHERE client_msg_id IS NOT NULL;
+CREATE INDEX ai_messages_replaces_id_idx ON ai_messages (replaces_id)
+    WHERE replaces_id IS NOT NULL;
+
+-- Tokens of a user by the day of UTC; also those of answers in sessions, which have no row here.
+CREATE TABLE ai_usage (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    day date NOT NULL,
+    prompt_tokens bigint NOT NULL CHECK (prompt_tokens >= 0),
+    completion_tokens bigint NOT NULL CHECK (completion_tokens >= 0),
+    PRIMARY KEY (user_id, day)
+);

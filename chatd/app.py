@@ -37,7 +37,7 @@ from chatd.wire.frames import FrameError, loads
 _HTML = "text/html; charset=utf-8"
 _JSON = {"Content-Type": "application/json"}
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
-_CORS_HEADERS = "authorization, content-type, idempotency-key"
+_CORS_HEADERS = "authorization, content-type, idempotency-key, last-event-id"
 
 
 class _Cycle(TrioASGIHTTPConnection):
@@ -163,6 +163,9 @@ def _redirect(answer: Redirect, status: int, rate: dict[str, str]) -> Response:
 
 
 def _stream(answer: Streamed, status: int, rate: dict[str, str]) -> Response:
+    if answer.filename is None:
+        headers = rate | {"X-Accel-Buffering": "no"}  # nginx would keep events back
+        return Response(answer.pieces, 200, headers, content_type=answer.content_type)
     disposition = f'attachment; filename="{answer.filename}"'
     headers = rate | {"Content-Disposition": disposition}
     return Response(answer.pieces, status, headers, content_type=answer.content_type)
@@ -193,6 +196,8 @@ async def _caller(services: Services, headers: dict[bytes, bytes], *, needs_logi
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         cookie=headers.get(b"cookie", b"").decode("latin-1"),
+        wants_events=b"text/event-stream" in headers.get(b"accept", b""),
+        last_event_id=headers.get(b"last-event-id", b"").decode("latin-1"),
     )
     scope["chatd.caller"] = caller  # for the refusal, if it becomes one
     if needs_login:

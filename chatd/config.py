@@ -24,13 +24,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatd.assistant_settings import AssistantSettings
 from chatd.mail_settings import read_sender, read_smtp_url
+from chatd.setting_types import Bytes, Count, RateText, Seconds
 from chatd.urls import is_safe_url
 
-Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
-Count = Annotated[int, Field(ge=1)]
-RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
-Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 GOOGLE = "https://accounts.google.com"
 # Whatever PostgreSQL's library takes for a part of a host or a port stands in its complaints, and a
 # password with a bare `@`, `/` or blank in it is one: https://www.postgresql.org/docs/current/libpq-connect.html
@@ -45,7 +43,7 @@ class SettingsError(Exception):
     """A setting that the daemon refuses to start with; the text names it and the way out."""
 
 
-class Settings(BaseSettings):
+class Settings(AssistantSettings):
     """All settings of one daemon."""
 
     model_config = SettingsConfigDict(

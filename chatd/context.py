@@ -15,6 +15,7 @@ from uuid import UUID
 from chatd.bearers import Bearers
 from chatd.config import Settings
 from chatd.contract import Store
+from chatd.contract.assistant import Assistant
 from chatd.errors import ChatError, CloseCode
 from chatd.guesses import Guesses
 from chatd.keys import SigningKey
@@ -134,8 +135,8 @@ class Socket(Protocol):
     def push(self, name: str, data: bytes) -> None:
         """Send an event to this socket alone; never waits."""
 
-    def push_ephemeral(self, name: str, data: bytes) -> None:
-        """Send an event that a slow client can do without; never waits."""
+    def push_ephemeral(self, name: str, data: bytes) -> bool:
+        """Send an event that a slow client can do without; return whether it was taken."""
 
     def push_latest(self, name: str, key: UUID, data: bytes) -> None:
         """Send an event in place of an earlier one of its name and key that still waits.
@@ -327,6 +328,7 @@ class Services:
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
     mailer: Mailer | None = None  # None: this server sends no mail
     verified: Recent = field(default_factory=Recent)  # what tokens given out before do not say
+    assistant: Assistant | None = None  # None: nobody answers
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
@@ -341,6 +343,8 @@ class Caller:
     user_agent: str = ""
     spent: tuple[Rate, float] | None = None  # the tightest rate that was counted, and its debt
     cookie: str = ""  # the header as it came; REST only
+    wants_events: bool = False  # REST only: it accepts a stream of server-sent events
+    last_event_id: str = ""  # the header as it came: how far it has read such a stream
 
     @property
     def user_id(self) -> UUID:

@@ -67,6 +67,15 @@ class Metrics:
         )
         for outcome in ("sent", "retried", "lost", "refused"):
             self.mails.labels(outcome)  # 0 ahead of the first, or no alarm sees its increase
+        self.ai_answers = Counter(
+            "chatd_ai_answers",
+            "Answers of the assistant by end",
+            ["status"],
+            registry=self.registry,
+        )
+        self.ai_tokens = Counter(
+            "chatd_ai_tokens", "Tokens of the assistant", ["kind"], registry=self.registry
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

@@ -155,6 +155,8 @@ def _answer(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         media = {operation.route.media: {"schema": {"type": "string", "format": "binary"}}}
         return {"description": operation.summary, "content": media}
     content = _json(schemas.reference(model, "serialization"))
+    if operation.route.events:
+        content |= {"text/event-stream": {"schema": {"type": "string"}}}
     return {"description": first_line(model), "content": content}
 
 

@@ -55,7 +55,7 @@ async def test_a_route_that_needs_a_login_refuses_without_one_and_the_others_wan
 
 @pytest.mark.parametrize(
     "operation",
-    [operation for operation in ROUTED if operation.route and "session_id" in operation.route.path],
+    [each for each in ROUTED if each.route and "<uuid:session_id>" in each.route.path],
     ids=lambda operation: operation.name,
 )
 async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(

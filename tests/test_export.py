@@ -94,6 +94,8 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
         "revisions",
         "reactions",
         "mentions",
+        "ai_sessions",
+        "ai_messages",
         "audit",
     )
     assert set(found) == {f"{part}.json" for part in parts}

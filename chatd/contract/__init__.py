@@ -12,6 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.ai import AiStore
 from chatd.contract.api_tokens import ApiTokenStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
@@ -55,6 +56,7 @@ class Store(
     RecoveryStore,
     PresenceStore,
     SearchStore,
+    AiStore,
     EncryptionStore,
     Protocol,
 ):

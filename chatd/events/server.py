@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from chatd.events.ai import AiDelta, AiDone, AiError, AiStart, AiUpdated
 from chatd.events.answers import Refusal
 from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
@@ -212,6 +213,11 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:read": ReadMarker,
     "session:unread": SessionUnread,
     "session:heartbeat": SessionHeartbeat,
+    "ai:start": AiStart,
+    "ai:delta": AiDelta,
+    "ai:done": AiDone,
+    "ai:error": AiError,
+    "ai:updated": AiUpdated,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.

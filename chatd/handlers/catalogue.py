@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from chatd.handlers import (
     accounts,
+    ai,
+    ai_sessions,
     api_tokens,
     audit,
     bans,
@@ -59,6 +61,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *reading.OPERATIONS,
     *search.OPERATIONS,
     *presence.OPERATIONS,
+    *ai_sessions.OPERATIONS,
+    *ai.OPERATIONS,
 )
 
 BY_EVENT: dict[str, Operation] = {

@@ -26,6 +26,8 @@ async def erase(services: Services, caller: Caller, command: UserErase) -> bytes
     cut = {caller.identity.family_id, *family_ids}
     cut.update(socket.identity.family_id for socket in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(cut, CloseCode.REVOKED)
+    if services.assistant is not None:
+        services.assistant.end_user(caller.user_id)
     services.erasures.wake()
     await end_all(services, caller.user_id)  # one that was made meanwhile; from now on none is
     return b"{}"

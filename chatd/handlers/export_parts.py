@@ -7,6 +7,8 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+from chatd.ai_payloads import ai_message_dict, ai_session_dict
+from chatd.ai_rows import AiSessionRow
 from chatd.context import Services
 from chatd.contract.own import (
     OwnMentionRow,
@@ -153,6 +155,38 @@ async def audit(services: Services, user_id: UUID) -> Rows:
         before = rows[-1].id
 
 
+async def ai_sessions(services: Services, user_id: UUID) -> Rows:
+    """Give every conversation with the assistant."""
+    async with aclosing(_own_conversations(services, user_id)) as found:
+        async for row in found:
+            conversation = ai_session_dict(row)
+            del conversation["runningId"]
+            yield conversation
+
+
+async def ai_messages(services: Services, user_id: UUID) -> Rows:
+    """Give every question and every answer of these conversations."""
+    async with aclosing(_own_conversations(services, user_id)) as found:
+        async for conversation in found:
+            after = 0
+            while rows := await services.store.own_ai_messages(
+                conversation.id, user_id, after=after, limit=PAGE
+            ):
+                for row in rows:
+                    yield ai_message_dict(row)
+                after = rows[-1].seq
+
+
+async def _own_conversations(
+    services: Services, user_id: UUID
+) -> AsyncGenerator[AiSessionRow, None]:
+    after = None
+    while rows := await services.store.own_ai_sessions(user_id, after=after, limit=PAGE):
+        for row in rows:
+            yield row
+        after = rows[-1].id
+
+
 async def _own_sessions(services: Services, user_id: UUID) -> AsyncGenerator[OwnSessionRow, None]:
     after = None
     while rows := await services.store.own_sessions(user_id, after=after, limit=PAGE):
@@ -210,5 +244,7 @@ PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "revisions.json": revisions,
     "reactions.json": reactions,
     "mentions.json": mentions,
+    "ai_sessions.json": ai_sessions,
+    "ai_messages.json": ai_messages,
     "audit.json": audit,
 }

@@ -17,7 +17,7 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
             "google": services.issuer is not None,
             "mail": services.mailer is not None,
             "emailVerification": services.settings.email_verification,
-            "ai": False,
+            "ai": services.assistant is not None,
             "files": False,
             "search": services.is_searchable(),
         }

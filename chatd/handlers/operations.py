@@ -54,7 +54,7 @@ class Streamed:
 
     pieces: AsyncGenerator[bytes, None]
     content_type: str
-    filename: str
+    filename: str | None = None  # of what is to be saved; None: it is read as it comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Route:
     status: int = 200
     media: str = "application/json"
     takes_body: bool = False  # also a DELETE: a password does not belong into a URL
+    events: bool = False  # who accepts text/event-stream gets one, with status 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,10 +269,12 @@ class ChatSocket:
         """Send an event to this client alone."""
         self.outbox.push(self.wire.event(name, data))
 
-    def push_ephemeral(self, name: str, data: bytes) -> None:
-        """Send an event that a slow client can do without."""
-        if not self.outbox.push_ephemeral(self.wire.event(name, data)):
+    def push_ephemeral(self, name: str, data: bytes) -> bool:
+        """Send an event that a slow client can do without; return whether it was taken."""
+        is_taken = self.outbox.push_ephemeral(self.wire.event(name, data))
+        if not is_taken:
             self._services.metrics.dropped.inc()
+        return is_taken
 
     def push_latest(self, name: str, key: UUID, data: bytes) -> None:
         """Send an event in place of an earlier one of its name and key that still waits."""

@@ -32,6 +32,7 @@ from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.admission import Live
+from chatd.nurseries.answering import open_answering
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
@@ -47,6 +48,7 @@ from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
+from chatd.nurseries.provider import Provider
 from chatd.nurseries.readers import open_readers
 from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
@@ -99,6 +101,8 @@ class Daemon:
         self.drain_state.is_draining = True
         self.http.is_draining = True  # no new sockets; what is idle may still ask
         self.engine.drain()
+        if self.services.assistant is not None:
+            self.services.assistant.drain()
 
     async def let_polling_go(self) -> None:
         """Wait until those who poll have fetched their goodbye, while requests are still taken."""
@@ -135,8 +139,12 @@ async def open_daemon(
     *,
     now: Callable[[], datetime] = wall_clock,
     is_writable: Callable[[], bool] = lambda: True,
+    provider: Provider | None = None,
 ) -> AsyncIterator[Daemon]:
     """Open everything above the store and below the listeners, for the length of the block.
+
+    Args:
+        provider: of language models, instead of the one of the settings.
 
     Raises:
         SettingsError: a signing key is missing or weak, or one that content needs.
@@ -195,6 +203,7 @@ async def open_daemon(
             issuer=issuer,
             mailer=mailer,
         )
+        await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
         app = create_app(services)
@@ -219,6 +228,20 @@ def _open_issuer(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
     from chatd.nurseries.issuer import open_issuer  # noqa: PLC0415 - see above
 
     return open_issuer(settings)
+
+
+@asynccontextmanager
+async def _open_assistant(services: Services, provider: Provider | None) -> AsyncIterator[None]:
+    """Answer, when there is a model; its library takes 19 MiB, which others do not pay."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        if provider is not None:
+            services.assistant = await enter(open_answering(services, provider))
+        elif services.settings.openai_model is not None:
+            from chatd.nurseries.assistant import open_assistant  # noqa: PLC0415 - see above
+
+            services.assistant = await enter(open_assistant(services))
+        yield
 
 
 # The whole process

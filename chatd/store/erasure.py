@@ -65,6 +65,13 @@ _FORGET_SECRETS = """
     DELETE FROM second_factors WHERE user_id = %(user_id)s
 """
 
+_FORGET_CONVERSATIONS = """
+    WITH counts AS (
+        DELETE FROM ai_usage WHERE user_id = %(user_id)s
+    )
+    DELETE FROM ai_sessions WHERE user_id = %(user_id)s
+"""
+
 _FORGET_ADDRESSES = """
     UPDATE audit_log SET address = NULL, details = '{}', salt = NULL
     WHERE user_id = %(user_id)s AND session_id IS NULL
@@ -218,6 +225,7 @@ class Erasure:
                 await transaction.fetch(_FORGET_RECOVERIES, params)
                 await transaction.fetch(_FORGET_IDENTITIES, params)
                 await transaction.fetch(_FORGET_SECRETS, params)
+                await transaction.fetch(_FORGET_CONVERSATIONS, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

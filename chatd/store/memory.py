@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.memory_ai import MemoryAi
 from chatd.store.memory_api_tokens import MemoryApiTokens
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_audit_chain import MemoryAuditChain
@@ -55,6 +56,7 @@ class MemoryStore(
     MemoryInvites,
     MemoryEncryption,
     MemoryAuditChain,
+    MemoryAi,
 ):
     """A whole store in memory.
 

@@ -45,6 +45,7 @@ class MemoryErasure(MemoryMembers):
         for pid in [pid for pid, row in self._recoveries.items() if row.user_id == user_id]:
             del self._recoveries[pid]
         self._forget_identities(user_id)
+        self._forget_conversations(user_id)
         self.audit[:] = [
             (whose, row._replace(address=None, details={}) if whose == user_id else row)
             for whose, row in self.audit
@@ -66,6 +67,11 @@ class MemoryErasure(MemoryMembers):
         """Forget second factor, challenges and API tokens; return the ids of these."""
         self._second_factors.pop(user_id, None)
         return self._forget_credentials(user_id)
+
+    def _forget_conversations(self, user_id: UUID) -> None:
+        kept = {k: v for k, v in self._ai_sessions.items() if v.row.user_id != user_id}
+        self._ai_sessions = kept
+        self._ai_usage = {k: v for k, v in self._ai_usage.items() if k[0] != user_id}
 
     def _forget_devices(self, user_id: UUID) -> None:
         gone = {each for each, row in self._families.items() if row.user_id == user_id}

@@ -6,7 +6,7 @@ import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
@@ -38,6 +38,7 @@ from chatd.rows import (
 )
 from chatd.store.checks import EXCERPT, REACTORS
 from chatd.store.contents import Contents
+from chatd.store.memory_conversation import AiConversation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -311,6 +312,8 @@ class Tables:
         self._content_place = (UUID(int=0), 0)  # the session and `seq` that the pass has reached
         self._chain: list[AuditLink] = []
         self._lines: list[tuple[int, bool, UUID | None]] = []  # place, whether in _acts, salt
+        self._ai_sessions: dict[UUID, AiConversation] = {}
+        self._ai_usage: dict[tuple[UUID, date], tuple[int, int]] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 

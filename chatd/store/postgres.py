@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chatd.keyring import Keyring
+from chatd.store.ai import AiConversations
+from chatd.store.ai_answers import AiAnswers
+from chatd.store.ai_own import OwnAi
+from chatd.store.ai_user import AiUser
 from chatd.store.api_tokens import ApiTokens
 from chatd.store.audit import Audit
 from chatd.store.audit_chain import AuditChain
@@ -69,6 +73,10 @@ class PostgresStore(
     Search,
     Encryption,
     AuditChain,
+    AiConversations,
+    AiAnswers,
+    OwnAi,
+    AiUser,
 ):
     """The durable side of chatd.
 
