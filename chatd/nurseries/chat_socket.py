@@ -5,7 +5,6 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, cast
@@ -18,6 +17,7 @@ from chatd.context import Caller, Place, RoomEvent
 from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
+from chatd.ids import random_number
 from chatd.limits import Meter, Rate, rate_of
 from chatd.model import dumps, iso, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
@@ -134,7 +134,7 @@ class ChatSocket:
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
         ready = self._ready(first, is_recovered=is_recovered)
-        mark = secrets.randbits(48)
+        mark = random_number(6)
         if self.trail is not None:
             self.trail.append(Run(None, mark, mark))
         self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))

@@ -117,14 +117,14 @@ class WebSocketReader:
         at, end = 0, len(data)
         while end - at > 1:
             kind, size, start = data[at], data[at + 1] - _MASKED, at + 6
-            if size >= _IN_TWO and kind != _PONG:
+            if kind not in self._kinds or size < 0 or (kind == _PONG and size >= _IN_TWO):
+                return data[at:]
+            if size >= _IN_TWO:
                 start += 2 if size == _IN_TWO else 8
                 if end < start:
                     break
                 size = int.from_bytes(data[at + 2 : start - 4], "big")
-            elif size >= _IN_TWO:
-                return data[at:]
-            if kind not in self._kinds or not 0 <= size <= self._max_size:
+            if size > self._max_size:
                 return data[at:]
             stop = start + size
             if end < stop:

@@ -252,6 +252,14 @@ def test_the_short_way_for_whole_messages_reads_what_the_library_reads(
     assert story_of(socket, pieces) == story_of(library, pieces)
 
 
+@pytest.mark.parametrize("head", [b"\xff\xff", b"\x81\x7f", b"\x83\xfe"])
+def test_a_head_that_is_none_is_refused_without_waiting_for_its_frame(head: bytes) -> None:
+    assert end_of(head).code is CloseCode.PROTOCOL_ERROR
+    socket = reader()
+    assert socket.feed(head[:1]) == []
+    assert end_of(head[1:], socket).code is CloseCode.PROTOCOL_ERROR
+
+
 def test_a_limit_that_is_raised_while_a_message_arrives_holds_for_the_next_one() -> None:
     socket = reader(max_size=10)
     assert socket.feed(frame(TEXT, b"x" * 10)[:5]) == []
