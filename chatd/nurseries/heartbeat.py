@@ -130,7 +130,7 @@ class TokenAlarm:
 
     def follow(self, identity: Identity) -> None:
         """Watch over this token from now on."""
-        self._expires_at = datetime.fromtimestamp(identity.expires_at, UTC)
+        self._expires_at = identity.expires_at
         left = identity.expires_at - self._now().timestamp()
         self._expires = trio.current_time() + left
         self._is_warned = False
@@ -149,5 +149,6 @@ class TokenAlarm:
             return
         self._is_warned = True
         left = max(0.0, self._expires - trio.current_time())
-        warning = {"expiresAt": iso(self._expires_at), "inMs": round(left * 1000)}
+        expires_at = iso(datetime.fromtimestamp(self._expires_at, UTC))
+        warning = {"expiresAt": expires_at, "inMs": round(left * 1000)}
         self._socket.push("auth:expiring", dumps(warning))

@@ -96,9 +96,13 @@ class Guard:
         self.open = 0  # connections now
         self.refused = 0  # clients turned away so far
 
-    async def admit(self, stream: trio.abc.Stream) -> None:
-        """Start the task of a new connection, or turn the client away."""
-        peer = _address_of(stream)
+    async def admit(self, stream: trio.abc.Stream, peer: str | None = None) -> None:
+        """Start the task of a new connection, or turn the client away.
+
+        Args:
+            peer: the client's address, where accepting has told it.
+        """
+        peer = peer or _address_of(stream)
         if peer is not None:
             try:
                 if self.open >= self._max:
@@ -173,18 +177,19 @@ async def _accept(listener: Listener, guard: Guard) -> None:
                 continue
             is_short = False
             await guard.admit(stream)
-            for more in _waiting(listener):
-                await guard.admit(more)
+            for more, peer in _waiting(listener):
+                await guard.admit(more, peer)
 
 
-def _waiting(listener: Listener) -> Iterator[trio.abc.Stream]:
+def _waiting(listener: Listener) -> Iterator[tuple[trio.abc.Stream, str]]:
     """Yield clients that have come as well: in a crowd not each costs a pass of the scheduler."""
     if not isinstance(listener, trio.SocketListener):
         return
     plain: socket.socket = listener.socket._sock  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
     with suppress(OSError):  # nobody, or a trouble that the next wait meets again
         for _ in range(BURST):
-            yield trio.SocketStream(trio.socket.from_stdlib_socket(plain.accept()[0]))
+            accepted, address = plain.accept()
+            yield trio.SocketStream(trio.socket.from_stdlib_socket(accepted)), address[0]
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.SocketStream | None:
