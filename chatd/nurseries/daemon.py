@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -146,9 +146,10 @@ async def open_daemon(
         readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
         await enter(open_positions(sockets.all, rooms.occupied))
 
-        def publish(event: RoomEvent) -> None:
-            rooms.publish(event)
-            unread.published(event)
+        def publish(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
+            rooms.publish(events, is_answered=is_answered)
+            for event in events:
+                unread.published(event)
 
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
