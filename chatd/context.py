@@ -154,8 +154,12 @@ class Rooms(Protocol):
     def enter(self, session_id: UUID, socket: Socket) -> Place:
         """Take a place: from now on the room's events are kept for this socket."""
 
-    def publish(self, event: RoomEvent) -> None:
-        """Hand a committed event to its room, if it has one; never waits."""
+    def publish(self, events: Sequence[RoomEvent], *, is_answered: bool) -> None:
+        """Hand the committed events of a transaction to their rooms; never waits.
+
+        Args:
+            is_answered: who asked for them has the ack already, so that they may leave at once.
+        """
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a room's sockets, except those of one user; never waits."""

@@ -49,3 +49,8 @@ def random_text(size: int) -> str:
 def random_hex(size: int) -> str:
     """Return random bytes as lower-case hex; a fifth of what `secrets.token_hex` takes."""
     return os.urandom(size).hex()
+
+
+def random_number(size: int) -> int:
+    """Return random bytes as a number."""
+    return int.from_bytes(os.urandom(size), "big")

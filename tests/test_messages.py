@@ -340,7 +340,7 @@ async def test_a_quiet_room_finds_a_lost_last_event_by_its_position(
         anna, bert, session_id = await pair(world)
         async with world.connect(anna) as a, world.connect(bert) as b:
             await b.ask("session:join", sessionId=session_id)
-            monkeypatch.setattr(world.daemon.services.journal, "_publish", lambda _event: None)
+            monkeypatch.setattr(world.daemon.services.journal, "_publish", lambda *_, **__: None)
             await a.ask("message:send", sessionId=session_id, content="lost on the way")
             assert await contents(b) == []
             await trio.sleep(10)

@@ -5,7 +5,6 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 
 from __future__ import annotations
 
-import secrets
 from functools import partial
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -17,6 +16,7 @@ from chatd.context import Caller, Place, RoomEvent
 from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
+from chatd.ids import random_number
 from chatd.limits import Meter, Rate, rate_of
 from chatd.model import dumps, iso, iso_or_none, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
@@ -133,7 +133,7 @@ class ChatSocket:
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
         ready = self._ready(first, is_recovered=is_recovered)
-        mark = secrets.randbits(48)
+        mark = random_number(6)
         if self.trail is not None:
             self.trail.append(Run(None, mark, mark))
         self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))

@@ -67,7 +67,7 @@ class Connection(ABC):
         self._is_reading = True
         self._stream: trio.abc.Stream | None = None
         self._socket: socket.socket | None = None
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None  # the nursery's: a second one is 0.8 KiB
         self._nursery: trio.Nursery | None = None
         self._is_mute = False  # the client cannot be told anything any more
         self._controls: Meter | None = None
@@ -100,14 +100,17 @@ class Connection(ABC):
     async def run(self) -> None:
         """Serve until something cuts this connection; then say goodbye and close."""
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if self.code is None:
                     self._nursery = nursery
-                    try:
-                        await self._converse()
-                    finally:
-                        self._nursery = None  # it may close before this task runs again
-                    nursery.cancel_scope.cancel(reason="the conversation is over")
+                else:  # cut before it began
+                    self._scope.cancel(reason=self.code.reason)
+                try:
+                    await self._converse()
+                finally:
+                    self._nursery = None  # it may close before this task runs again
+                nursery.cancel_scope.cancel(reason="the conversation is over")
         finally:
             self._ended(self.code or CloseCode.NORMAL)
             with trio.move_on_after(self.settings.goodbye_timeout, shield=True):
@@ -123,7 +126,8 @@ class Connection(ABC):
             self.code = code
             self._nursery = None  # frames wait for the goodbye from now on
             self._is_mute = self._is_mute or code in {CloseCode.HEARTBEAT_LOST, CloseCode.ABNORMAL}
-            self._scope.cancel(reason=code.reason)
+            if self._scope is not None:
+                self._scope.cancel(reason=code.reason)
 
     def start_soon(self, task: Callable[[*Args], Awaitable[object]], *args: *Args) -> bool:
         """Run a task for as long as this connection lives; False when it is ending."""

@@ -157,7 +157,8 @@ class EngineSession(Connection):
         self._opened()
         while True:
             for number, packet in enumerate(await self._packets(), 1):
-                await self._has_less()
+                if self.outbox.is_over:
+                    await self._has_less()
                 if number % TURN == 0:
                     await trio.lowlevel.checkpoint()
                 await self._handle(packet)
