@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from chatd.avatars import avatar_of
 from chatd.rows import (
+    AttachmentRow,
     DeviceRow,
     MarkerRow,
     MemberRow,
@@ -108,6 +109,22 @@ class Reply(Shape):
     excerpt: str | None
 
 
+class Attachment(Shape):
+    """A file of a message; `width` and `height` are those of an image, as it is to be shown.
+
+    Its bytes are at `/files/{id}`, a small picture of an image with `hasThumbnail` at
+    `/files/{id}/thumbnail`: both for who is a member then.
+    """
+
+    id: UUID
+    name: str
+    size: int
+    mime_type: str
+    width: int | None
+    height: int | None
+    has_thumbnail: bool
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -124,7 +141,7 @@ class Message(Shape):
     client_msg_id: str | None
     reply_to: Reply | None
     mentions: list[UUID] | Literal["ALL"]
-    attachments: list[UUID]
+    attachments: list[Attachment]
     changed_seq: int | None = None
     version: int = 1
     edited_at: Time | None = None
@@ -236,7 +253,9 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "clientMsgId": row.client_msg_id,
         "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
         "mentions": row.mentions or (),
-        "attachments": (),
+        "attachments": ()
+        if row.attachments is None
+        else [attachment_dict(each) for each in row.attachments],
     }
     if row.changed_seq != row.seq:
         message |= {
@@ -250,6 +269,19 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
     return message
+
+
+def attachment_dict(row: AttachmentRow) -> dict[str, Any]:
+    """Return an `Attachment`."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "size": row.size,
+        "mimeType": row.mime_type,
+        "width": row.width,
+        "height": row.height,
+        "hasThumbnail": row.has_thumbnail,
+    }
 
 
 def reply_dict(row: ReplyRow) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from chatd.contract.accounts import AccountStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.erasure import ErasureStore
+from chatd.contract.files import FileStore
 from chatd.contract.invites import InviteStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
@@ -48,6 +49,7 @@ class Store(
     RecoveryStore,
     PresenceStore,
     SearchStore,
+    FileStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

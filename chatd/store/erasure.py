@@ -13,6 +13,7 @@ from chatd.contract.erasure import ERASED_NAME, ErasedBatch, ErasureRow
 from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
 from chatd.store.columns import MESSAGE, message_row
+from chatd.store.files import FORGET_FILES
 from chatd.store.members import leave
 from chatd.store.mentions import lock_mentioned
 from chatd.store.pool import Pool, Rows, Transaction
@@ -202,6 +203,7 @@ class Erasure:
                 await transaction.fetch(_FORGET_DEVICES, params)
                 await transaction.fetch(_FORGET_RECOVERIES, params)
                 await transaction.fetch(_FORGET_IDENTITIES, params)
+                await transaction.fetch(FORGET_FILES, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

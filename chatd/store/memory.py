@@ -13,6 +13,7 @@ from uuid import UUID
 from chatd.store.memory_audit import MemoryAudit
 from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_erasure import MemoryErasure
+from chatd.store.memory_files import MemoryFiles
 from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
@@ -45,6 +46,7 @@ class MemoryStore(
     MemorySettings,
     MemoryBans,
     MemoryInvites,
+    MemoryFiles,
 ):
     """A whole store in memory.
 

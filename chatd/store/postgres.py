@@ -9,6 +9,7 @@ from chatd.store.audit import Audit
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
 from chatd.store.erasure import Erasure
+from chatd.store.files import Files
 from chatd.store.invites import Invites
 from chatd.store.members import Members
 from chatd.store.messages import Messages
@@ -57,6 +58,7 @@ class PostgresStore(
     Recoveries,
     Acquaintances,
     Search,
+    Files,
 ):
     """The durable side of chatd.
 
