@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from chatd.blobs import Files
 from chatd.config import Settings
 from chatd.contract import Store
 from chatd.errors import ChatError, CloseCode
@@ -278,6 +279,7 @@ class Services:
     erasures: Erasures
     is_draining: Callable[[], bool]
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
+    files: Files | None = None  # None: there are no files here
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 

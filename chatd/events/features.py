@@ -5,6 +5,15 @@ from __future__ import annotations
 from chatd.model import Shape
 
 
+class FileLimits(Shape):
+    """What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files."""
+
+    max_bytes: int
+    max_attachments: int
+    max_user_bytes: int
+    max_user_files: int
+
+
 class Features(Shape):
     """What is on here and what is off: a front end shows no button that leads nowhere."""
 
@@ -13,3 +22,4 @@ class Features(Shape):
     mail: bool
     ai: bool
     files: bool
+    file_limits: FileLimits | None  # None where `files` is false

@@ -7,19 +7,43 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Mentioned
+from chatd.events.fields import (
+    MAX_SEQ,
+    Attached,
+    Caption,
+    ClientMsgId,
+    Content,
+    Emoji,
+    Limit,
+    Mentioned,
+)
 from chatd.events.sessions import SessionRef
 from chatd.model import Message, Shape
 
 
 class MessageSend(SessionRef):
-    """Send a message; a repeat with the same `clientMsgId` answers what is stored."""
+    """Send a message; a repeat with the same `clientMsgId` answers what is stored.
 
-    content: Content
+    `attachments` are complete files of the caller in this session, each in one message; beside them
+    `content` may be empty.
+    """
+
+    content: Caption = ""
     client_msg_id: ClientMsgId | None = None
     reply_to_id: UUID | None = None
     mentions: Annotated[Mentioned, Field(default_factory=list)]
+    attachments: Annotated[Attached, Field(default_factory=list)]
     deadline_ms: Annotated[int, Field(ge=1, le=60_000, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> MessageSend:
+        if not self.content and not self.attachments:
+            msg = "content is empty, and nothing is attached"
+            raise ValueError(msg)
+        if len(set(self.attachments)) != len(self.attachments):
+            msg = "attachments names a file twice"
+            raise ValueError(msg)
+        return self
 
 
 class SendAnswer(Shape):

@@ -11,6 +11,7 @@ from chatd.handlers import (
     erasure,
     export,
     features,
+    files,
     invites,
     members,
     messages,
@@ -48,6 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *pins.OPERATIONS,
     *reading.OPERATIONS,
     *search.OPERATIONS,
+    *files.OPERATIONS,
     *presence.OPERATIONS,
 )
 

@@ -34,6 +34,7 @@ from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
+from chatd.nurseries.files import open_files
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
@@ -154,6 +155,7 @@ async def open_daemon(
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
+        files = await enter(open_files(settings, store, keys, now))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         services = Services(
             settings=settings,
@@ -175,6 +177,7 @@ async def open_daemon(
             erasures=erasing,
             is_draining=lambda: state.is_draining,
             issuer=issuer,
+            files=files,
         )
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
