@@ -56,7 +56,11 @@ class Blobs(Protocol):
         """
 
     async def read(self, key: str, start: int, length: int) -> bytes:
-        """Return a part of an adopted file, of at most `BLOB_READ` bytes."""
+        """Return a part of an adopted file, of at most `BLOB_READ` bytes.
+
+        Raises:
+            NotFound: it was deleted.
+        """
 
     async def write_thumbnail(self, key: str, data: bytes, content_type: str) -> None:
         """Keep the thumbnail of a file beside it."""

@@ -10,7 +10,7 @@ import trio
 from chatd.context import Caller, Services
 from chatd.errors import Conflict, Overloaded, StoreBug, StoreError, Unauthorized, Unavailable
 from chatd.events.answers import Nothing
-from chatd.handlers.export_parts import PARTS
+from chatd.handlers.export_parts import PARTS, contents
 from chatd.handlers.operations import Operation, Route, Streamed, spend
 from chatd.limits import Rate
 from chatd.model import account_dict, dumps, iso_or_none
@@ -32,6 +32,7 @@ revisions.json  earlier texts of those messages
 reactions.json  reactions that the account gave
 mentions.json   messages that mention the account
 audit.json      logins and other acts on the account, the newest first
+files.json      files that the account uploaded; their bytes are in the folder files/
 
 Not here: the password and the tokens, of which only hashes are kept; and what others wrote. What
 was written while the archive was made may be in it or not.
@@ -80,6 +81,14 @@ async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, No
                         await trio.lowlevel.checkpoint()  # an empty piece does not wait
                         yield archive.take()
             archive.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+        last = ""
+        async with aclosing(contents(services, user.id)) as parts:
+            async for path, data in parts:
+                if path != last:
+                    archive.begin(path, is_packed=False)
+                    last = path
+                archive.write(data)
+                yield archive.take()
         archive.finish()
         yield archive.take()
     except StoreError as trouble:

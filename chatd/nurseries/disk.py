@@ -36,6 +36,7 @@ class Disk:
     """The folder of the files; its folders are made when they are needed."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._incoming = folder / "incoming"
         self._stored = folder / "stored"
         self._limiter = trio.CapacityLimiter(THREADS)
@@ -114,9 +115,12 @@ class Disk:
         """Return where a stored file or its thumbnail lies."""
         return self._stored / key[:2] / (f"{key}-{part}" if part else key)
 
-    def read_stored(self, key: str, start: int, length: int) -> bytes:
-        """Return a part of a stored file."""
-        descriptor = _open_to_read(self.path(key))
+    def read_stored(self, key: str, start: int, length: int) -> bytes | None:
+        """Return a part of a stored file, None when it is not there."""
+        try:
+            descriptor = _open_to_read(self.path(key))
+        except FileNotFoundError:
+            return None
         try:
             return os.pread(descriptor, length, start)
         finally:
@@ -157,7 +161,10 @@ class Disk:
         return shutil.disk_usage(self._incoming).free - SPACE_KEPT
 
     def _make(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.is_dir():  # `parents=True` would make those between for everybody to read
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in (self._folder, self._stored, folder):
+                each.mkdir(mode=0o700, exist_ok=True)
 
 
 class Part:

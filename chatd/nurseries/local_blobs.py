@@ -9,6 +9,7 @@ import structlog
 
 from chatd.blobs import BlobPart, Serving, Upload
 from chatd.config import Settings
+from chatd.errors import NotFound
 from chatd.links import Link, Links
 from chatd.nurseries.disk import Disk
 from chatd.rows import FileRow
@@ -52,7 +53,10 @@ class LocalBlobs:
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """Return a part of an adopted file."""
-        return await self.disk.run(self.disk.read_stored, key, start, length)
+        data = await self.disk.run(self.disk.read_stored, key, start, length)
+        if data is None:
+            raise NotFound
+        return data
 
     async def write_thumbnail(self, key: str, data: bytes, content_type: str) -> None:
         """Keep the thumbnail of a file; the link to it says its type."""

@@ -20,7 +20,7 @@ import trio
 
 from chatd.blobs import BlobPart, Serving, Upload
 from chatd.config import Settings, SettingsError
-from chatd.errors import Unavailable
+from chatd.errors import NotFound, Unavailable
 from chatd.nurseries.bounded_http import BoundedTransport
 from chatd.rows import FileRow
 
@@ -88,7 +88,9 @@ class S3Blobs:
         url = self._sign("get_object", LINK_SECONDS, Key=_stored(key))
         wanted = {"Range": f"bytes={start}-{start + length - 1}"}
         answer = await self._ask("GET", url, wanted)
-        if answer is None or answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+        if answer is None:
+            raise NotFound
+        if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
             msg = "a part of a file was not given"
             raise self._away(msg)
         return bytes(answer.content)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -478,3 +480,47 @@ async def test_a_message_has_at_most_ten_files_and_none_of_them_twice(site: Site
     assert await anna.refusal("POST", path, content="  ") == "validation_failed"
     message = await anna.send(tea, *reversed(files))
     assert message["attachments"] == files[::-1]
+
+
+async def test_an_export_has_the_files_of_its_user_bytes_and_all(site: Site) -> None:
+    anna, bert = await site.person("anna"), await site.person("bert")
+    tea = await site.session(anna, bert)
+    large = bytes(range(256)) * 2000
+    sent = await anna.upload(tea, PICTURE, name="kätzchen.png")
+    loose = await anna.upload(None, large, mime_type="application/octet-stream")
+    message = await anna.send(tea, sent)
+    await bert.send(tea, await bert.upload(tea, PICTURE))
+    answer = await anna.http.get("/users/me/export")
+    assert answer.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        told = json.loads(archive.read("files.json"))
+        found = {name: archive.read(name) for name in archive.namelist() if "files/" in name}
+    assert [(each["id"], each["messageId"], each["sessionId"]) for each in told] == [
+        (sent["id"], message["id"], str(tea)),
+        (loose["id"], None, None),
+    ]
+    assert found == {told[0]["path"]: PICTURE, told[1]["path"]: large}
+    assert told[0]["path"] == f"files/{sent['id']}/kätzchen.png"
+
+
+async def test_an_erased_account_keeps_the_files_of_its_messages_or_loses_them_all(
+    site: Site,
+) -> None:
+    anna, bert, carl = [await site.person(name) for name in ("anna", "bert", "carl")]
+    tea = await site.session(carl, anna, bert)
+    kept, gone = await anna.upload(tea, PICTURE), await bert.upload(tea, PICTURE)
+    loose = await anna.upload(tea, PICTURE)
+    await anna.send(tea, kept)
+    await bert.send(tea, gone)
+    keys = [site.key(file["id"]) for file in (kept, gone, loose)]
+    for person, deletes in ((anna, False), (bert, True)):
+        await site.store.begin_erasure(person.id, deletes_messages=deletes, at=site.now())
+        site.daemon.services.erasures.wake()
+    while await site.store.open_erasures(1):  # noqa: ASYNC110 - the daemon tells nobody
+        await trio.sleep(0.01)
+    assert (await carl.read(kept)).content == PICTURE
+    for file in (gone, loose):
+        assert await carl.refusal("GET", f"/files/{file['id']}") == "not_found"
+    await site.sweep()
+    assert [bool(site.blobs(key)) for key in keys] == [True, False, False]
