@@ -16,6 +16,7 @@ from bench.people import Rest
 from bench.plan import Bench, Figure
 from bench.search import search
 from bench.senders import CONTENT, LoadMeter, Senders, fan_out, quantile_ms
+from bench.uploads import upload
 
 MICRO = 1e6
 
@@ -194,5 +195,6 @@ SCENARIOS: dict[str, Scenario] = {
     "idle": idle,
     "history": history,
     "search": search,
+    "upload": upload,
 }
-NEEDS_NO_SERVER = frozenset({"floor", "search"})  # the search has one of its own
+NEEDS_NO_SERVER = frozenset({"floor", "search", "upload"})  # the last two have their own
