@@ -498,11 +498,11 @@ export interface MessageSearch {
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. `attachments` are complete files of the caller in this session, each in one message; beside them `content` may be empty. */
 export interface MessageSend {
   sessionId: string;
+  attachments?: Array<string>;
   content?: string;
   clientMsgId?: string | null;
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
-  attachments?: Array<string>;
   deadlineMs?: number | null;
 }
 

@@ -76,6 +76,13 @@ def clean_query(text: str) -> str:
     return " ".join(words)
 
 
+def _without_repeats(ids: list[UUID]) -> list[UUID]:
+    if len(set(ids)) != len(ids):
+        msg = "names one twice"
+        raise ValueError(msg)
+    return ids
+
+
 def _in_utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         msg = "needs a time zone"
@@ -104,7 +111,9 @@ ClientMsgId = Annotated[
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),
 ]
 Mentioned = Annotated[list[UUID], Field(max_length=MAX_MENTIONS)] | Literal["ALL"]
-Attached = Annotated[list[UUID], Field(max_length=MAX_ATTACHMENTS)]
+Attached = Annotated[
+    list[UUID], Field(max_length=MAX_ATTACHMENTS), AfterValidator(_without_repeats)
+]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]

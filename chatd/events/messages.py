@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chatd.events.fields import (
     MAX_SEQ,
@@ -28,22 +28,20 @@ class MessageSend(SessionRef):
     `content` may be empty.
     """
 
-    content: Caption = ""
+    attachments: Annotated[Attached, Field(default_factory=list)]
+    content: Annotated[Caption, Field(validate_default=True)] = ""
     client_msg_id: ClientMsgId | None = None
     reply_to_id: UUID | None = None
     mentions: Annotated[Mentioned, Field(default_factory=list)]
-    attachments: Annotated[Attached, Field(default_factory=list)]
     deadline_ms: Annotated[int, Field(ge=1, le=60_000, strict=True)] | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> MessageSend:
-        if not self.content and not self.attachments:
-            msg = "content is empty, and nothing is attached"
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, content: str, info: ValidationInfo) -> str:
+        if not content and not info.data.get("attachments"):
+            msg = "is empty, and nothing is attached"
             raise ValueError(msg)
-        if len(set(self.attachments)) != len(self.attachments):
-            msg = "attachments names a file twice"
-            raise ValueError(msg)
-        return self
+        return content
 
 
 class SendAnswer(Shape):

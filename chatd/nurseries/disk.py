@@ -177,7 +177,7 @@ class Part:
         self._needed = needed
         self._descriptor = -1
         self._unflushed = 0
-        self._offset = 0
+        self._flushed = 0
 
     async def write(self, pieces: list[bytes]) -> None:
         """Write behind what is there."""
@@ -209,15 +209,20 @@ class Part:
         self._path.unlink(missing_ok=True)
 
     def _write(self, pieces: list[bytes]) -> None:
-        self._unflushed += _write_all(self._descriptor, pieces)
+        size = _write_all(self._descriptor, pieces)
+        start = self._flushed + self._unflushed
+        # Starts the write-back of dirty pages without waiting for it (mm/fadvise.c): a flush later
+        # finds little to do, and the database's in between wait for little.
+        os.posix_fadvise(self._descriptor, start, size, os.POSIX_FADV_DONTNEED)
+        self._unflushed += size
         if self._unflushed >= FLUSH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         os.fdatasync(self._descriptor)
-        # Read back once at most: the cache is the database's.
-        os.posix_fadvise(self._descriptor, self._offset, 0, os.POSIX_FADV_DONTNEED)
-        self._offset += self._unflushed
+        # Clean pages go: they are read once at most, and the cache is the database's.
+        os.posix_fadvise(self._descriptor, self._flushed, self._unflushed, os.POSIX_FADV_DONTNEED)
+        self._flushed += self._unflushed
         self._unflushed = 0
 
     def _publish(self) -> None:
