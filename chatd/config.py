@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     )
     file_transfers: Count = Field(
         256,
-        description="uploads and downloads at once, half of it at most of one user; each "
+        description="uploads and downloads at once, an eighth of it at most of one user; each "
         "holds up to 1 MiB",
     )
     file_link_ttl: Seconds = Field(

@@ -106,20 +106,22 @@ async def _look(services: Services, files: Files, row: FileRow) -> Seen:
     if size is None:
         msg = "nothing was uploaded"
         raise Conflict(msg)
+    head = await files.blobs.read(row.key, 0, min(size, HEAD_BYTES))
     try:
         if size != row.size:
             msg = f"this has {size} bytes, not {row.size}"
             raise WrongTypeError(msg)
-        head = await files.blobs.read(row.key, 0, min(size, HEAD_BYTES))
         served = served_type(row.mime_type, head)
-    except WrongTypeError as refusal:
-        await services.store.revoke_file(row.id, row.uploader_id, services.now())
-        files.sweep()
-        raise ValidationFailed(str(refusal)) from None
-    picture = await _picture(files, row, served)
-    if picture is None:
-        return Seen(served)
-    return Seen(served, picture.width, picture.height, has_thumbnail=True)
+    except WrongTypeError as wrong:
+        refusal = ValidationFailed(str(wrong))
+    else:
+        picture = await _picture(files, row, served)
+        if picture is None:
+            return Seen(served)
+        return Seen(served, picture.width, picture.height, has_thumbnail=True)
+    await services.store.revoke_file(row.id, row.uploader_id, services.now())
+    files.sweep()
+    raise refusal
 
 
 async def _picture(files: Files, row: FileRow, served: str | None) -> Picture | None:
@@ -174,9 +176,8 @@ async def avatar(services: Services, caller: Caller, command: FileRef) -> Redire
         raise NotFound
     picture: BlobPart = "thumbnail"
     reader = f"at {address_key(caller.address)}"
-    return Redirect(
-        await files.blobs.link_to(row, serving(row, picture), reader=reader, part=picture)
-    )
+    shown = Serving(THUMBNAIL_TYPE, disposition("inline", "avatar.webp"))  # not its owner's name
+    return Redirect(await files.blobs.link_to(row, shown, reader=reader, part=picture))
 
 
 async def delete(services: Services, caller: Caller, command: FileRef) -> bytes:

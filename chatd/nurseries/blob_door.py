@@ -16,7 +16,16 @@ import trio
 
 from chatd.blobs import BLOB_READ
 from chatd.context import Services
-from chatd.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, StoreError, Unavailable
+from chatd.errors import (
+    Conflict,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    StoreBug,
+    StoreError,
+    Unavailable,
+)
+from chatd.limits import Rate
 from chatd.links import Link
 from chatd.nurseries.disk import Part
 from chatd.nurseries.exchange import Exchange
@@ -29,6 +38,7 @@ from chatd.wire.ranges import Span, Unsatisfiable, is_known, requested
 
 WRITE_BYTES = BLOB_READ  # of one turn of the disk
 READ_BYTES = 262_144  # of one turn of a download: four writes with a deadline each
+RATE = Rate(50, 500)  # of one owner's links: a video is asked for in many ranges
 _POLICY = b"default-src 'none'; frame-ancestors 'none'; sandbox"
 _METHODS = b"GET, HEAD, PUT"
 
@@ -60,8 +70,11 @@ class BlobDoor:
             raise MethodNotAllowed
 
     def _verify(self, exchange: Exchange, method: str) -> Link:
-        now = self._services.now().timestamp()
-        return self._blobs.links.verify(exchange.head.query.get("link", ""), method, now)
+        services = self._services
+        text, now = exchange.head.query.get("link", ""), services.now().timestamp()
+        link = self._blobs.links.verify(text, method, now)
+        services.limiter.check("user", ("blob", link.owner), RATE, trio.current_time())
+        return link
 
     async def _preflight(self, exchange: Exchange) -> None:
         """Let pages of our origins ask; the edge adds that they may read the answer."""
@@ -85,6 +98,8 @@ class BlobDoor:
         try:
             row = await self._services.store.file_by_key(link.key)
         except StoreError as trouble:
+            if isinstance(trouble, StoreBug):
+                raise
             raise Unavailable(retry_after=1) from trouble
         if row is None:
             raise NotFound

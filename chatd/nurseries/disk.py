@@ -202,11 +202,14 @@ class Part:
         self._descriptor = os.open(self._path, flags, 0o600)
 
     def close(self) -> None:
-        """End it; what was not published is gone. Blocks."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._path.unlink(missing_ok=True)
+        """End it; what was not published is gone, at the next start at the latest. Blocks."""
+        try:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+            self._path.unlink(missing_ok=True)
+        except OSError as trouble:
+            log.warning("part_not_deleted", error=errno.errorcode.get(trouble.errno or 0, ""))
 
     def _write(self, pieces: list[bytes]) -> None:
         size = _write_all(self._descriptor, pieces)

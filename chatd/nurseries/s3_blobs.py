@@ -126,8 +126,11 @@ class S3Blobs:
         answer = await self._ask("HEAD", self._sign("head_object", LINK_SECONDS, Key=name))
         if answer is None:
             return None
-        headers = answer.headers
-        return int(headers["content-length"]), headers.get("content-type", "")
+        length = answer.headers.get("content-length", "")
+        if not length.isdecimal():
+            msg = "an object without a length"
+            raise self._away(msg)
+        return int(length), answer.headers.get("content-type", "")
 
     def _sign(self, operation: str, seconds: int, **params: object) -> str:
         url: str = self._client.generate_presigned_url(

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.contract.files import Bound, Quota, Seen
+from chatd.errors import StoreBug
 from chatd.rows import FileRow, SweepRow, UserRow
 from chatd.store.checks import passed_bound
 from chatd.store.memory_state import File, Tables, statement
@@ -27,6 +28,10 @@ class MemoryFiles(Tables):
         use = Quota(sum(each.size for each in mine) + row.size, len(mine) + 1, len(uploads) + 1)
         bound = passed_bound(use, quota)
         if bound is None:
+            self._user(row.uploader_id)
+            if any(row.id == each.row.id or row.key == each.row.key for each in self._all_files()):
+                msg = "a file's id or key is taken"
+                raise StoreBug(msg)
             self._files[row.id] = File(row, row.created_at)
         return bound
 
@@ -152,6 +157,9 @@ class MemoryFiles(Tables):
             and (after is None or file.row.id > after)
         )
         return mine[:limit]
+
+    def _all_files(self) -> list[File]:
+        return list(self._files.values())
 
     def _live_files(self) -> list[File]:
         return [file for file in self._files.values() if file.revoked_at is None]
