@@ -19,7 +19,6 @@ from chatd.context import Services
 from chatd.errors import (
     Conflict,
     Forbidden,
-    MethodNotAllowed,
     NotFound,
     StoreBug,
     StoreError,
@@ -67,7 +66,7 @@ class BlobDoor:
         elif method in {"GET", "HEAD"}:
             await self._download(exchange, self._verify(exchange, "GET"))
         else:
-            raise MethodNotAllowed
+            await exchange.refuse_method(_METHODS + b", OPTIONS")
 
     def _verify(self, exchange: Exchange, method: str) -> Link:
         services = self._services

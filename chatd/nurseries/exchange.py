@@ -6,7 +6,7 @@ import time
 
 import trio
 
-from chatd.errors import ChatError
+from chatd.errors import ChatError, MethodNotAllowed
 from chatd.nurseries.http_stream import HttpStream, PeerGone
 from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead
@@ -160,6 +160,12 @@ class Exchange:
         self._response = None  # a head that has not left is replaced
         self.start(error.status, headers)
         await self.send(body, more=False)
+
+    async def refuse_method(self, allowed: bytes) -> None:
+        """Answer that the path has other methods, and which (RFC 9110 15.5.6)."""
+        headers, body = error_answer(MethodNotAllowed(), self.request_id)
+        kept = [header for header in headers if header[0] not in (b"allow", b"content-length")]
+        await self.respond(405, [*kept, (b"allow", allowed)], body)
 
     def start(self, status: int, headers: Headers) -> None:
         """Begin an answer. The head waits for the first piece, so that both leave in one write."""

@@ -63,5 +63,6 @@ def requested(head: RequestHead, size: int, etag: bytes) -> Span | Unsatisfiable
 
 def is_known(head: RequestHead, etag: bytes) -> bool:
     """Return whether the client has this version: If-None-Match, the weak comparison (13.1.2)."""
-    known = [tag.strip() for tag in b",".join(head.values(b"if-none-match")).split(b",")]
-    return b"*" in known or etag in known or b"W/" + etag in known
+    tags = b",".join(head.values(b"if-none-match")).split(b",")
+    known = [tag.strip().removeprefix(b"W/") for tag in tags]
+    return b"*" in known or etag.removeprefix(b"W/") in known

@@ -16,6 +16,8 @@ import structlog
 import trio
 
 from chatd.errors import StoreUnavailable
+from chatd.limits import Rate
+from chatd.nurseries import blob_door
 from chatd.nurseries import disk as disk_module
 from chatd.nurseries.disk import Disk
 from chatd.nurseries.transfers import Transfers
@@ -350,6 +352,18 @@ async def test_above_its_share_of_transfers_a_link_is_overloaded(tmp_path: Path)
         await client.send(b"ds")
         assert (await client.read()).status == 200
         assert (await anna.put(two, b"words")).status_code == 200
+
+
+async def test_links_of_one_owner_are_used_so_often_and_others_still_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_door, "RATE", Rate(0.01, 4))
+    async with open_site(tmp_path, rate_limits="on") as site:
+        anna, bert = await site.person("anna"), await site.person("bert")
+        file = await anna.upload(None, b"words", mime_type="text/plain")
+        url = await anna.link(file)
+        assert [(await site.get(url)).status_code for _ in range(4)] == [200, 200, 200, 429]
+        assert await uploaded(bert)
 
 
 async def uploaded(visitor: Visitor) -> bool:
