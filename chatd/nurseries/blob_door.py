@@ -129,8 +129,7 @@ class BlobDoor:
 
     async def _receive(self, exchange: Exchange, link: Link, part: Part) -> None:
         body = exchange.open_body(link.size, progress=self._settings.upload_rate)
-        pieces: list[bytes] = []
-        waiting = 0
+        waiting = bytearray()  # not a list: a piece may be one byte
         while not body.is_complete:
             with trio.move_on_after(self._settings.transfer_stall) as stall_scope:
                 piece = await exchange.read_piece()
@@ -138,11 +137,10 @@ class BlobDoor:
                 exchange.close_behind()
                 msg = "the upload stands still"
                 raise RequestTimeout(msg)
-            pieces.append(piece)
-            waiting += len(piece)
-            if waiting >= WRITE_BYTES or body.is_complete:
-                await part.write(pieces)
-                pieces, waiting = [], 0
+            waiting += piece
+            if len(waiting) >= WRITE_BYTES or body.is_complete:
+                await part.write(waiting)
+                waiting = bytearray()
 
     # Downloads
 

@@ -133,7 +133,7 @@ class Disk:
         draft = target.with_name(f"{target.name}.{random_hex(8)}.part")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(descriptor, [data])
+            _write_all(descriptor, data)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -179,9 +179,9 @@ class Part:
         self._unflushed = 0
         self._flushed = 0
 
-    async def write(self, pieces: list[bytes]) -> None:
+    async def write(self, data: bytearray) -> None:
         """Write behind what is there."""
-        await self._disk.run(self._write, pieces)
+        await self._disk.run(self._write, data)
 
     async def publish(self) -> None:
         """Let it be what was uploaded, in place of an earlier one: durably, and all at once."""
@@ -211,8 +211,8 @@ class Part:
         except OSError as trouble:
             log.warning("part_not_deleted", error=errno.errorcode.get(trouble.errno or 0, ""))
 
-    def _write(self, pieces: list[bytes]) -> None:
-        size = _write_all(self._descriptor, pieces)
+    def _write(self, data: bytearray) -> None:
+        size = _write_all(self._descriptor, data)
         start = self._flushed + self._unflushed
         # Starts the write-back of dirty pages without waiting for it (mm/fadvise.c): a flush later
         # finds little to do, and the database's in between wait for little.
@@ -239,14 +239,12 @@ def _open_to_read(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
-def _write_all(descriptor: int, pieces: list[bytes]) -> int:
-    size = sum(map(len, pieces))
-    written = os.writev(descriptor, pieces)
-    if written < size:  # a signal, or the last block of a disk: `write` says which
-        rest = memoryview(b"".join(pieces))[written:]
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    return size
+def _write_all(descriptor: int, data: bytes | bytearray) -> int:
+    with memoryview(data) as view:
+        written = 0
+        while written < len(view):  # a signal, or the last block of a disk, may end one early
+            written += os.write(descriptor, view[written:])
+    return written
 
 
 def _flush_folder(folder: Path) -> None:

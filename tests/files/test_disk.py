@@ -121,6 +121,21 @@ async def test_a_client_that_asks_first_is_told_before_it_sends(tmp_path: Path) 
         assert (await client.read()).status == 200
 
 
+async def test_an_upload_in_thousands_of_small_pieces_is_stored_whole(tmp_path: Path) -> None:
+    data = os.urandom(3000)
+    async with open_site(tmp_path) as site, wire(site) as client:
+        anna = await site.person("anna")
+        promise = await anna.promise(None, data, mime_type=BYTES)
+        await client.send(put_of(promise, len(data)))
+        await until_there(site)
+        for start in range(len(data)):
+            await client.send(data[start : start + 1])
+            await trio.lowlevel.checkpoint()
+        assert (await client.read()).status == 200
+        done = await anna.ask("POST", f"/files/{promise['fileId']}/complete", 200)
+        assert (await anna.read(done["file"])).content == data
+
+
 async def test_a_chunked_upload_is_refused(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site, wire(site) as client:
         anna = await site.person("anna")
@@ -264,7 +279,7 @@ async def test_a_disk_that_fails_while_it_is_written_is_unavailable_and_keeps_no
         anna = await site.person("anna")
         promise = await anna.promise(None, b"words", mime_type="text/plain")
         with monkeypatch.context() as patch:
-            patch.setattr(os, "writev", full)
+            patch.setattr(disk_module, "_write_all", full)
             answer = await anna.put(promise, b"words")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
         assert parts(site) == []
@@ -274,11 +289,12 @@ async def test_a_disk_that_fails_while_it_is_written_is_unavailable_and_keeps_no
 async def test_a_write_that_the_kernel_takes_in_part_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.writev
-    monkeypatch.setattr(os, "writev", lambda fd, pieces: real(fd, [pieces[0][:3]]))
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:3]))
     disk = Disk(tmp_path)
     async with disk.writing("0" * 32, 10) as part:
-        await part.write([b"0123", b"456789"])
+        await part.write(bytearray(b"0123"))
+        await part.write(bytearray(b"456789"))
         await part.publish()
     assert disk.adopt("0" * 32) == 10
     assert disk.path("0" * 32).read_bytes() == b"0123456789"
