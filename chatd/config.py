@@ -191,7 +191,8 @@ class Settings(BaseSettings):
     )
     user_files: Count = Field(10_000, description="files of one user: each is a row and an inode")
     user_uploads: Count = Field(
-        20, description="uploads of one user that are promised and not complete"
+        20,
+        description="links to upload of one user that may still be used: what they can fill",
     )
     upload_ttl: Seconds = Field(
         300, description="an upload begins within this; a stolen link is worth nothing after it"

@@ -12,7 +12,10 @@ Bound = Literal["bytes", "files", "uploads"]
 
 
 class Quota(NamedTuple):
-    """What one user may have: bytes and files in all, and uploads whose link is still good."""
+    """What one user may have: bytes and files in all, and links to upload that are still good.
+
+    Of a complete file the link counts no more, of a revoked one it does: it may still be used.
+    """
 
     size: int
     files: int

@@ -22,7 +22,8 @@ INTERVAL = 60.0  # seconds between two looks; what is revoked wakes the sweep
 BATCH = 100  # rows of one read
 PAUSE = 0.02  # seconds between two files: they are in nobody's way
 RETRY = timedelta(minutes=5)  # for a file that could not be deleted
-LATE = timedelta(days=1)  # after the end of its link: the slowest upload is over (`upload_rate`)
+# After the end of a link: most uploads are over, and the slowest (`upload_rate`).
+SOON, LATE = timedelta(minutes=10), timedelta(days=1)
 
 log = structlog.get_logger("chatd.file_sweeper")
 
@@ -81,13 +82,13 @@ class FileSweeper:
 
     async def _take(self, row: SweepRow, now: datetime) -> datetime | None:
         """Delete what is to be deleted of a file; return when to look again."""
-        is_over = now >= row.upload_until + LATE
+        looks = [row.upload_until + SOON, row.upload_until + LATE]
         try:
             if row.is_revoked:
                 await self._blobs.delete(row.key)
-            elif is_over:
+            elif now >= looks[0]:
                 await self._blobs.delete_upload(row.key)
         except ChatError as trouble:
             log.warning("file not deleted", file=str(row.id), error=trouble.code)
             return now + RETRY
-        return None if is_over else row.upload_until + LATE
+        return next((look for look in looks if look > now), None)

@@ -19,11 +19,16 @@ _LOCK_USER = """
     SELECT FROM users WHERE id = %(uploader_id)s FOR NO KEY UPDATE
 """
 
+# A link cannot be taken back: to delete what it was for does not make it one less.
 _USE = """
-    SELECT coalesce(sum(size), 0)::bigint, count(*),
-           count(*) FILTER (WHERE completed_at IS NULL AND upload_until > %(created_at)s)
+    SELECT coalesce(sum(size) FILTER (WHERE revoked_at IS NULL), 0)::bigint,
+           count(*) FILTER (WHERE revoked_at IS NULL),
+           count(*) FILTER (
+               WHERE upload_until > %(created_at)s
+                 AND (completed_at IS NULL OR revoked_at IS NOT NULL)
+           )
     FROM files
-    WHERE uploader_id = %(uploader_id)s AND revoked_at IS NULL
+    WHERE uploader_id = %(uploader_id)s
 """
 
 _INSERT_FILE = """

@@ -19,13 +19,16 @@ class MemoryFiles(Tables):
     @statement
     def insert_file(self, row: FileRow, quota: Quota) -> Bound | None:
         """Store the promise of a file, within the quota."""
-        mine = [each.row for each in self._live_files() if each.row.uploader_id == row.uploader_id]
-        uploads = [
+        mine = [each for each in self._all_files() if each.row.uploader_id == row.uploader_id]
+        kept = [each.row for each in mine if each.revoked_at is None]
+        links = [
             each
             for each in mine
-            if each.completed_at is None and each.upload_until > row.created_at
+            if each.row.upload_until > row.created_at
+            and (each.row.completed_at is None or each.revoked_at is not None)
         ]
-        use = Quota(sum(each.size for each in mine) + row.size, len(mine) + 1, len(uploads) + 1)
+        size = sum(each.size for each in kept) + row.size
+        use = Quota(size, len(kept) + 1, len(links) + 1)
         bound = passed_bound(use, quota)
         if bound is None:
             self._user(row.uploader_id)

@@ -71,13 +71,16 @@ async def test_a_promise_within_the_quota_is_kept_and_one_beyond_it_is_not(
     assert await store.insert_file(promise(people.alice, None, size=398), QUOTA) is None
     assert await store.insert_file(promise(people.alice, None, size=1), QUOTA) is None
     assert await store.insert_file(promise(people.alice, None, size=1), QUOTA) == "uploads"
+    assert await store.revoke_file(row.id, people.alice, NOW)  # its link is still good
+    assert await store.insert_file(promise(people.alice, None, size=1), QUOTA) == "uploads"
     assert await store.insert_file(promise(people.bob, None, size=600), QUOTA) is None
     late = NOW + 301 * SECOND  # the links have ended: nothing is under way
     assert await store.insert_file(promise(people.alice, None, size=1, at=late), QUOTA) is None
-    four = QUOTA._replace(files=4)
-    assert await store.insert_file(promise(people.alice, None, size=1, at=late), four) == "files"
-    assert await store.revoke_file(row.id, people.alice, NOW)
-    assert await store.insert_file(promise(people.alice, None, size=1, at=late), four) is None
+    two, three = QUOTA._replace(files=3), QUOTA._replace(files=4)
+    assert await store.insert_file(promise(people.alice, None, size=1, at=late), two) == "files"
+    assert await store.insert_file(promise(people.alice, None, size=1, at=late), three) is None
+    large = promise(people.alice, None, size=599, at=late)
+    assert await store.insert_file(large, QUOTA) is None  # what was revoked gave back its bytes
 
 
 async def test_a_complete_file_is_complete_once(store: Store, people: People) -> None:
@@ -351,7 +354,8 @@ async def test_an_avatar_is_for_everybody_as_long_as_it_is_one(
     assert not await store.revoke_file(row.id, people.alice, NOW)
     assert await store.revoke_loose(NOW + DAY, NOW + DAY, 10) == 3  # the others
 
-    assert await store.insert_file(promise(people.alice, None), QUOTA) is None
+    late = NOW + 400 * SECOND
+    assert await store.insert_file(promise(people.alice, None, at=late), QUOTA) is None
     await store.update_user(people.alice, name=None, avatar="#123456", sets_avatar=True)
     assert await store.avatar_file(row.id) is None
     assert await store.avatar_file(next_one.id) is None
