@@ -11,20 +11,24 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: $(VENV)/.run
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
-# Long stories of random operations on a mock clock, the twins and the codecs: beside the rest, for
-# one core is enough for that, and without coverage, which the rest has.
+# Two cores, two runs side by side: one thinks, the other waits for real processes. Behind the second
+# one the long stories of random operations, without coverage, which the rest has.
+PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
 	tests/wire/test_fuzz_codecs.py
+PYTEST := COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -p no:cacheprovider
 
 test: $(VENV)/.dev $(VENV)/.js
 	rm -f .coverage .coverage.*
 ifdef ARGS
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 else
-	@$(BIN)/python -m pytest -p no:cacheprovider $(LONG) >$(VENV)/long.log 2>&1 & long=$$!; \
-	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest $(LONG:%=--ignore=%); \
-	main=$$?; wait $$long; beside=$$?; cat $(VENV)/long.log; [ $$main -eq 0 ] && [ $$beside -eq 0 ]
+	@( $(PYTEST) $(PROCESSES); processes=$$?; \
+		$(BIN)/python -m pytest -p no:cacheprovider $(LONG) && [ $$processes -eq 0 ] \
+	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
+	$(PYTEST) $(PROCESSES:%=--ignore=%) $(LONG:%=--ignore=%); main=$$?; \
+	wait $$beside; beside=$$?; cat $(VENV)/beside.log; [ $$main -eq 0 ] && [ $$beside -eq 0 ]
 endif
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE)

@@ -15,7 +15,7 @@ from chatd.rows import Append, NewMessage
 from chatd.store import pool as pool_module
 from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
-from tests.conftest import PostgresServer
+from tests.databases import PostgresServer
 from tests.store.kit import gather, sign_up, stored, words
 
 Ends = tuple[trio.SocketStream, trio.SocketStream, trio.Event]

@@ -19,7 +19,7 @@ from chatd.store import migrate as migrate_module
 from chatd.store.migrate import Migration, SchemaTooNew, migrate, migrations, schema_version
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
-from tests.conftest import PostgresServer
+from tests.databases import PostgresServer
 from tests.store.kit import DAY, NOW, contents, say
 
 # As version 1 wrote it: this code knows columns that are not there yet.

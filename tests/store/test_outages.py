@@ -16,7 +16,7 @@ from psycopg.waiting import Wait
 from chatd.errors import StoreRetryable, StoreUnavailable
 from chatd.store import driver
 from chatd.store.pool import Pool, Transaction, open_pool
-from tests.conftest import PostgresServer
+from tests.databases import PostgresServer
 from tests.store.kit import in_parallel
 
 COUNT = "SELECT count(*) FROM settings WHERE name LIKE 'mark%%'"

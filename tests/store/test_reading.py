@@ -16,7 +16,7 @@ from chatd.store import migrate as migrate_module
 from chatd.store.migrate import migrate, migrations
 from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
-from tests.conftest import PostgresServer
+from tests.databases import PostgresServer
 from tests.store.conftest import People
 from tests.store.kit import NOBODY, NOW, gather, say, sign_up, stored, words
 from tests.store.test_migrate import FIRST_DATA
