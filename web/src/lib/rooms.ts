@@ -6,7 +6,6 @@ import {
   patchSession,
   patchTimeline,
   placeSession,
-  putSessions,
   roomOf,
   useChat,
 } from "@/stores/chat";

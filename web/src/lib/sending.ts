@@ -78,7 +78,7 @@ async function sendOne(userId: string, draft: Unsent): Promise<boolean> {
       clientMsgId,
       ...(replyTo ? { replyToId: replyTo.id } : {}),
       ...(mentions.length > 0 ? { mentions } : {}),
-      ...(attachments.length > 0 ? { attachments } : {}),
+      ...(attachments.length > 0 ? { attachments: attachments.map((file) => file.id) } : {}),
     });
     settleSent(message);
     return true;

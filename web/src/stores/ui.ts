@@ -18,7 +18,7 @@ interface UiStore {
   /** On a phone the list of conversations lies over the chat. */
   isListOpen: boolean;
   isPeopleOpen: boolean;
-  dialog: "switcher" | "help" | "new" | "search" | "details" | null;
+  dialog: "switcher" | "help" | "new" | "search" | "details" | "pins" | null;
 }
 
 const THEME = "chatd.theme";
