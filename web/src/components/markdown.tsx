@@ -3,6 +3,7 @@
 import { memo } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
+import { cn } from "@/lib/cn";
 import { CodeBlock } from "./code-block";
 
 const COMPONENTS: Components = {
@@ -13,7 +14,7 @@ const COMPONENTS: Components = {
   ),
   pre: ({ children }) => <CodeBlock>{children}</CodeBlock>,
   code: ({ children, className }) => (
-    <code className={className ?? "rounded bg-line/60 px-1 py-0.5 font-mono text-[0.9em]"}>{children}</code>
+    <code className={cn("rounded bg-line/60 px-1 py-0.5 font-mono text-[0.9em] in-[pre]:bg-transparent in-[pre]:p-0", className)}>{children}</code>
   ),
   // Pictures of elsewhere would tell elsewhere who reads: they are links.
   img: ({ src, alt }) => (

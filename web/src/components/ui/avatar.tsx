@@ -1,3 +1,4 @@
+import { apiBase } from "@/lib/api";
 import { cn } from "@/lib/cn";
 import { STATUS_LABEL, type StatusName } from "@/lib/status";
 
@@ -23,12 +24,17 @@ export function initials(name: string): string {
   return words.map((word) => Array.from(word)[0] ?? "").join("").toLocaleUpperCase();
 }
 
+/** A picture of elsewhere would tell elsewhere who looks at it: it is not fetched. */
+function isOurs(url: string): boolean {
+  return url.startsWith("/") || (apiBase() !== "" && url.startsWith(`${apiBase()}/`));
+}
+
 /** A picture, or initials on the person's colour; the state stands as a dot and as text. */
 export function Avatar({ name, url, color, size = "md", status }: AvatarProps) {
   return (
     <span className={cn("relative inline-block shrink-0", SIZES[size])}>
-      {url ? (
-        <img src={url} alt="" className="size-full rounded-full object-cover" />
+      {url && isOurs(url) ? (
+        <img src={url.startsWith("/") ? apiBase() + url : url} alt="" className="size-full rounded-full object-cover" />
       ) : (
         <svg viewBox="0 0 40 40" aria-hidden className="size-full rounded-full">
           <rect width="40" height="40" fill={color} />
