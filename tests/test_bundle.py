@@ -15,7 +15,7 @@ import pytest
 
 import hatch_build
 from chatd.nurseries.bundle import FILES, bundle_routes
-from hatch_build import WebNotBuiltError, build_web, is_bundle_built, is_site_built
+from hatch_build import WebNotBuiltError, build_web, is_bundle_built
 from tests.http_kit import Client, get, open_wires
 
 ROOT = Path(__file__).parent.parent

@@ -138,18 +138,22 @@ function lastChanged(sessionId: string, id: string, change: Partial<Message>): v
 function bindMembers(socket: ChatSocket): void {
   socket.on("member:joined", (event) => {
     member(event.sessionId, event.seq, event.member);
-    if (useChat.getState().sessions[event.sessionId]) return;
-    void loadSessions(); // somebody has brought us in
+    const session = useChat.getState().sessions[event.sessionId];
+    if (session) patchSession(event.sessionId, { memberCount: session.memberCount + 1 });
   });
   socket.on("member:updated", (event) => member(event.sessionId, event.seq, event.member));
   socket.on("member:left", ({ sessionId, seq, userId }) => {
     apply(sessionId, seq, (timeline) => timeline);
     const { [userId]: _, ...members } = roomOf(sessionId).members;
     patchRoom(sessionId, { members });
+    const session = useChat.getState().sessions[sessionId];
+    if (session) patchSession(sessionId, { memberCount: session.memberCount - 1 });
   });
   socket.on("session:updated", ({ sessionId, seq, session }) => {
     apply(sessionId, seq, (timeline) => timeline);
-    patchSession(sessionId, session);
+    // An unknown one is new: somebody has brought us in.
+    if (useChat.getState().sessions[sessionId]) patchSession(sessionId, session);
+    else void loadSessions();
   });
   socket.on("session:removed", ({ sessionId }) => dropSession(sessionId));
   socket.on("session:prefs", ({ sessionId, muted, favourite }) => {
