@@ -498,11 +498,11 @@ export interface MessageSearch {
 /** Send a message; a repeat with the same `clientMsgId` answers what is stored. `attachments` are complete files of the caller in this session, each in one message; beside them `content` may be empty. */
 export interface MessageSend {
   sessionId: string;
+  attachments?: Array<string>;
   content?: string;
   clientMsgId?: string | null;
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
-  attachments?: Array<string>;
   deadlineMs?: number | null;
 }
 
@@ -947,6 +947,174 @@ export interface UserUpdated {
   user: User;
 }
 
+/** Follow an answer from an index on: UTF-16 units, as strings of JavaScript count. */
+export interface AiAttach {
+  messageId: string;
+  fromIndex?: number;
+}
+
+/** What there is of an answer from `index` on; unless it is `done` the rest follows. */
+export interface AiAttached {
+  messageId: string;
+  text: string;
+  index: number;
+  done: boolean;
+  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
+  finishReason: string | null;
+  errorCode: string | null;
+}
+
+/** More of an answer: `text` stands at `index`, in UTF-16 units. Who has less than `index` units has missed something, and attaches from there. */
+export interface AiDelta {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  index: number;
+  text: string;
+}
+
+/** An answer is complete, or was stopped; `content` is all of it. */
+export interface AiDone {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  content: string;
+  finishReason: string | null;
+  usage: AiUsage | null;
+}
+
+/** An answer has failed; `partial` is what had come, and is kept. */
+export interface AiError {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  code: string;
+  message: string;
+  partial: string;
+  retryable: boolean;
+  retryAfterMs?: number | null;
+}
+
+/** A question or an answer. An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two. */
+export interface AiMessage {
+  id: string;
+  aiSessionId: string;
+  seq: number;
+  role: "USER" | "ASSISTANT";
+  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
+  content: string;
+  createdAt: string;
+  clientMsgId: string | null;
+  model: string | null;
+  finishReason: string | null;
+  errorCode: string | null;
+  usage: AiUsage | null;
+}
+
+/** Page through a conversation: the newest messages, or those below a `seq`. */
+export interface AiMessageList {
+  aiSessionId: string;
+  beforeSeq?: number | null;
+  limit?: number;
+}
+
+/** Messages of a conversation, oldest first. */
+export interface AiMessagePage {
+  messages: Array<AiMessage>;
+  hasBefore: boolean;
+}
+
+/** Names an answer: of the caller's, or of a session that they are in. */
+export interface AiMessageRef {
+  messageId: string;
+}
+
+/** Ask; a repeat with the same `clientMsgId` answers what was asked. */
+export interface AiSend {
+  aiSessionId: string;
+  content: string;
+  clientMsgId?: string | null;
+}
+
+/** The stored question, and the id of the answer that is under way. `duplicate` tells that it was asked before this call. */
+export interface AiSent {
+  userMessage: AiMessage;
+  messageId: string;
+  duplicate: boolean;
+}
+
+/** A conversation of the caller with the assistant; `runningId` is the answer under way. */
+export interface AiSession {
+  id: string;
+  title: string | null;
+  model: string;
+  systemPrompt: string | null;
+  createdAt: string;
+  activeAt: string;
+  runningId: string | null;
+}
+
+/** One conversation. */
+export interface AiSessionAnswer {
+  aiSession: AiSession;
+}
+
+/** Begin a conversation; without a title it gets one after its first answer. */
+export interface AiSessionCreate {
+  title?: string | null;
+  model?: string | null;
+  systemPrompt?: string | null;
+}
+
+/** Page through the caller's conversations. */
+export interface AiSessionList {
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Conversations, the latest active first; `nextCursor` is null on the last page. */
+export interface AiSessionPage {
+  aiSessions: Array<AiSession>;
+  nextCursor: string | null;
+}
+
+/** Names a conversation; one of somebody else is not found. */
+export interface AiSessionRef {
+  aiSessionId: string;
+}
+
+/** Change what is given, at least one; null takes the system prompt away. */
+export interface AiSessionUpdate {
+  aiSessionId: string;
+  title?: string | null;
+  model?: string | null;
+  systemPrompt?: string | null;
+}
+
+/** An answer begins. */
+export interface AiStart {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  model: string;
+}
+
+/** A conversation of the receiver has another title, model or system prompt. */
+export interface AiUpdated {
+  aiSession: AiSession;
+}
+
+/** Tokens that an answer has cost; estimated where the provider does not say. */
+export interface AiUsage {
+  promptTokens: number;
+  completionTokens: number;
+  estimated: boolean;
+}
+
 /** What a client emits. */
 export interface ClientEvents {
   /** Renew the token of a live socket. */
@@ -1045,6 +1213,26 @@ export interface ClientEvents {
   "typing:start": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** The caller types no longer. */
   "typing:stop": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** The caller types no longer. */
+  "typing:stop": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Begin a conversation with the assistant. */
+  "ai:create": (data: AiSessionCreate, ack: (answer: Ack<AiSessionAnswer>) => void) => void;
+  /** The caller's conversations with the assistant, latest activity first. */
+  "ai:list": (data: AiSessionList, ack: (answer: Ack<AiSessionPage>) => void) => void;
+  /** One conversation with the assistant. */
+  "ai:get": (data: AiSessionRef, ack: (answer: Ack<AiSessionAnswer>) => void) => void;
+  /** Change a conversation's title, model or system prompt. */
+  "ai:update": (data: AiSessionUpdate, ack: (answer: Ack<AiSessionAnswer>) => void) => void;
+  /** Delete a conversation with everything in it. */
+  "ai:delete": (data: AiSessionRef, ack: (answer: Ack<Nothing>) => void) => void;
+  /** Messages of a conversation, oldest first. */
+  "ai:messages": (data: AiMessageList, ack: (answer: Ack<AiMessagePage>) => void) => void;
+  /** Ask the assistant; the answer follows as events. */
+  "ai:send": (data: AiSend, ack: (answer: Ack<AiSent>) => void) => void;
+  /** Have the last question answered again, in place of its answer. */
+  "ai:retry": (data: AiMessageRef, ack: (answer: Ack<AiSent>) => void) => void;
+  /** An answer from an index on; sockets hear the rest of one under way. */
+  "ai:attach": (data: AiAttach, ack: (answer: Ack<AiAttached>) => void) => void;
 }
 
 /** What the server emits. */
@@ -1097,4 +1285,14 @@ export interface ServerEvents {
   "session:unread": (data: SessionUnread) => void;
   /** How far each joined session was sent on this socket; a client behind that joins again. */
   "session:heartbeat": (data: SessionHeartbeat) => void;
+  /** How far each joined session was sent on this socket; a client behind that joins again. */
+  "session:heartbeat": (data: SessionHeartbeat) => void;
+  /** An answer begins. */
+  "ai:start": (data: AiStart) => void;
+  /** More of an answer: `text` stands at `index`, in UTF-16 units. */
+  "ai:delta": (data: AiDelta) => void;
+  /** An answer is complete, or was stopped; `content` is all of it. */
+  "ai:done": (data: AiDone) => void;
+  /** An answer has failed; `partial` is what had come, and is kept. */
+  "ai:error": (data: AiError) => void;
 }

@@ -75,7 +75,7 @@ class Person:
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign up").click()
         self.page.wait_for_url("**/chat/")
-        expect(self.page.get_by_role("heading", name="Choose a conversation")).to_be_visible()
+        expect(self.page.get_by_role("button", name=self.email)).to_be_visible()
 
     def open_direct(self, other: str) -> None:
         """Begin a conversation with one person."""

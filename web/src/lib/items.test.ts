@@ -20,9 +20,12 @@ function message(seq: number, sender: string, createdAt: string): Message {
 
 function shown(messages: Message[], unreadFrom: number | null = null): string[] {
   const { rows } = withStored(EMPTY, messages);
-  return itemsOf(rows, unreadFrom, "me").map((item) =>
-    item.kind === "row" ? `${item.key}${item.isFirst ? "*" : ""}` : item.kind,
-  );
+  const { head, items } = itemsOf(rows, unreadFrom, "me");
+  const lines = items.flatMap(({ row, isFirst, after }) => [
+    `${row.key}${isFirst ? "*" : ""}`,
+    ...after.map((line) => line.kind),
+  ]);
+  return [...head.map((line) => line.kind), ...lines];
 }
 
 describe("lines of a conversation", () => {
@@ -50,5 +53,12 @@ describe("lines of a conversation", () => {
     const said = [1, 2, 3, 4].map((seq) => message(seq, seq === 2 ? "me" : "ada", "2026-01-01T12:00:00Z"));
     expect(shown(said, 1)).toEqual(["day", "m1*", "m2*", "unread", "m3*", "m4"]);
     expect(shown(said, 4)).not.toContain("unread");
+  });
+
+  it("change nothing at a message and below it when older ones come in front", () => {
+    const later = [3, 4].map((seq) => message(seq, "ada", "2026-01-02T12:00:00Z"));
+    const { rows } = withStored(EMPTY, later);
+    const all = withStored(EMPTY, [message(1, "bob", "2026-01-01T12:00:00Z"), ...later]).rows;
+    expect(itemsOf(all, null, "me").items.slice(1)).toEqual(itemsOf(rows, null, "me").items);
   });
 });

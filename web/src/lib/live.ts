@@ -1,10 +1,12 @@
 /** The chat of whoever is logged in: one connection, from login to logout. */
-import { endLogin } from "@/stores/auth";
+import { resetAi } from "@/stores/ai";
+import { endLogin, useAuth } from "@/stores/auth";
 import { resetChat } from "@/stores/chat";
 import { typingExpired } from "@/stores/presence";
+import { bindAssistant, loadAiSessions } from "./assistant";
 import { bindEvents } from "./events";
 import { loadSessions, resetRooms } from "./rooms";
-import { closeSocket, openSocket, tell } from "./socket";
+import { closeSocket, openSocket, tell, type ChatSocket } from "./socket";
 
 const ACTIVE_EVERY_MS = 60_000; // somebody at the device is told to the server this often
 const TYPING_LOOK_MS = 2000;
@@ -12,7 +14,12 @@ const TYPING_LOOK_MS = 2000;
 /** Begin. Returns what ends it. */
 export function startLive(): () => void {
   void loadSessions();
-  openSocket({ bind: bindEvents, ended: endLogin });
+  if (useAuth.getState().config?.features.ai) void loadAiSessions();
+  const bind = (socket: ChatSocket): void => {
+    bindEvents(socket);
+    bindAssistant(socket);
+  };
+  openSocket({ bind, ended: endLogin });
   let toldAt = 0;
   const active = (): void => {
     if (document.hidden || Date.now() - toldAt < ACTIVE_EVERY_MS) return;
@@ -34,5 +41,6 @@ export function startLive(): () => void {
     closeSocket();
     resetRooms();
     resetChat();
+    resetAi();
   };
 }

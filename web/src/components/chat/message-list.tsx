@@ -5,7 +5,8 @@ import { ArrowDown } from "lucide-react";
 import { useEffect, useMemo, useRef } from "react";
 import { Button } from "@/components/ui/button";
 import { explain } from "@/lib/errors";
-import { itemsOf } from "@/lib/items";
+import { cn } from "@/lib/cn";
+import { itemsOf, type Line } from "@/lib/items";
 import { loadAfter, loadBefore, markRead, showNewest } from "@/lib/rooms";
 import type { SessionSummary } from "@/lib/types";
 import { say } from "@/components/ui/toast";
@@ -32,7 +33,7 @@ function Viewport({ session }: { session: SessionSummary }) {
   const room = useChat((chat) => chat.rooms[sessionId] ?? NO_ROOM);
   const ownId = useAuth((auth) => auth.account?.id ?? "");
   const { timeline, unreadFrom } = room;
-  const items = useMemo(() => itemsOf(timeline.rows, unreadFrom, ownId), [timeline.rows, unreadFrom, ownId]);
+  const { head, items } = useMemo(() => itemsOf(timeline.rows, unreadFrom, ownId), [timeline.rows, unreadFrom, ownId]);
   const busy = useRef(false);
 
   const look = (place: HTMLElement): void => {
@@ -56,15 +57,13 @@ function Viewport({ session }: { session: SessionSummary }) {
       className="min-h-0 flex-1 overflow-y-auto overscroll-contain py-3 [overflow-anchor:none]"
       onScroll={(event) => look(event.currentTarget)}
     >
+      <Beginning isLoading={room.isLoading} hasBefore={timeline.hasBefore} isEmpty={items.length === 0} />
+      <Lines lines={head} />
       <MessageScroller.Content role="list">
-        <div role="listitem">
-          <Beginning isLoading={room.isLoading} hasBefore={timeline.hasBefore} isEmpty={items.length === 0} />
-        </div>
-        {items.map((item) => (
-          <MessageScroller.Item key={item.key} messageId={item.key} role="listitem">
-            {item.kind === "day" ? <Line text={item.text} /> : null}
-            {item.kind === "unread" ? <Line text="New" isNews /> : null}
-            {item.kind === "row" ? <MessageRow session={session} row={item.row} isFirst={item.isFirst} /> : null}
+        {items.map(({ row, isFirst, after }) => (
+          <MessageScroller.Item key={row.key} messageId={row.key} role="listitem">
+            <MessageRow session={session} row={row} isFirst={isFirst} />
+            <Lines lines={after} />
           </MessageScroller.Item>
         ))}
       </MessageScroller.Content>
@@ -78,14 +77,14 @@ function Beginning({ isLoading, hasBefore, isEmpty }: { isLoading: boolean; hasB
   return <p className="px-5 pt-8 pb-4 text-center text-sm text-soft">{isEmpty ? "Nobody has said anything yet. Be the first." : "This is where it began."}</p>;
 }
 
-function Line({ text, isNews = false }: { text: string; isNews?: boolean }) {
-  return (
-    <div className={isNews ? "my-2 flex items-center gap-3 px-5 text-danger" : "my-3 flex items-center gap-3 px-5 text-soft"}>
+function Lines({ lines }: { lines: readonly Line[] }) {
+  return lines.map(({ kind, text }) => (
+    <div key={kind} className={cn("my-3 flex items-center gap-3 px-5", kind === "unread" ? "text-danger" : "text-soft")}>
       <span className="h-px flex-1 bg-current opacity-30" />
       <span className="text-xs font-medium">{text}</span>
       <span className="h-px flex-1 bg-current opacity-30" />
     </div>
-  );
+  ));
 }
 
 /** Messages count as read when the bottom is seen in a window that has the focus. */

@@ -8,16 +8,19 @@ import { Avatar } from "@/components/ui/avatar";
 import { Button } from "@/components/ui/button";
 import { Menu, MenuItem, MenuLine } from "@/components/ui/menu";
 import { Tooltip } from "@/components/ui/tooltip";
-import { goTo } from "@/lib/navigate";
+import { cn } from "@/lib/cn";
+import { goTo, goToAssistant } from "@/lib/navigate";
 import { loadSessions } from "@/lib/rooms";
 import { logout, useAuth } from "@/stores/auth";
 import { inOrder, useChat } from "@/stores/chat";
 import { openDialog, setTheme, useUi } from "@/stores/ui";
+import { AssistantList } from "./assistant-list";
 import { SessionItem } from "./session-item";
 import { OwnStatusItems } from "./own-status";
 
 /** All conversations, the last active first, and the caller's own corner. */
-export function SessionList() {
+export function SessionList({ isAssistant }: { isAssistant: boolean }) {
+  const hasAssistant = useAuth((auth) => auth.config?.features.ai ?? false);
   const sessions = useChat((chat) => chat.sessions);
   const { isListed, listFailure, openId } = useChat();
   const ordered = useMemo(() => inOrder(sessions), [sessions]);
@@ -36,6 +39,7 @@ export function SessionList() {
 
   return (
     <nav aria-label="Conversations" className="flex h-full flex-col">
+      <h1 className="sr-only md:hidden">Conversations</h1>
       <div className="flex items-center gap-1 px-4 pt-3 pb-2">
         <div className="flex-1">
           <Logo size={26} />
@@ -51,8 +55,10 @@ export function SessionList() {
           </Button>
         </Tooltip>
       </div>
+      {hasAssistant ? <Tabs isAssistant={isAssistant} /> : null}
       <div className="min-h-0 flex-1 overflow-y-auto px-2 py-1">
-        {listFailure ? (
+        {isAssistant ? <AssistantList /> : null}
+        {listFailure && !isAssistant ? (
           <div role="alert" className="space-y-2 p-4 text-sm text-soft">
             <p>{listFailure}</p>
             <Button look="outline" size="sm" onClick={() => void loadSessions()}>
@@ -60,18 +66,39 @@ export function SessionList() {
             </Button>
           </div>
         ) : null}
-        {!isListed && !listFailure ? <Skeleton /> : null}
-        {isListed && ordered.length === 0 ? (
+        {!isListed && !listFailure && !isAssistant ? <Skeleton /> : null}
+        {isListed && ordered.length === 0 && !isAssistant ? (
           <p className="p-4 text-sm text-soft">No conversations yet. Begin one with the button above.</p>
         ) : null}
-        <ul>
-          {ordered.map((session) => (
-            <SessionItem key={session.id} session={session} isOpen={session.id === openId} />
-          ))}
-        </ul>
+        {isAssistant ? null : (
+          <ul>
+            {ordered.map((session) => (
+              <SessionItem key={session.id} session={session} isOpen={session.id === openId} />
+            ))}
+          </ul>
+        )}
       </div>
       <OwnCorner />
     </nav>
+  );
+}
+
+function Tabs({ isAssistant }: { isAssistant: boolean }) {
+  const tab = (label: string, isOpen: boolean, go: () => void) => (
+    <button
+      type="button"
+      aria-pressed={isOpen}
+      onClick={go}
+      className={cn("flex-1 rounded-lg py-1.5 text-sm font-medium", isOpen ? "bg-raised shadow-sm" : "text-soft hover:text-ink")}
+    >
+      {label}
+    </button>
+  );
+  return (
+    <div role="group" aria-label="What to show" className="mx-3 mb-1 flex gap-1 rounded-xl bg-line/60 p-1">
+      {tab("Chats", !isAssistant, () => goTo(null))}
+      {tab("Assistant", isAssistant, () => goToAssistant(null))}
+    </div>
   );
 }
 
