@@ -6,17 +6,23 @@ DATA ?= data
 PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+<<<<<<< HEAD
 .PHONY: run test check bench bench-peers web types format lock clean
+=======
+.PHONY: run test check bench bench-peers bundle types threats format lock clean
+>>>>>>> w-int
 
 run: $(VENV)/.run $(VENV)/.web
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
 # Two cores, two runs side by side: one thinks, the other waits for real processes. Behind the second
-# one the long stories of random operations, without coverage, which the rest has.
-PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in
+# one the long stories of random operations and what asks a daemon everything that there is, without
+# coverage, which the rest has.
+PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in \
+	tests/assistant/test_crash.py tests/assistant/test_llmock.py tests/assistant/test_provider.py
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
-	tests/wire/test_fuzz_codecs.py
+	tests/wire/test_fuzz_codecs.py tests/fuzz_rest tests/canary
 PYTEST := COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -p no:cacheprovider
 
 test: $(VENV)/.dev $(VENV)/.js $(VENV)/.web
@@ -103,7 +109,15 @@ $(VENV)/.web: $(WEB) | $(VENV)/bin/python
 types: $(VENV)/.dev
 	$(BIN)/python -m chatd.typescript > web/chatd.d.ts
 
+<<<<<<< HEAD
 $(VENV)/.run: requirements.lock pyproject.toml hatch_build.py | $(VENV)/bin/python
+=======
+# The table of attacks in docs/security.md, from the tests. A test compares.
+threats: $(VENV)/.dev
+	$(BIN)/python -m tests.hostile.table
+
+$(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
+>>>>>>> w-int
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@

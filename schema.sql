@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '10');
+    ('schema_version', '15');
 
 -- People
 
@@ -32,10 +32,13 @@ CREATE TABLE users (
     status_until timestamptz,
     search_name text NOT NULL DEFAULT '',  -- the name as it is searched for, folded by the daemon
     erased_at timestamptz,  -- nothing of theirs is left but the place in sessions
-    email_verified_at timestamptz  -- when chatd itself saw that mail there is read
+    email_verified_at timestamptz,  -- when chatd itself saw that mail there is read
+    -- Who made this bot. That an account is a bot stands in its id: the version of the UUID is 8.
+    owner_id uuid REFERENCES users CHECK (owner_id IS NULL OR substr(id::text, 15, 1) = '8')
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+CREATE INDEX users_owner_id_idx ON users (owner_id) WHERE owner_id IS NOT NULL;
 
 -- Accounts that are erased: their traces in sessions are removed bit by bit, and a daemon that was
 -- stopped half-way goes on at its next start. `family_ids` are the logins whose access tokens may
@@ -49,6 +52,17 @@ CREATE TABLE erasures (
 );
 
 CREATE INDEX erasures_begun_at_idx ON erasures (begun_at);
+
+-- Links that were mailed, of which only hashes are stored: each is used once, and a newer one of a
+-- purpose ends the older.
+CREATE TABLE mail_tokens (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    purpose text NOT NULL CHECK (purpose IN ('VERIFY', 'CHANGE', 'RESET')),
+    token_hash bytea NOT NULL UNIQUE,
+    email text NOT NULL,  -- to which it was sent
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, purpose)
+);
 
 CREATE TABLE devices (
     id uuid PRIMARY KEY,
@@ -107,6 +121,49 @@ CREATE TABLE sign_ins (
 
 CREATE INDEX sign_ins_user_id_idx ON sign_ins (user_id);
 CREATE INDEX sign_ins_expires_at_idx ON sign_ins (expires_at);
+
+-- The second factor of accounts: a secret shared with an authenticator (RFC 6238).
+CREATE TABLE second_factors (
+    user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    secret bytea NOT NULL,  -- sealed by the daemon for this user
+    key_id text NOT NULL,  -- of the signing key under which it is sealed
+    confirmed_at timestamptz,  -- NULL: being set up, a login does not ask for it
+    last_step bigint NOT NULL DEFAULT 0  -- of the last code that was good: it and older ones are not
+);
+
+-- Each is good once: then it is deleted.
+CREATE TABLE recovery_codes (
+    user_id uuid NOT NULL REFERENCES second_factors ON DELETE CASCADE,
+    code_hash bytea NOT NULL,
+    PRIMARY KEY (user_id, code_hash)
+);
+
+-- Logins whose password was right and that wait for the second factor.
+CREATE TABLE login_challenges (
+    challenge_hash bytea PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    device_id uuid,  -- that the caller has proved to know
+    password_mark bytea NOT NULL,  -- a hash of the password's hash: another password, another mark
+    tries integer NOT NULL DEFAULT 0,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX login_challenges_user_id_idx ON login_challenges (user_id);
+CREATE INDEX login_challenges_expires_at_idx ON login_challenges (expires_at);
+
+-- API tokens: only hashes are stored. A revoked one is deleted.
+CREATE TABLE api_tokens (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    name text NOT NULL CHECK (name <> ''),
+    token_hash bytea NOT NULL UNIQUE,
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    last_used_at timestamptz  -- to the minute
+);
+
+CREATE INDEX api_tokens_user_id_idx ON api_tokens (user_id);
 
 -- Sessions and their members
 
@@ -197,7 +254,10 @@ CREATE TABLE messages (
     ordinal bigint NOT NULL CHECK (ordinal BETWEEN 1 AND seq),
     sender_id uuid NOT NULL,
     client_msg_id text CHECK (char_length(client_msg_id) BETWEEN 1 AND 255),
-    content text NOT NULL CHECK (char_length(content) <= 16384),
+    content text NOT NULL CHECK (
+        char_length(content) <= 16384
+        OR starts_with(content, E'\x01') AND char_length(content) <= 90000  -- sealed: chatd/keyring.py
+    ),
     created_at timestamptz NOT NULL,
     edited_at timestamptz,
     deleted_at timestamptz,
@@ -252,9 +312,30 @@ CREATE FUNCTION reactions_of(message uuid) RETURNS jsonb LANGUAGE sql STABLE AS 
     ) each
 $$;
 
+-- The text of a message that an excerpt points to: where texts are sealed nothing can be cut out of
+-- them, so what append_messages() has cut off is only good for the version that it names. A text that
+-- is not sealed any more is cut here, a sealed one by the daemon.
+CREATE FUNCTION quoted_text(parent messages, excerpt text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN starts_with(said, E'\x01') THEN said ELSE left(said, 200) END
+    FROM (SELECT substring(excerpt FROM E'^\x01m[A-Za-z0-9_-]+:([0-9]{1,9}):')::integer AS version) w
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN w.version = parent.version THEN parent.content
+            WHEN w.version IS NOT NULL THEN coalesce((
+                SELECT r.content FROM message_revisions r
+                WHERE r.message_id = parent.id AND r.version = w.version
+            ), excerpt)
+            ELSE excerpt
+        END AS said
+    ) quoted
+$$;
+
 -- What a reply shows of the message it answers: [id, seq, user id, name, avatar, excerpt].
 CREATE FUNCTION reply_of(parent uuid, excerpt text) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_array(m.id, m.seq, u.id, u.name, u.avatar_url, excerpt)
+    SELECT jsonb_build_array(
+        m.id, m.seq, u.id, u.name, u.avatar_url,
+        CASE WHEN starts_with(excerpt, E'\x01m') THEN quoted_text(m, excerpt) ELSE excerpt END
+    )
     FROM messages m
     JOIN users u ON u.id = m.sender_id
     WHERE m.id = parent
@@ -409,9 +490,10 @@ BEGIN
 END
 $do$;
 
--- Text as it is compared: without case, accents and the widths of letters.
+-- Text as it is compared: without case, accents and the widths of letters; of a sealed text nothing.
 CREATE FUNCTION search_text(content text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
+        WHEN starts_with(content, E'\x01') THEN ''
         WHEN octet_length(content) = char_length(content) THEN lower(content COLLATE "C")
         ELSE translate(normalize(
             search_lower(regexp_replace(normalize(content, NFKD), '[\u0300-\u036f]', '', 'g')), NFC
@@ -669,6 +751,26 @@ BEGIN
 END
 $$;
 
+-- The keys that stored content may be sealed with (chatd/keyring.py has the form); never the keys.
+CREATE TABLE content_keys (
+    kid text PRIMARY KEY,
+    fingerprint text NOT NULL,  -- tells another key under the same name
+    since timestamptz NOT NULL,
+    given_up_at timestamptz  -- the operator has: what it seals stays unreadable
+);
+
+-- The latest walk through all content, which writes it anew with the key `target` or as plain text:
+-- by session and `seq`, and this far. None: nothing was ever sealed.
+CREATE TABLE content_pass (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    target text NOT NULL,
+    begun_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    changed bigint NOT NULL DEFAULT 0,  -- texts
+    session_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    seq bigint NOT NULL DEFAULT 0
+);
+
 CREATE TABLE audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -677,11 +779,81 @@ CREATE TABLE audit_log (
     details jsonb NOT NULL DEFAULT '{}',
     address text,  -- from where; nothing of an account that is gone
     session_id uuid,  -- no reference, as user_id: the trace outlives the session
-    target_id uuid  -- to whom it was done
+    target_id uuid,  -- to whom it was done
+    salt uuid DEFAULT gen_random_uuid()  -- of address and details in the chain; NULL: erased
 );
 
 CREATE INDEX audit_log_user_id_idx ON audit_log (user_id, id);
 CREATE INDEX audit_log_session_id_idx ON audit_log (session_id, id) WHERE session_id IS NOT NULL;
+
+-- The audit log is only added to; of an erased account's lines what told of the person may go, once.
+CREATE FUNCTION keep_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'UPDATE' AND tg_table_name = 'audit_log' THEN
+        IF new.salt IS NULL AND new.address IS NULL AND new.details = '{}'
+            AND (new.id, new.at, new.action, new.user_id, new.session_id, new.target_id)
+                IS NOT DISTINCT FROM
+                (old.id, old.at, old.action, old.user_id, old.session_id, old.target_id)
+        THEN
+            RETURN new;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'the audit log is only added to' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+-- A chain over the audit log, in the order of commits: each hash covers the one before it and the
+-- line, so that none can be changed, removed or put elsewhere without the chain telling
+-- (chatd/audit_chain.py, `chatd audit verify`). What may be erased is in it by a salted digest: without
+-- salt and value nobody can guess it, and the chain still holds.
+CREATE TABLE audit_chain (
+    position bigint PRIMARY KEY,
+    audit_id bigint NOT NULL UNIQUE,
+    erasable bytea NOT NULL,  -- SHA-256 of salt, address, details
+    hash bytea NOT NULL
+);
+
+CREATE FUNCTION chain_audit(entry audit_log) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    head audit_chain;
+    place bigint;
+    digest bytea := sha256(convert_to(concat_ws('|',
+        entry.salt, coalesce(char_length(entry.address), -1), coalesce(entry.address, ''),
+        entry.details::text
+    ), 'UTF8'));
+BEGIN
+    SELECT * INTO head FROM audit_chain ORDER BY position DESC LIMIT 1;
+    place := coalesce(head.position, 0) + 1;
+    INSERT INTO audit_chain (position, audit_id, erasable, hash)
+    VALUES (place, entry.id, digest, sha256(coalesce(head.hash, '') || convert_to(concat_ws('|',
+        place, entry.id, (extract(epoch FROM entry.at) * 1000000)::bigint, entry.action,
+        coalesce(entry.user_id::text, '-'), coalesce(entry.session_id::text, '-'),
+        coalesce(entry.target_id::text, '-'), encode(digest, 'hex')
+    ), 'UTF8')));
+END
+$$;
+
+-- Deferred to the commit: whoever waits for this lock holds all others already and takes no more, so
+-- nobody waits for them in a circle; and it is held for the flush of a commit, not for a transaction.
+CREATE FUNCTION chain_audit_line() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1633903716);
+    PERFORM chain_audit(new);
+    RETURN NULL;
+END
+$$;
+
+CREATE CONSTRAINT TRIGGER audit_log_chain AFTER INSERT ON audit_log
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION chain_audit_line();
+CREATE TRIGGER audit_log_keep BEFORE UPDATE OR DELETE ON audit_log
+    FOR EACH ROW EXECUTE FUNCTION keep_audit();
+CREATE TRIGGER audit_log_keep_all BEFORE TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION keep_audit();
+CREATE TRIGGER audit_chain_keep BEFORE UPDATE OR DELETE ON audit_chain
+    FOR EACH ROW EXECUTE FUNCTION keep_audit();
+CREATE TRIGGER audit_chain_keep_all BEFORE TRUNCATE ON audit_chain
+    FOR EACH STATEMENT EXECUTE FUNCTION keep_audit();
 
 -- Another's message was deleted. A trigger, so that no way of deleting can forget it.
 CREATE FUNCTION audit_deleted_message() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -897,3 +1069,58 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+-- The assistant
+
+-- A conversation of one user with the assistant.
+CREATE TABLE ai_sessions (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    title text,  -- NULL: nobody has named it yet
+    model text NOT NULL,
+    system_prompt text,
+    seq bigint NOT NULL DEFAULT 0 CHECK (seq >= 0),
+    created_at timestamptz NOT NULL,
+    active_at timestamptz NOT NULL
+);
+
+CREATE INDEX ai_sessions_active_at_idx ON ai_sessions (user_id, active_at, id);
+
+-- Questions and answers: an answer has the `seq` behind its question's. STREAMING is under way; what a
+-- crash leaves like that becomes INTERRUPTED at the next start, with the text of the last checkpoint.
+CREATE TABLE ai_messages (
+    id uuid PRIMARY KEY,
+    ai_session_id uuid NOT NULL REFERENCES ai_sessions ON DELETE CASCADE,
+    seq bigint NOT NULL CHECK (seq > 0),
+    role text NOT NULL CHECK (role IN ('USER', 'ASSISTANT')),
+    status text NOT NULL
+        CHECK (status IN ('STREAMING', 'COMPLETE', 'STOPPED', 'FAILED', 'INTERRUPTED')),
+    content text NOT NULL,
+    created_at timestamptz NOT NULL,
+    client_msg_id text CHECK (char_length(client_msg_id) BETWEEN 1 AND 255),
+    model text,
+    finish_reason text,
+    error_code text,
+    prompt_tokens integer CHECK (prompt_tokens >= 0),
+    completion_tokens integer CHECK (completion_tokens >= 0),
+    is_estimated boolean NOT NULL DEFAULT false,  -- the provider did not say how many
+    replaces_id uuid,  -- the answer, deleted, in whose place this one was asked for
+    CONSTRAINT ai_messages_seq_key UNIQUE (ai_session_id, seq)
+);
+
+-- One answer of a session is under way.
+CREATE UNIQUE INDEX ai_messages_streaming_key ON ai_messages (ai_session_id)
+    WHERE status = 'STREAMING';
+CREATE UNIQUE INDEX ai_messages_client_msg_id_key ON ai_messages (ai_session_id, client_msg_id)
+    WHERE client_msg_id IS NOT NULL;
+CREATE INDEX ai_messages_replaces_id_idx ON ai_messages (replaces_id)
+    WHERE replaces_id IS NOT NULL;
+
+-- Tokens of a user by the day of UTC; also those of answers in sessions, which have no row here.
+CREATE TABLE ai_usage (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    day date NOT NULL,
+    prompt_tokens bigint NOT NULL CHECK (prompt_tokens >= 0),
+    completion_tokens bigint NOT NULL CHECK (completion_tokens >= 0),
+    PRIMARY KEY (user_id, day)
+);

@@ -11,6 +11,7 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+NANO = 1e9
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class Cost:
 
     def __sub__(self, earlier: Cost) -> Cost:
         return Cost(self.own - earlier.own, self.children - earlier.children)
+
+
+@dataclass(frozen=True)
+class ThreadTime:
+    """Seconds that a thread has run, and has waited for a core although it could."""
+
+    ran: float
+    waited: float
+
+    def __sub__(self, earlier: ThreadTime) -> ThreadTime:
+        return ThreadTime(self.ran - earlier.ran, self.waited - earlier.waited)
 
 
 def cost(pid: int) -> Cost:
@@ -40,6 +52,12 @@ def cpu_seconds(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     except OSError:  # a kernel or a sandbox without foreign CPU clocks
         return stat_seconds(pid)
+
+
+def main_thread_time(pid: int) -> ThreadTime:
+    """Return the time of a process's first thread: of the daemon's that is the event loop."""
+    ran, waited, _ = (PROC / str(pid) / "task" / str(pid) / "schedstat").read_text().split()
+    return ThreadTime(int(ran) / NANO, int(waited) / NANO)
 
 
 def stat_seconds(pid: int) -> float:

@@ -27,11 +27,15 @@ class Scale:
     history_calls: int = 300
     floor_writes: int = 200_000
     search_messages: int = 1_000_000
+    login_tries: int = 200
+    flood_seconds: float = 10.0
+    flood_rounds: int = 3
 
 
 QUICK = Scale(
     rounds=3, seconds=0.4, people=20, sessions=10, idle_step=150, idle_steps=3,
     history_calls=60, floor_writes=20_000, search_messages=10_000,
+    login_tries=4, flood_seconds=1.0, flood_rounds=1,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from bench import floor
 from bench.accounting import Cost, cost, cpu_seconds, resident_kib
+from bench.login import login
 from bench.people import Rest
 from bench.plan import Bench, Figure
 from bench.search import search
@@ -194,5 +195,6 @@ SCENARIOS: dict[str, Scenario] = {
     "idle": idle,
     "history": history,
     "search": search,
+    "login": login,
 }
-NEEDS_NO_SERVER = frozenset({"floor", "search"})  # the search has one of its own
+NEEDS_NO_SERVER = frozenset({"floor", "search", "login"})  # the last two have their own

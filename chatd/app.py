@@ -19,6 +19,7 @@ from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
 from chatd.asyncapi import asyncapi_document
 from chatd.context import Caller, Services
@@ -37,7 +38,7 @@ from chatd.wire.site import SiteFile
 _HTML = "text/html; charset=utf-8"
 _JSON = {"Content-Type": "application/json"}
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
-_CORS_HEADERS = "authorization, content-type, idempotency-key"
+_CORS_HEADERS = "authorization, content-type, idempotency-key, last-event-id"
 
 
 class _Cycle(TrioASGIHTTPConnection):
@@ -113,7 +114,7 @@ def _view(services: Services, operation: Operation) -> Callable[..., Awaitable[R
         # Werkzeug's view of the headers costs 10 µs a look; these are the ASGI scope's own.
         scope: Any = request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = _caller(services, headers, needs_login=operation.needs_login)
+        caller = await _caller(services, headers, needs_login=operation.needs_login)
         data = await _command_data(operation, headers, path)
         now = trio.current_time()
         if operation.submit is not None:
@@ -167,6 +168,9 @@ def _redirect(answer: Redirect, status: int, rate: dict[str, str]) -> Response:
 
 
 def _stream(answer: Streamed, status: int, rate: dict[str, str]) -> Response:
+    if answer.filename is None:
+        headers = rate | {"X-Accel-Buffering": "no"}  # nginx would keep events back
+        return Response(answer.pieces, 200, headers, content_type=answer.content_type)
     disposition = f'attachment; filename="{answer.filename}"'
     headers = rate | {"Content-Disposition": disposition}
     return Response(answer.pieces, status, headers, content_type=answer.content_type)
@@ -190,20 +194,22 @@ async def _submitted(
     return answers[0]
 
 
-def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: bool) -> Caller:
+async def _caller(services: Services, headers: dict[bytes, bytes], *, needs_login: bool) -> Caller:
     scope: Any = request.scope
     caller = Caller(
         request_id=scope["chatd.request_id"],
         address=scope["client"][0],
         user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         cookie=headers.get(b"cookie", b"").decode("latin-1"),
+        wants_events=b"text/event-stream" in headers.get(b"accept", b""),
+        last_event_id=headers.get(b"last-event-id", b"").decode("latin-1"),
     )
     scope["chatd.caller"] = caller  # for the refusal, if it becomes one
     if needs_login:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized
-        identity = services.tokens.verify(token.strip(), services.now())
+        identity = await services.bearers.identify(token.strip(), caller.address)
         if services.sockets.is_revoked(identity.family_id):
             raise Unauthorized
         caller.identity = identity
@@ -220,7 +226,7 @@ async def _command_data(
             # Not ignored: a removal that loses its `userId` removes the caller.
             msg = f"the parameters of a {request.method} stand in the query"
             raise ValidationFailed(msg)
-        data: Any = request.args.to_dict()
+        data: Any = _query()
     else:
         raw = cast("bytes", await request.get_data(cache=False))
         if raw and request.mimetype != "application/json":
@@ -239,6 +245,18 @@ async def _command_data(
         data["clientMsgId"] = key.decode("latin-1")
     command: dict[str, Any] = data
     return command | {to_camel(name): value for name, value in path.items()}
+
+
+def _query() -> dict[str, str]:
+    """Return the parameters of the query; one that is there twice has two readers, who differ."""
+    fields = [
+        {"field": name[:64], "message": "is there twice"}
+        for name, values in request.args.lists()
+        if len(values) > 1
+    ]
+    if fields:
+        raise ValidationFailed(details={"fields": fields[:20]})
+    return request.args.to_dict()
 
 
 def _add_documents(app: QuartTrio) -> None:
@@ -276,6 +294,8 @@ def _add_errors(app: QuartTrio, missing: SiteFile | None) -> None:
         caller = scope.get("chatd.caller")
         headers = _JSON if caller is None else _JSON | _rate_headers(caller)
         response = Response(body, refusal.status, headers)
+        if isinstance(trouble, WrongMethod) and trouble.valid_methods:  # RFC 9110 15.5.6
+            response.headers["Allow"] = ", ".join(sorted(trouble.valid_methods))
         _tell_wait(response, refusal)
         return response
 

@@ -8,6 +8,7 @@ source.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -23,20 +24,26 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatd.assistant_settings import AssistantSettings
+from chatd.mail_settings import read_sender, read_smtp_url
+from chatd.setting_types import Bytes, Count, RateText, Seconds
 from chatd.urls import is_safe_url
 
-Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "s"})]
-Count = Annotated[int, Field(ge=1)]
-RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
-Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 GOOGLE = "https://accounts.google.com"
+# Whatever PostgreSQL's library takes for a part of a host or a port stands in its complaints, and a
+# password with a bare `@`, `/` or blank in it is one: https://www.postgresql.org/docs/current/libpq-connect.html
+_PAIR = r"\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)"
+_DATABASE_URL = re.compile(
+    r"postgres(?:ql)?://(?:[^\s:/@?#]*(?::[^\s:/@?#]*)?@)?[^\s/@?#]*(?:/[^\s/@?#]*)?(?:\?[^\s@#]*)?"
+    rf"|\s*(?:{_PAIR}(?:\s+{_PAIR})*)?\s*"
+)
 
 
 class SettingsError(Exception):
     """A setting that the daemon refuses to start with; the text names it and the way out."""
 
 
-class Settings(BaseSettings):
+class Settings(AssistantSettings):
     """All settings of one daemon."""
 
     model_config = SettingsConfigDict(
@@ -86,6 +93,11 @@ class Settings(BaseSettings):
     refresh_token_ttl: Seconds = Field(
         14 * 86400, description="a device unused for this long logs in again"
     )
+    max_logins_per_user: Count = Field(
+        20, description="open logins of one user; one more ends the one that was used least lately"
+    )
+    max_api_tokens: Count = Field(50, description="API tokens of one user, or of one bot")
+    max_bots_per_user: Count = Field(20, description="bots that one user may have")
     refresh_grace: Seconds = Field(
         60, description="an old refresh token still works: a lost reply logs nobody out"
     )
@@ -94,6 +106,12 @@ class Settings(BaseSettings):
 
     export_interval: Seconds = Field(
         3600, description="between two exports of an account: each reads all that it ever wrote"
+    )
+
+    # Content at rest
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        description="kid:base64 of 32 bytes, the first encrypts, all decrypt; plain ahead: off",
     )
 
     # Sign-in with an OpenID Connect issuer: on when there is a client id
@@ -106,6 +124,28 @@ class Settings(BaseSettings):
     )
     oidc_timeout: Seconds = Field(
         10, description="all questions to the issuer of one step of a sign-in; then 503"
+    )
+
+    # Mail: on when there is a server that takes it; in development its links go to the log
+    smtp_url: SecretStr | None = Field(
+        None, description="smtp[s]://user:password@host:port; smtp asks for STARTTLS"
+    )
+    mail_from: str | None = Field(None, description="Name <address> that mail comes from")
+    smtp_timeout: Seconds = Field(30, description="one try to hand over one mail; then again later")
+    mail_queue: Count = Field(
+        1000, description="mails that wait for the server: 4 MiB; one more is overloaded"
+    )
+    email_verification: Literal["off", "optional", "required"] = Field(
+        "off", description="required: who has not verified their address may only read"
+    )
+    email_verification_ttl: Seconds = Field(
+        86400, description="a link that shows that an address is read; mail may take its time"
+    )
+    password_reset_ttl: Seconds = Field(
+        900, description="a link that sets a new password: whoever has it has the account"
+    )
+    mail_rate: RateText = Field(
+        "6/h burst 4", description="mails to one address that people ask for, known or not"
     )
 
     # Limits of one connection
@@ -192,15 +232,23 @@ class Settings(BaseSettings):
         "10/s burst 50", description="new sockets of one address, by WebSocket and by polling"
     )
     login_rate: RateText = Field("5/min burst 10", description="logins from one address")
+    pair_login_rate: RateText = Field(
+        "3/min burst 5", description="logins to one account from one address"
+    )
     account_login_rate: RateText = Field(
-        "3/min burst 5", description="logins to one account, from anywhere: guessing is slow"
+        "6/min burst 10", description="logins to one account, from anywhere: guessing is slow"
+    )
+    total_login_rate: RateText = Field(
+        "20/s burst 200", description="logins to all accounts; devices known to theirs not counted"
     )
     register_rate: RateText = Field("3/h burst 5", description="accounts opened from one address")
     event_rate: RateText = Field(
         "50/s burst 500", description="events of one socket; who goes on is closed with 4013"
     )
 
-    @field_validator("cors_origins", "signing_keys", "trusted_proxies", mode="before")
+    @field_validator(
+        "cors_origins", "encryption_keys", "signing_keys", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -214,6 +262,17 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ip_network(each)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _DATABASE_URL.fullmatch(value.get_secret_value()) is None:
+            msg = (
+                "is postgresql://user:password@host:port/database, with %40 for @ and the like in "
+                "a password, or keyword=value pairs"
+            )
+            raise ValueError(msg)
         return value
 
     @field_validator("public_url")
@@ -240,6 +299,20 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.oidc_client_id is not None and not is_safe_url(self.public_url or ""):
             msg = "oidc_client_id needs public_url: https, or http on this machine"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _can_mail(self) -> Self:
+        if self.mail_from is not None:
+            read_sender(self.mail_from)
+        if self.smtp_url is not None:
+            read_smtp_url(self.smtp_url.get_secret_value())
+            if self.mail_from is None or not is_safe_url(self.public_url or ""):
+                msg = "smtp_url needs mail_from, and public_url: https, or http on this machine"
+                raise ValueError(msg)
+        elif self.email_verification != "off" and self.environment == "production":
+            msg = "email_verification needs smtp_url"
             raise ValueError(msg)
         return self
 
@@ -325,7 +398,7 @@ def describe(
         else:
             source = "file" if name in in_file else "default"
         value = getattr(settings, name)
-        hidden = isinstance(value, SecretStr) or name == "signing_keys"
+        hidden = isinstance(value, SecretStr) or name in {"encryption_keys", "signing_keys"}
         extra = field.json_schema_extra
         unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
         shown = ("(hidden)" if value else "(none)") if hidden else str(value)

@@ -12,20 +12,26 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from chatd.bearers import Bearers
 from chatd.config import Settings
 from chatd.contract import Store
+from chatd.contract.assistant import Assistant
 from chatd.errors import ChatError, CloseCode
+from chatd.guesses import Guesses
 from chatd.keys import SigningKey
+from chatd.letters import Letter, LetterKind
 from chatd.limits import Limiter, Rate
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
 from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
+from chatd.sealing import Sealer
 from chatd.tokens import AccessTokens, Identity
 from chatd.turns import Turns
 
 T = TypeVar("T")
 RemovalReason = Literal["removed", "banned", "deleted", "left"]
 EVERYBODY = UUID(int=0)  # the id of no user
+MAX_RECENT = 10_000  # users: 1 MiB; who is forgotten refreshes their token
 
 
 class RoomEvent(NamedTuple):
@@ -129,8 +135,8 @@ class Socket(Protocol):
     def push(self, name: str, data: bytes) -> None:
         """Send an event to this socket alone; never waits."""
 
-    def push_ephemeral(self, name: str, data: bytes) -> None:
-        """Send an event that a slow client can do without; never waits."""
+    def push_ephemeral(self, name: str, data: bytes) -> bool:
+        """Send an event that a slow client can do without; return whether it was taken."""
 
     def push_latest(self, name: str, key: UUID, data: bytes) -> None:
         """Send an event in place of an earlier one of its name and key that still waits.
@@ -148,8 +154,12 @@ class Rooms(Protocol):
     def enter(self, session_id: UUID, socket: Socket) -> Place:
         """Take a place: from now on the room's events are kept for this socket."""
 
-    def publish(self, event: RoomEvent) -> None:
-        """Hand a committed event to its room, if it has one; never waits."""
+    def publish(self, events: Sequence[RoomEvent], *, is_answered: bool) -> None:
+        """Hand the committed events of a transaction to their rooms; never waits.
+
+        Args:
+            is_answered: who asked for them has the ack already, so that they may leave at once.
+        """
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a room's sockets, except those of one user; never waits."""
@@ -242,6 +252,24 @@ class Erasures(Protocol):
         """Look for a new one; never waits."""
 
 
+WriteLetter = Callable[[], Awaitable[Letter | None]]
+"""Writes a letter, when it is its turn; None when there is none to be sent after all."""
+
+
+class Mailer(Protocol):
+    """What sends mail."""
+
+    def post(self, kind: LetterKind, write: WriteLetter, *, lifetime: float) -> None:
+        """Write a letter and send it behind the caller's back; never waits.
+
+        `write` is called again while the store is away. What cannot be sent is tried again for
+        `lifetime` seconds, and is then lost; the log and a metric say so.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+
+
 class Sockets(Protocol):
     """The registry of live connections."""
 
@@ -249,10 +277,30 @@ class Sockets(Protocol):
         """Return a user's live sockets."""
 
     def cut_families(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
-        """End all sockets of these logins now, and refuse their access tokens from now on."""
+        """End all sockets of these logins now, and refuse their access tokens from now on.
+
+        The id of an API token counts as that of a login.
+        """
 
     def is_revoked(self, family_id: UUID) -> bool:
         """Return whether a login was revoked while its access tokens may still be alive."""
+
+
+class Recent:
+    """Users of whom something has become known lately: the last `MAX_RECENT` of them."""
+
+    def __init__(self) -> None:
+        self._user_ids: dict[UUID, None] = {}
+
+    def add(self, user_id: UUID) -> None:
+        """Remember a user."""
+        self._user_ids.pop(user_id, None)
+        self._user_ids[user_id] = None
+        if len(self._user_ids) > MAX_RECENT:
+            del self._user_ids[next(iter(self._user_ids))]
+
+    def __contains__(self, user_id: UUID) -> bool:
+        return user_id in self._user_ids
 
 
 @dataclass(slots=True)
@@ -264,8 +312,11 @@ class Services:
     epoch: UUID
     now: Callable[[], datetime]  # wall time, UTC
     tokens: AccessTokens
+    bearers: Bearers
     successor_key: SigningKey
     passwords: Passwords
+    guesses: Guesses
+    sealer: Sealer
     limiter: Limiter
     metrics: Metrics
     journal: Journal
@@ -277,7 +328,11 @@ class Services:
     searches: Turns
     erasures: Erasures
     is_draining: Callable[[], bool]
+    is_searchable: Callable[[], bool]  # not while stored content is encrypted
     issuer: Issuer | None = None  # None: nobody signs in elsewhere
+    mailer: Mailer | None = None  # None: this server sends no mail
+    verified: Recent = field(default_factory=Recent)  # what tokens given out before do not say
+    assistant: Assistant | None = None  # None: nobody answers
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 
@@ -292,6 +347,8 @@ class Caller:
     user_agent: str = ""
     spent: tuple[Rate, float] | None = None  # the tightest rate that was counted, and its debt
     cookie: str = ""  # the header as it came; REST only
+    wants_events: bool = False  # REST only: it accepts a stream of server-sent events
+    last_event_id: str = ""  # the header as it came: how far it has read such a stream
 
     @property
     def user_id(self) -> UUID:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from chatd import __version__
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.operations import Operation
+from chatd.wire.edge import CLOSED
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
@@ -42,7 +43,7 @@ def docs_page(operations: Sequence[Operation]) -> tuple[str, str]:
         f"<h2>Operations</h2>{body}<h2>Events of the server</h2>{events}</html>"
     )
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    return page, f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"
+    return page, f"default-src 'none'; style-src 'sha256-{digest}'; {CLOSED}"
 
 
 def _operation(operation: Operation) -> str:

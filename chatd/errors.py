@@ -47,7 +47,7 @@ class ChatError(Exception):
         if self.details is not None:
             error["details"] = self.details
         if self.retry_after is not None:
-            error["retryAfterMs"] = round(self.retry_after * 1000)
+            error["retryAfterMs"] = max(1, round(self.retry_after * 1000))  # 0 says: at once
         return error
 
 
@@ -67,6 +67,15 @@ class TokenExpired(ChatError):
     """The access token has expired: refresh it and come back."""
 
     code, status, retryable = "token_expired", 401, True
+
+
+class SecondFactorRequired(ChatError):
+    """The password is right, and the account asks for a second factor as well.
+
+    `details` are `{challenge, expiresAt, methods}`: go on with `POST /auth/login/totp`.
+    """
+
+    code, status = "second_factor_required", 401
 
 
 class Forbidden(ChatError):

@@ -23,7 +23,7 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _RATE = re.compile(r"([0-9]+)/(s|min|h) burst ([0-9]+)")
 _ROUNDING = 1e-9
 
-Table = Literal["connect", "handshake", "address", "account", "user"]
+Table = Literal["connect", "handshake", "address", "pair", "account", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,12 @@ class Meter:
     def __init__(self) -> None:
         self._arrival = 0.0
 
-    def wait(self, rate: Rate, now: float) -> float:
-        """Count one call and return 0, or the seconds after which the same call passes."""
+    def wait(self, rate: Rate, now: float, count: int = 1) -> float:
+        """Count so many calls and return 0, or the seconds after which the same would pass."""
         interval = 1 / rate.per_second
         arrival = max(self._arrival, now)
-        wait = arrival - now - (rate.burst - 1) * interval
+        wait = arrival - now - (rate.burst - count) * interval
         if wait > _ROUNDING:
             return wait
-        self._arrival = arrival + interval
+        self._arrival = arrival + interval * count
         return 0.0

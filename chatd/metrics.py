@@ -54,6 +54,28 @@ class Metrics:
         self.refused = Counter(
             "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
         )
+        self.unreadable = Gauge(
+            "chatd_unreadable_texts",
+            "Times that a stored text did not decrypt: no key, changed, or of another row",
+            registry=self.registry,
+        )
+        self.mails = Counter(
+            "chatd_mails",
+            "Mails sent, retried (each try that failed), lost, and refused for want of room",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("sent", "retried", "lost", "refused"):
+            self.mails.labels(outcome)  # 0 ahead of the first, or no alarm sees its increase
+        self.ai_answers = Counter(
+            "chatd_ai_answers",
+            "Answers of the assistant by end",
+            ["status"],
+            registry=self.registry,
+        )
+        self.ai_tokens = Counter(
+            "chatd_ai_tokens", "Tokens of the assistant", ["kind"], registry=self.registry
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

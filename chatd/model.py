@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from chatd.avatars import avatar_of
+from chatd.ids import is_bot
 from chatd.rows import (
+    UNREADABLE,
     DeviceRow,
     MarkerRow,
     MemberRow,
@@ -65,18 +67,23 @@ class Shape(BaseModel):
 
 
 class User(Shape):
-    """A user as others see them; `avatarColor` is for where no picture is shown."""
+    """A user as others see them; `avatarColor` is for where no picture is shown.
+
+    `isBot` is there, and true, when a program speaks: people's have none.
+    """
 
     id: UUID
     name: str
     avatar_url: str | None
     avatar_color: str
+    is_bot: bool = False
 
 
 class Account(User):
     """A user as they see themselves."""
 
     email: str
+    email_verified: bool
     created_at: Time
 
 
@@ -112,7 +119,8 @@ class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
     One that was never changed has none of the fields with a default, one that was has them all:
-    `changedSeq` is the `seq` of its last change.
+    `changedSeq` is the `seq` of its last change. `unreadable` is there only when it is true: the
+    text is encrypted at rest, and this server cannot decrypt it; `content` is empty then.
     """
 
     id: UUID
@@ -133,6 +141,7 @@ class Message(Shape):
     pinned_at: Time | None = None
     pinned_by: UUID | None = None
     reactions: list[Reaction] = []
+    unreadable: bool = False
 
 
 class Session(Shape):
@@ -204,12 +213,19 @@ def user_dict(user: UserRow) -> dict[str, Any]:
 def public_user(user_id: UUID, name: str, avatar: str | None) -> dict[str, Any]:
     """Return a `User`; `avatar` as it is stored."""
     url, color = avatar_of(user_id, avatar)
-    return {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
+    user = {"id": user_id, "name": name, "avatarUrl": url, "avatarColor": color}
+    if is_bot(user_id):
+        user["isBot"] = True
+    return user
 
 
 def account_dict(user: UserRow) -> dict[str, Any]:
     """Return an `Account`."""
-    return user_dict(user) | {"email": user.email, "createdAt": iso(user.created_at)}
+    return user_dict(user) | {
+        "email": user.email,
+        "emailVerified": user.email_verified_at is not None,
+        "createdAt": iso(user.created_at),
+    }
 
 
 def device_dict(row: DeviceRow, current_id: UUID) -> dict[str, Any]:
@@ -249,6 +265,8 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
             "pinnedBy": row.pinned_by,
             "reactions": [reaction_dict(each) for each in row.reactions or ()],
         }
+    if row.content is UNREADABLE:
+        message["unreadable"] = True
     return message
 
 

@@ -10,11 +10,29 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from chatd import __version__
+from chatd.errors import ChatError, MethodNotAllowed
 from chatd.events.answers import ErrorAnswer
 from chatd.handlers.operations import Operation
 from chatd.schemas import Mode, Schemas, describe_models, first_line
+from chatd.wire.http_refusals import (
+    CodingNotImplemented,
+    ExpectationFailed,
+    UpgradeRequired,
+    VersionNotSupported,
+)
 
 _PARAMETER = re.compile(r"<(?:uuid|string):(\w+)>")
+# What asks for these is no call of an operation: another method, another protocol.
+_ELSEWHERE = (
+    MethodNotAllowed,
+    ExpectationFailed,
+    UpgradeRequired,
+    CodingNotImplemented,
+    VersionNotSupported,
+)
+_REQUEST_ID = {"required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}}
+_RETRY_AFTER = {"schema": {"type": "integer", "minimum": 1}, "description": "seconds"}
+_TOO_MANY, _NOT_NOW = 429, 503
 
 
 def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -37,6 +55,10 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas.definitions,
+            "responses": {
+                _name(status): _refusal(status, codes, schemas)
+                for status, codes in refusals().items()
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -56,10 +78,7 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         ],
         "responses": {
             str(operation.route.status): _answer(operation, schemas),
-            "default": {
-                "description": "A refusal; clients branch on its code",
-                "content": _json(schemas.reference(ErrorAnswer, "serialization")),
-            },
+            **_refusals_of(operation, schemas),
         },
         "security": [{"bearer": []}] if operation.needs_login else [],
     }
@@ -81,6 +100,45 @@ def _describe(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     return described
 
 
+def refusals() -> dict[int, list[str]]:
+    """Return the statuses with which any operation may be refused, and the codes of each."""
+    found: dict[int, set[str]] = {}
+    kinds = [ChatError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind not in _ELSEWHERE:
+            found.setdefault(kind.status, set()).add(kind.code)
+    return {status: sorted(codes) for status, codes in sorted(found.items())}
+
+
+def _refusals_of(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    if not operation.is_page:
+        return {str(s): {"$ref": f"#/components/responses/{_name(s)}"} for s in refusals()}
+    return {str(s): _refusal(s, codes, schemas, is_page=True) for s, codes in refusals().items()}
+
+
+def _name(status: int) -> str:
+    return f"Refused{status}"
+
+
+def _refusal(
+    status: int, codes: list[str], schemas: Schemas, *, is_page: bool = False
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
+    if status in {_TOO_MANY, _NOT_NOW}:
+        headers["Retry-After"] = _RETRY_AFTER | {"required": status == _TOO_MANY}
+    envelope = {
+        "allOf": [schemas.reference(ErrorAnswer, "serialization")],
+        "properties": {"error": {"properties": {"code": {"enum": codes}}}},
+    }
+    page = {"text/html": {"schema": {"type": "string"}}} if is_page else {}  # for people
+    return {
+        "description": f"Refused: {', '.join(codes)}",
+        "headers": headers,
+        "content": _json(envelope) | page,
+    }
+
+
 def _parameter(
     name: str, where: str, schema: dict[str, Any], *, is_required: bool = True
 ) -> dict[str, Any]:
@@ -90,10 +148,15 @@ def _parameter(
 def _answer(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     assert operation.route is not None  # noqa: S101 - the caller has filtered
     model = operation.answer
+    if 300 <= operation.route.status < 400:  # noqa: PLR2004 - a redirect
+        location = {"required": True, "schema": {"type": "string", "format": "uri"}}
+        return {"description": operation.summary, "headers": {"Location": location}}
     if model is None:
         media = {operation.route.media: {"schema": {"type": "string", "format": "binary"}}}
         return {"description": operation.summary, "content": media}
     content = _json(schemas.reference(model, "serialization"))
+    if operation.route.events:
+        content |= {"text/event-stream": {"schema": {"type": "string"}}}
     return {"description": first_line(model), "content": content}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 SessionKind = Literal["DIRECT", "GROUP", "PUBLIC"]
@@ -17,6 +17,15 @@ Role = Literal["OWNER", "ADMIN", "MEMBER", "READ_ONLY"]
 Mentions = tuple[UUID, ...] | Literal["ALL"]
 ManualStatus = Literal["BUSY", "INVISIBLE"]
 LeftReason = Literal["left", "removed", "banned"]
+
+
+class _Unreadable(str):
+    __slots__ = ()
+
+
+# In place of a text that is sealed and does not open: empty for who does not look, and `is` for who
+# does. A field of its own would stand in every row for what never happens.
+UNREADABLE: Final = _Unreadable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class UserRow:
     manual_status: ManualStatus | None
     status_text: str | None
     status_until: datetime | None
+    email_verified_at: datetime | None = None  # when chatd itself saw that mail there is read
 
 
 class FoundUser(NamedTuple):
@@ -73,6 +83,12 @@ class RotationRow:
     family_id: UUID | None = None
     user_id: UUID | None = None
     device_id: UUID | None = None
+
+
+class PasswordProof(NamedTuple):
+    """The password that an account had when its user showed who they are; None: it had none."""
+
+    password_hash: str | None
 
 
 class DeviceRow(NamedTuple):
@@ -117,6 +133,31 @@ class SignInRow(NamedTuple):
     next_path: str
 
 
+class MailPurpose(Enum):
+    """What a mailed link is for."""
+
+    VERIFY = "VERIFY"  # shows that mail to the account's address is read
+    CHANGE = "CHANGE"  # shows that of a new address, which then becomes the account's
+    RESET = "RESET"  # sets a new password
+
+
+class MailedRow(NamedTuple):
+    """What became of an address whose link was used."""
+
+    user_id: UUID
+    email: str  # the account's from now on
+    old_email: str | None = None  # the one before, if the link was for a CHANGE
+    is_taken: bool = False  # somebody else has the new address meanwhile: nothing has changed
+
+
+class ResetRow(NamedTuple):
+    """A password that was set: whose, and the logins that ended by it."""
+
+    user_id: UUID
+    email: str
+    family_ids: list[UUID]
+
+
 class SessionRow(NamedTuple):
     """One chat room as stored."""
 
@@ -151,7 +192,7 @@ class ReplyRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """One message; `client_msg_id` is unique per sender.
+    """One message; `client_msg_id` is unique per sender, `content` may be UNREADABLE.
 
     The defaults are those of a message that was never changed: `changed_seq` is its `seq`.
     """
@@ -326,7 +367,7 @@ class Append(Enum):
 
 
 class RevisionRow(NamedTuple):
-    """An earlier text of a message, and when it was written."""
+    """An earlier text of a message, which may be UNREADABLE, and when it was written."""
 
     version: int
     content: str

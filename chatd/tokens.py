@@ -11,11 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -29,21 +31,36 @@ TYPE = "at+jwt"  # RFC 9068: a refresh or foreign token never passes for an acce
 ISSUER = AUDIENCE = "chatd"
 MAX_TOKEN_BYTES = 8192  # longer ones are refused before any hashing
 CACHE_TOKENS = 4096  # verified tokens remembered; 1 MiB at most, saves 40 µs a request
+DEVICE_TOKEN_BYTES = 48  # an id and the HMAC over it
+_WHOM = ("sub", "sid", "did")
 _CLAIMS: Options = {
     "verify_exp": False,  # expiry is judged by the caller's clock, not by PyJWT's
     "verify_iat": False,
-    "require": ["exp", "iat", "iss", "aud", "sub", "sid", "did"],
+    "require": ["exp", "iat", "iss", "aud", *_WHOM],
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an access token speaks for."""
+    """Who a token speaks for.
+
+    Of an API token `family_id` and `device_id` are the token's own id: it is revoked, and its
+    sockets are cut, as a login is.
+    """
 
     user_id: UUID
     family_id: UUID
     device_id: UUID
-    expires_at: float  # seconds since the epoch
+    expires_at: float  # seconds since the epoch; infinity for an API token without an end
+    is_unverified: bool = False  # nobody has verified the account's address, and that is required
+    scopes: frozenset[str] | None = None  # of an API token; None: a login, which may do all
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it expires; None when it does not."""
+        if math.isinf(self.expires_at):
+            return None
+        return datetime.fromtimestamp(self.expires_at, UTC)
 
 
 class AccessTokens:
@@ -56,11 +73,17 @@ class AccessTokens:
         self._verified: OrderedDict[str, Identity] = OrderedDict()
 
     def issue(
-        self, user_id: UUID, family_id: UUID, device_id: UUID, now: datetime
+        self,
+        user_id: UUID,
+        family_id: UUID,
+        device_id: UUID,
+        now: datetime,
+        *,
+        is_unverified: bool = False,
     ) -> tuple[str, datetime]:
         """Return a signed token and when it expires."""
         expires_at = (now + timedelta(seconds=self._ttl)).replace(microsecond=0)
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": str(user_id),
@@ -69,6 +92,8 @@ class AccessTokens:
             "iat": int(now.timestamp()),
             "exp": int(expires_at.timestamp()),
         }
+        if is_unverified:
+            claims["unv"] = True
         headers = {"kid": self._kid, "typ": TYPE}
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers), expires_at
 
@@ -89,6 +114,25 @@ class AccessTokens:
             raise TokenExpired
         return identity
 
+    def device_token(self, user_id: UUID, device_id: UUID) -> str:
+        """Return what a device shows at a later login to prove that it was logged in before."""
+        mac = _device_mac(self._keys[self._kid], user_id, device_id)
+        return base64.urlsafe_b64encode(device_id.bytes + mac).decode()
+
+    def device_of(self, device_token: str, user_id: UUID) -> UUID | None:
+        """Return the device of this user whose token it is; None when it is not one."""
+        try:
+            raw = base64.b64decode(device_token, altchars=b"-_", validate=True)
+        except ValueError:
+            return None
+        if len(raw) != DEVICE_TOKEN_BYTES:
+            return None
+        device_id = UUID(bytes=raw[:16])
+        for key in self._keys.values():
+            if hmac.compare_digest(raw[16:], _device_mac(key, user_id, device_id)):
+                return device_id
+        return None
+
     def _decode(self, token: str, now: datetime) -> Identity:
         if len(token) > MAX_TOKEN_BYTES:
             raise Unauthorized
@@ -107,11 +151,19 @@ class AccessTokens:
             )
             if int(claims["iat"]) > now.timestamp() + 30:  # made ahead of time: not by us
                 raise Unauthorized
-            return Identity(
-                UUID(claims["sub"]), UUID(claims["sid"]), UUID(claims["did"]), float(claims["exp"])
-            )
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
+            user_id, family_id, device_id = (UUID(str(claims[name])) for name in _WHOM)
+            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)  # within the calendar
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError):
             raise Unauthorized from None
+        is_unverified = claims.get("unv") is True
+        return Identity(
+            user_id, family_id, device_id, expires_at.timestamp(), is_unverified=is_unverified
+        )
+
+
+def _device_mac(key: bytes, user_id: UUID, device_id: UUID) -> bytes:
+    text = b"chatd device\0" + user_id.bytes + device_id.bytes
+    return hmac.digest(key, text, "sha256")
 
 
 def new_refresh_token() -> str:

@@ -44,6 +44,7 @@ class FakeServer:
         self.close_at_auth: tuple[int, str] | None = None
         self.loses_answers_of: set[str] = set()
         self.replay_limit = 100
+        self.proofs: list[dict[str, Any]] = []  # of second factors
 
     # REST
     async def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -57,6 +58,10 @@ class FakeServer:
         body = orjson.loads(request.content) if request.content else {}
         if path in {"/auth/register", "/auth/login"}:
             user = self.add_user(body.get("name") or "Ann", body["email"])
+            return httpx2.Response(200, json={"user": user, **self.new_tokens()})
+        if path == "/auth/login/totp":
+            self.proofs.append(body)
+            user = self.add_user("Ann", "ann@example.org")
             return httpx2.Response(200, json={"user": user, **self.new_tokens()})
         if path == "/auth/refresh":
             await self.refresh_gate.wait()

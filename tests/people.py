@@ -20,6 +20,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from chatd.contract import Store
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT
+from chatd.nurseries.provider import Provider
 from chatd.rows import UserRow
 from chatd.testing import ChatServer, open_chatd
 from tests.http_kit import Answer
@@ -203,8 +204,12 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    tmp_path: Path, store: Store | None = None, **settings: Any
+    tmp_path: Path,
+    store: Store | None = None,
+    provider: Provider | None = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """Run a daemon on the memory store, on whatever clock the test has."""
-    async with open_chatd(store=store, data_dir=tmp_path, **settings) as server:
+    chosen = {"data_dir": tmp_path, **settings}
+    async with open_chatd(store=store, provider=provider, **chosen) as server:
         yield World(server)

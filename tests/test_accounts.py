@@ -88,6 +88,7 @@ async def test_an_address_has_one_account_however_it_is_written(tmp_path: Path) 
             assert (answer.status, answer.code) == (409, "conflict")
 
 
+@pytest.mark.threat("T76")
 async def test_an_unknown_address_and_a_wrong_password_get_the_same_answer(
     tmp_path: Path,
 ) -> None:
@@ -158,6 +159,7 @@ async def test_a_refresh_token_is_exchanged_and_its_successor_too(
             token = tokens.refresh_token
 
 
+@pytest.mark.threat("T71")
 async def test_a_used_token_gives_the_same_successor_until_the_grace_ends(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -172,6 +174,7 @@ async def test_a_used_token_gives_the_same_successor_until_the_grace_ends(
         assert world.daemon.live.sockets.is_revoked(family_id)
 
 
+@pytest.mark.threat("T66")
 async def test_a_token_used_after_its_successor_is_theft_and_ends_the_whole_login(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -199,6 +202,7 @@ async def test_a_token_used_after_its_successor_is_theft_and_ends_the_whole_logi
 
 
 @pytest.mark.parametrize("token", ["", "unknown", "x" * 129])
+@pytest.mark.threat("T69")
 async def test_what_is_no_refresh_token_is_refused(
     tmp_path: Path, autojump_clock: MockClock, token: str
 ) -> None:
@@ -207,6 +211,7 @@ async def test_what_is_no_refresh_token_is_refused(
         assert answer.status == (422 if len(token) > 128 else 401)
 
 
+@pytest.mark.threat("T68")
 async def test_a_device_that_was_away_for_too_long_logs_in_again(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -14,7 +14,7 @@ import structlog
 from trio.testing import MockClock
 
 from chatd.avatars import AVATAR_COLORS
-from chatd.errors import StoreBug, StoreUnavailable
+from chatd.errors import ERROR_CODES, StoreBug, StoreUnavailable
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import BY_EVENT, OPERATIONS
 from chatd.handlers.operations import Operation
@@ -55,7 +55,7 @@ async def test_a_route_that_needs_a_login_refuses_without_one_and_the_others_wan
 
 @pytest.mark.parametrize(
     "operation",
-    [operation for operation in ROUTED if operation.route and "session_id" in operation.route.path],
+    [each for each in ROUTED if each.route and "<uuid:session_id>" in each.route.path],
     ids=lambda operation: operation.name,
 )
 async def test_a_route_into_a_session_does_not_tell_whether_there_is_one(
@@ -320,6 +320,7 @@ async def test_a_listed_origin_may_read_answers_and_refusals(
             assert policy == ("cross-origin" if is_listed else "same-origin")
 
 
+@pytest.mark.threat("T54")
 async def test_a_preflight_is_answered_for_listed_origins_only(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -388,8 +389,35 @@ async def test_openapi_lists_every_route_and_its_references_hold(
         assert ("requestBody" in described) <= takes_body
         names = [each["name"] for each in described["parameters"]]
         assert len(names) == len(set(names))
-    schemas = document["components"]["schemas"]
-    assert refs(document) <= {f"#/components/schemas/{name}" for name in schemas}
+    components = document["components"]
+    named = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}
+    assert refs(document) <= named
+
+
+async def test_openapi_tells_each_refusal_with_the_codes_of_its_status(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        document = (await world.rest("GET", "/openapi.json")).json
+    refused = document["components"]["responses"]
+    told: dict[str, set[str]] = {}
+    for name, answer in refused.items():
+        schema = answer["content"]["application/json"]["schema"]
+        told[name] = set(schema["properties"]["error"]["properties"]["code"]["enum"])
+    assert told["Refused409"] == {"conflict", "idempotency_conflict"}
+    assert told["Refused503"] == {"draining", "overloaded", "unavailable"}
+    assert set().union(*told.values()) == set(ERROR_CODES)
+    described = document["paths"]["/chat/sessions"]["post"]["responses"]
+    assert set(described) == {"201"} | {name.removeprefix("Refused") for name in refused}
+
+
+async def test_a_method_that_a_path_does_not_have_is_told_those_that_it_has(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        answer = await world.rest("PUT", "/chat/sessions")
+        assert (answer.status, answer.code) == (405, "not_found")
+        assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 async def test_asyncapi_is_served_with_every_event(

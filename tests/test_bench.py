@@ -21,7 +21,14 @@ from websockets.protocol import Protocol, Side, State
 
 from bench import floor
 from bench.__main__ import main
-from bench.accounting import cost, cpu_seconds, descendants, resident_kib, stat_seconds
+from bench.accounting import (
+    cost,
+    cpu_seconds,
+    descendants,
+    main_thread_time,
+    resident_kib,
+    stat_seconds,
+)
 from bench.frames import CLOSE, PING, TEXT, FrameCounter, masked
 from bench.peers import report as peers_report
 from bench.peers.__main__ import main as peers_main
@@ -178,6 +185,19 @@ def test_a_peer_is_ready_when_the_server_says_so_and_counts_from_there() -> None
         swarm.pump(lambda: swarm.deliveries == 1)
         assert peer.is_ready
         assert swarm.token_of(peer) == "a token"
+
+
+def test_the_time_of_the_first_thread_is_not_that_of_another() -> None:
+    def spin() -> None:
+        while time.thread_time() < 0.2:
+            pass
+
+    first, whole = main_thread_time(os.getpid()), cpu_seconds(os.getpid())
+    thread = threading.Thread(target=spin)
+    thread.start()
+    thread.join()
+    assert cpu_seconds(os.getpid()) - whole >= 0.2
+    assert (main_thread_time(os.getpid()) - first).ran < 0.1
 
 
 def test_a_refused_upgrade_is_an_error_with_the_servers_words() -> None:

@@ -6,19 +6,25 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
 from typer.testing import CliRunner, Result
 
 from chatd import __version__, cli
+from chatd.api_tokens import is_api_token
 from chatd.config import load_settings
 from chatd.errors import Unauthorized
 from chatd.keys import SIGNING_KEY_FILE, load_signing_keys
-from chatd.tokens import AccessTokens
+from chatd.passwords import Passwords
+from chatd.store.pool import open_pool
+from chatd.store.postgres import PostgresStore
+from chatd.tokens import AccessTokens, hash_token
 
 PASSWORD = "correct horse battery"
 GOOD_KEY = "k1:" + "0123456789abcdef" * 4
@@ -72,6 +78,7 @@ def test_check_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.threat("T106")
 def test_a_weak_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATD_SIGNING_KEYS", "mine:hunter2")
     result = run("check")
@@ -197,6 +204,125 @@ def test_a_token_for_nobody_is_refused(monkeypatch: pytest.MonkeyPatch, database
     assert refused(run("token", "nobody@example.com")) == (
         "no account has the address nobody@example.com"
     )
+
+
+def made(result: Result) -> str:
+    """Return the last line of a command that went well."""
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()[-1]
+
+
+def with_account(monkeypatch: pytest.MonkeyPatch, database_url: str) -> str:
+    """Open anna@example.com and return its id."""
+    monkeypatch.setenv("CHATD_DATABASE_URL", database_url)
+    return made(run("user", "create", "anna@example.com", "--password", PASSWORD)).split()[0]
+
+
+async def in_store(url: str, work: Callable[[PostgresStore], Awaitable[Any]]) -> Any:
+    async with open_pool(url, size=1) as pool:
+        return await work(PostgresStore(pool))
+
+
+def test_accounts_are_listed_all_of_them_over_pages(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setattr("chatd.cli_accounts.PAGE", 1)
+    user_id = with_account(monkeypatch, database_url)
+    bot_id = made(run("user", "create-bot", "Robot", "--owner", "anna@example.com")).split()[0]
+    lines = run("user", "list").stdout.splitlines()
+    assert lines == [
+        f"{user_id} anna@example.com anna",
+        f"{bot_id} bot:{bot_id} Robot",
+    ]
+    assert run("user", "list", "--query", "rob").stdout.splitlines() == lines[1:]
+    assert run("user", "list", "--query", "nobody").stdout == ""
+
+
+def test_a_forgotten_password_is_set_and_all_logins_and_tokens_end(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    user_id = with_account(monkeypatch, database_url)
+    run("token", "create", user_id, "--name", "ci", "--scope", "read")
+    new = "a better horse battery"
+    said = made(run("user", "set-password", "Anna@example.com", typed=f"{new}\n{new}\n"))
+    assert said == f"{user_id} has a new password; 1 logins and API tokens ended"
+    assert run("token", "list", user_id).stdout == ""
+
+    async def look(store: PostgresStore) -> tuple[bool, list[str]]:
+        [user] = await store.users_by_ids([UUID(user_id)])
+        fits = await Passwords(rounds=4, queue=1).check(new, user.password_hash)
+        audit = await store.audit_page(user.id, before=None, limit=10)
+        return fits, [f"{row.action} {row.details.get('by')}" for row in audit]
+
+    assert trio.run(in_store, database_url, look) == (
+        True,
+        ["password_set operator", "api_token_created operator"],
+    )
+    short = run("user", "set-password", user_id, "--password", "short")
+    assert refused(short).startswith("password:")
+    nobody = run("user", "set-password", "nobody@example.com", "--password", PASSWORD)
+    assert refused(nobody) == "no account has the address nobody@example.com"
+
+
+def test_who_lost_phone_and_codes_logs_in_with_the_password_alone_again(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    user_id = with_account(monkeypatch, database_url)
+    assert refused(run("user", "disable-totp", user_id)) == "this account has no second factor"
+
+    async def enroll(store: PostgresStore) -> None:
+        await store.begin_second_factor(UUID(user_id), secret=b"x", key_id="k1")
+
+    trio.run(in_store, database_url, enroll)
+    said = made(run("user", "disable-totp", "anna@example.com"))
+    assert said == f"{user_id} logs in with the password alone"
+
+    async def look(store: PostgresStore) -> Any:
+        return await store.second_factor(UUID(user_id))
+
+    assert trio.run(in_store, database_url, look) is None
+
+
+def test_an_api_token_is_made_listed_and_revoked(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    with_account(monkeypatch, database_url)
+    bot_id = made(run("user", "create-bot", "Robot")).split()[0]
+    options = ("--name", "deploys", "--scope", "write", "--scope", "read", "--days", "30")
+    token = made(run("token", "create", bot_id, *options))
+    assert is_api_token(token)
+    [line] = run("token", "list", bot_id).stdout.splitlines()
+    token_id, *rest = line.split()
+    assert rest == ["deploys", "read,write", "never"]
+
+    async def use(store: PostgresStore) -> Any:
+        now = datetime.now(UTC)
+        return await store.use_api_token(hash_token(token), now, used_before=now)
+
+    row = trio.run(in_store, database_url, use)
+    assert (str(row.user_id), row.scopes) == (bot_id, ("read", "write"))
+    assert (row.expires_at - row.created_at).days == 30
+    foreign = run("token", "revoke", "anna@example.com", token_id)
+    assert refused(foreign) == f"anna@example.com has no API token {token_id}"
+    assert run("token", "revoke", bot_id, token_id).exit_code == 0
+    assert trio.run(in_store, database_url, use) is None
+    bad = run("token", "create", bot_id, "--name", "x", "--scope", "admin")
+    assert refused(bad).startswith("scopes:")
+
+
+def test_what_is_too_much_or_for_nobody_is_refused(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("CHATD_MAX_BOTS_PER_USER", "1")
+    monkeypatch.setenv("CHATD_MAX_API_TOKENS", "1")
+    with_account(monkeypatch, database_url)
+    bot = ("user", "create-bot", "Robot", "--owner", "anna@example.com")
+    assert run(*bot).exit_code == 0
+    assert "has 1 bots" in refused(run(*bot))
+    token = ("token", "create", "anna@example.com", "--name", "ci", "--scope", "read")
+    assert run(*token).exit_code == 0
+    assert "has 1 API tokens" in refused(run(*token))
+    assert refused(run("token", "access", str(UUID(int=1)))).startswith("no account has the id")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,37 @@ async def no_send(event: object) -> None:
 # REST
 
 
+@pytest.mark.parametrize(
+    ("typed", "proof"),
+    [
+        ("123456", {"code": "123456"}),
+        ("123 456", {"code": "123456"}),
+        ("aaaa-bbbb-cccc-dddd", {"recoveryCode": "aaaa-bbbb-cccc-dddd"}),
+        ("1234567", {"recoveryCode": "1234567"}),
+    ],
+)
+async def test_a_second_factor_is_a_code_or_a_recovery_code(
+    autojump_clock: MockClock, typed: str, proof: dict[str, str]
+) -> None:
+    async with open_fake_server() as server:
+        async with open_client("http://chat.test", transport=server.transport) as client:
+            assert (await client.prove("c1", typed))["name"] == "Ann"
+            assert client.tokens is not None
+        assert server.proofs == [{"challenge": "c1", **proof}]
+
+
+async def test_an_api_token_is_used_as_it_is_and_never_renewed(autojump_clock: MockClock) -> None:
+    async with open_ann() as (server, _):
+        tokens = Tokens.of_api_token("chatd_pat_x")
+        async with open_client(
+            "http://chat.test", tokens=tokens, dial=server.dial, transport=server.transport
+        ) as client:
+            await trio.sleep(365 * 86_400)
+            assert (await client.me())["name"] == "Ann"
+            assert client.tokens == tokens
+        assert "POST /auth/refresh" not in server.calls
+
+
 async def test_a_registered_client_is_logged_in(autojump_clock: MockClock) -> None:
     async with open_ann() as (_, client):
         assert client.user is not None

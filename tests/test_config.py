@@ -124,3 +124,37 @@ def test_settings_are_frozen() -> None:
     settings = Settings()
     with pytest.raises(ValidationError):
         settings.port = 1  # type: ignore[misc] # what is tested
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://chatd:p%40ss@db.example:5432/chatd?sslmode=verify-full",
+        "postgres://localhost",
+        "postgresql:///chatd?host=/run/postgresql",
+        "postgresql://[::1]:5432/chatd",
+        "postgresql://one:5432,two:5432/chatd?target_session_attrs=read-write",
+        "host=/run/postgresql dbname='chatd' password='it\\'s'",
+    ],
+)
+def test_any_form_of_a_database_url_is_taken(url: str) -> None:
+    value = load_settings(database_url=url).database_url
+    assert value is not None
+    assert value.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://chatd:hunter2@db/chatd",
+        "postgresql://chatd:p@hunter2@db/chatd",
+        "postgresql://chatd:p/hunter2@db/chatd",
+        "host=db password=p hunter2",
+    ],
+)
+def test_a_database_url_that_would_be_read_wrongly_is_refused_without_its_password(
+    url: str,
+) -> None:
+    with pytest.raises(SettingsError, match="database_url: ") as refusal:
+        load_settings(database_url=url)
+    assert "hunter2" not in str(refusal.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -103,6 +104,7 @@ async def test_the_devices_of_the_caller_are_shown_with_the_one_that_asks(
         )
 
 
+@pytest.mark.threat("T79")
 async def test_a_device_that_is_removed_is_cut_at_once_and_logged_out(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -50,6 +50,7 @@ async def raw(world: World, request: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
+@pytest.mark.threat("T56")
 async def test_every_answer_has_the_security_headers_once_and_a_request_id(
     tmp_path: Path, autojump_clock: MockClock, path: str
 ) -> None:
@@ -66,12 +67,16 @@ async def test_every_answer_has_the_security_headers_once_and_a_request_id(
         "x-permitted-cross-domain-policies": "none",
     }
     assert {name: headers.get(name) for name in expected} == expected
-    assert headers["content-security-policy"].startswith("default-src 'none'; ")
+    policy = headers["content-security-policy"].split("; ")
+    assert policy[0] == "default-src 'none'"
+    assert {"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} <= set(policy)
+    assert not any("unsafe" in each for each in policy)
     assert "camera=()" in headers["permissions-policy"]
     assert headers["cache-control"] == "no-store"
     assert re.fullmatch("[0-9a-f]{16}", headers["x-request-id"])
     assert "strict-transport-security" not in headers
     assert "access-control-allow-origin" not in headers
+    assert not headers.keys() & {"server", "x-powered-by"}
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
@@ -88,6 +93,7 @@ async def test_a_listed_origin_reads_every_answer_and_no_other_does(
     assert listed["vary"] == foreign["vary"] == "Origin"
 
 
+@pytest.mark.threat("T56")
 async def test_the_promise_of_tls_is_made_over_tls_only_also_behind_a_proxy(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -100,6 +106,7 @@ async def test_the_promise_of_tls_is_made_over_tls_only_also_behind_a_proxy(
         assert "strict-transport-security" not in await raw(world, get("/healthz", proto))
 
 
+@pytest.mark.threat("T105")
 async def test_strangers_do_not_see_metrics_nor_why_it_is_not_ready(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -144,3 +151,52 @@ async def test_a_request_with_members_that_no_request_has_is_refused_with_their_
         fields = [each["field"] for each in answer["error"]["details"]["fields"]]
         assert fields == ["age", "color"]
         await anna.ask("session:list")
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_every_answer_with_a_body_says_what_it_is(
+    tmp_path: Path, autojump_clock: MockClock, path: str
+) -> None:
+    async with open_world(tmp_path) as world:
+        headers = await raw(world, get(path))
+    kind = headers["content-type"]
+    assert headers["content-length"] != "0"
+    assert kind == "application/json" or kind.endswith("charset=UTF-8") or "charset=utf-8" in kind
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/.git/config", "/.env", "/static/", "/chatd/", "/docs/", "/data/signing.key", "/schema.sql"],
+)
+async def test_nothing_but_what_is_listed_is_served(
+    tmp_path: Path, autojump_clock: MockClock, path: str
+) -> None:
+    async with open_world(tmp_path) as world:
+        answer = await world.rest("GET", path)
+    assert (answer.status, answer.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_what_a_form_of_a_foreign_page_can_send_is_not_taken(
+    tmp_path: Path, autojump_clock: MockClock, kind: str
+) -> None:
+    """These three need no preflight (Fetch, CORS-safelisted request-header)."""
+    body = b'{"email": "anna@example.org", "password": "correct horse"}'
+    lines = [f"Content-Type: {kind}", "Origin: https://evil.test"]
+    async with open_world(tmp_path) as world:
+        answer = await world.rest("POST", "/auth/login", body, headers=lines)
+    assert answer.status in {415, 422}
+
+
+async def test_a_parameter_that_stands_twice_in_a_query_is_refused(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        token = world.token(await world.person("anna"))
+        for query in ("limit=1&limit=2", "limit=1&limit=1", "limit=1&lim%69t=2"):
+            answer = await world.rest("GET", f"/chat/sessions?{query}", token=token)
+            assert (answer.status, answer.code) == (422, "validation_failed")
+        once = await world.rest("GET", "/chat/sessions?limit=1", token=token)
+        assert once.status == 200

@@ -302,6 +302,7 @@ async def test_the_handshake_is_that_of_node_on_both_paths(
         )
 
 
+@pytest.mark.threat("T51")
 async def test_a_sid_has_120_random_bits_at_least_and_the_log_shows_fewer(
     autojump_clock: MockClock,
 ) -> None:
@@ -470,6 +471,7 @@ async def test_a_bug_in_a_session_ends_it_and_nothing_else(autojump_clock: MockC
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.threat("T42")
 async def test_a_client_is_pinged_at_the_interval_and_gone_after_the_timeout_and_not_before(
     mock_clock: MockClock, transport: str
 ) -> None:
@@ -628,6 +630,7 @@ async def test_what_came_ahead_of_the_upgrade_by_post_is_handled_ahead_of_what_c
         assert await socket.heard() == ["4one", "4two", "4three", "4four"]
 
 
+@pytest.mark.threat("T50")
 async def test_sixty_clients_lose_and_reorder_nothing_through_the_upgrade(
     autojump_clock: MockClock,
 ) -> None:

@@ -47,6 +47,7 @@ async def history(client: Client, session_id: str) -> list[dict[str, Any]]:
     return messages
 
 
+@pytest.mark.threat("T109")
 async def test_those_who_stay_see_a_nameless_user_leave_and_the_words_stay(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -178,6 +179,7 @@ async def leave(world: World, token: str, **body: Any) -> Answer:
     return await world.rest("DELETE", "/users/me", fields, token=token)
 
 
+@pytest.mark.threat("T68", "T109")
 async def test_with_the_password_an_account_ends_at_once_and_its_address_is_free(
     tmp_path: Path,
 ) -> None:

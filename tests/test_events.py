@@ -56,6 +56,23 @@ def test_content_that_is_empty_too_long_or_holds_control_characters_is_refused(
 
 
 @pytest.mark.parametrize(
+    "marks",
+    ["\u0300" * 31, "\u0316\u0300" * 8191, "\u0f73" * 31, "\u0f75\u0316" * 5000],
+    ids=["one kind", "out of order", "each is two", "each is two, out of order"],
+)
+@pytest.mark.threat("T87")
+def test_marks_without_end_are_refused_ahead_of_sorting_them(marks: str) -> None:
+    assert wrong(MessageSend, {"sessionId": SESSION, "content": f"x{marks}"}) == {"content"}
+
+
+@pytest.mark.parametrize(
+    "text", ["x" + "\u0300" * 30, "a\u0316\u0300" * 5000, "שָׁלוֹם " * 1000, "\u0f73" * 15]
+)
+def test_as_many_marks_as_a_language_has_are_taken(text: str) -> None:
+    MessageSend.model_validate({"sessionId": SESSION, "content": text})
+
+
+@pytest.mark.parametrize(
     "emoji", ["", " ", "a b", "\n", "a\0", "a\x85", "\ud83d", "x" * 33, "👍" * 9, 7, None]
 )
 def test_what_is_no_emoji_is_refused(emoji: Any) -> None:
@@ -100,22 +117,50 @@ def test_an_address_is_checked_and_lower_case(email: str, is_good: bool) -> None
 
 
 @pytest.mark.parametrize(("length", "is_good"), [(7, False), (8, True), (256, True), (257, False)])
+@pytest.mark.threat("T74")
 def test_a_new_password_has_8_to_256_characters(length: int, is_good: bool) -> None:
-    data = {"email": "a@example.com", "password": "x" * length}
+    data = {"email": "a@example.com", "password": ("xY" * length)[:length]}
     if is_good:
         Register.model_validate(data)
     else:
         assert wrong(Register, data) == {"password"}
 
 
+@pytest.mark.threat("T74")
 def test_an_old_password_of_any_length_may_be_tried_but_no_endless_one() -> None:
     Login.model_validate({"email": "a@example.com", "password": ""})
     assert wrong(Login, {"email": "a@example.com", "password": "x" * 257}) == {"password"}
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "tab\tbed", " ", "x" * 81, "\u202a\x00"])
-def test_a_name_is_one_short_line(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("two\nlines", "tab\tbed", " ", "x" * 81, "\u202a\x00"),
+        *("\u200b", "\u202e\u2066", "\u200d", "\u3164", "\u2800 \u115f", "\u0301", "\ufe0f"),
+        "\ufdfa" * 80,  # 18 letters each
+    ],
+)
+@pytest.mark.threat("T87")
+def test_a_name_is_one_short_line_that_shows(name: str) -> None:
     assert wrong(SessionCreate, {"kind": "GROUP", "name": name}) == {"name"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("\u202eadmin\u202c", "admin"),
+        ("\u2066an\u200bn\u00ad\ufeff\u2069 ", "ann"),
+        ("\u200fדנה\u200e", "דנה"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # noqa: RUF001 - Persian
+        ("👩\u200d🚀", "👩\u200d🚀"),
+        ("\U0001fae9", "\U0001fae9"),  # newer than Python's tables
+    ],
+)
+@pytest.mark.threat("T87")
+def test_what_nobody_sees_is_taken_out_of_a_name_and_the_joiners_of_languages_stay(
+    name: str, kept: str
+) -> None:
+    assert SessionCreate.model_validate({"kind": "GROUP", "name": name}).name == kept
 
 
 def test_letters_that_look_alike_are_one_name() -> None:
@@ -138,6 +183,7 @@ def test_a_page_has_one_bound() -> None:
         {"status": "BUSY", "until": "9999-12-31T23:59:59-14:00"},
         {"status": "BUSY", "text": "x" * 121},
         {"status": "BUSY", "text": "two\nlines"},
+        {"status": "BUSY", "text": "\ufdfa" * 7},  # 126 letters
         {},
     ],
 )
@@ -163,6 +209,7 @@ OURS = [operation for operation in OPERATIONS if operation.name != "sign-in-retu
 
 
 @pytest.mark.parametrize("operation", OURS, ids=lambda operation: operation.name)
+@pytest.mark.threat("T85")
 def test_no_command_takes_a_field_that_it_does_not_know(operation: Any) -> None:
     stranger = f"field{uuid4().hex}"
     assert stranger in wrong(operation.command, {stranger: 1})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -47,6 +48,7 @@ def files(answer: Answer) -> dict[str, Any]:
         }
 
 
+@pytest.mark.threat("T109")
 async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -85,11 +87,15 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
         "profile",
         "devices",
         "identities",
+        "bots",
+        "tokens",
         "sessions",
         "messages",
         "revisions",
         "reactions",
         "mentions",
+        "ai_sessions",
+        "ai_messages",
         "audit",
     )
     assert set(found) == {f"{part}.json" for part in parts}
@@ -116,7 +122,25 @@ async def test_an_account_that_did_nothing_has_an_export_with_empty_files(
 ) -> None:
     async with open_world(tmp_path) as world:
         found = files(await ask(world, await world.person("anna")))
-    assert found["messages.json"] == found["audit.json"] == []
+    assert found["messages.json"] == found["audit.json"] == found["tokens.json"] == []
+
+
+async def test_an_export_names_bots_and_api_tokens_and_not_what_they_are_known_by(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna = await world.person("anna")
+        token = world.token(anna)
+        made = await world.rest("POST", "/users/me/bots", {"name": "Robot"}, token=token)
+        bot_id = made.json["user"]["id"]
+        for more in ({}, {"botId": bot_id}):
+            body = {"name": "ci", "scopes": ["read"], **more}
+            answer = await world.rest("POST", "/auth/tokens", body, token=token)
+            assert answer.status == 201
+        found = files(await ask(world, anna))
+    assert [each["id"] for each in found["bots.json"]] == [bot_id]
+    assert {each["userId"] for each in found["tokens.json"]} == {bot_id, str(anna.id)}
+    assert "chatd_pat_" not in str(found)
 
 
 async def test_one_export_an_hour_and_not_before(tmp_path: Path, mock_clock: MockClock) -> None:

@@ -56,6 +56,7 @@ async def waiting(client: RawClient) -> bytes | None:
     return received[0] if received else None
 
 
+@pytest.mark.threat("T42")
 async def test_a_silent_client_is_gone_after_ping_and_timeout_and_not_before(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
@@ -94,6 +95,7 @@ async def test_a_client_that_talks_is_not_pinged(tmp_path: Path, mock_clock: Moc
             assert await waiting(client) is None
 
 
+@pytest.mark.threat("T70")
 async def test_expiry_is_announced_a_minute_before_and_closes_after_the_grace_and_not_before(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_first_key_of_the_settings_signs(tmp_path: Path) -> None:
         ((f"k:{GOOD}", f"k:{GOOD}x"), "share a kid"),
     ],
 )
+@pytest.mark.threat("T106")
 def test_a_key_that_is_no_good_is_refused_without_showing_it(
     tmp_path: Path, texts: tuple[str, ...], words: str
 ) -> None:

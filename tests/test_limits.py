@@ -149,3 +149,12 @@ def test_a_rate_is_written_as_people_say_it() -> None:
     assert rate_of("3/h burst 5") == Rate(3 / 3600, 5)
     with pytest.raises(ValueError, match="often"):
         rate_of("often")
+
+
+def test_a_meter_counts_several_calls_as_so_many() -> None:
+    meter, rate = Meter(), Rate(per_second=10, burst=5)
+    assert meter.wait(rate, 100.0, 3) == 0
+    assert meter.wait(rate, 100.0, 3) == pytest.approx(0.1)
+    assert meter.wait(rate, 100.0, 2) == 0
+    assert meter.wait(rate, 100.0, 6) > 0
+    assert meter.wait(rate, 200.0, 6) > 0, "more than a burst never passes"

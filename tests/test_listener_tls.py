@@ -30,6 +30,8 @@ from tests.http_kit import (
 )
 from tests.listener_kit import Door, http, open_door
 
+pytestmark = pytest.mark.threat("T57")
+
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -98,6 +100,51 @@ async def test_tls_below_1_2_is_refused(certificate: tuple[Path, Path]) -> None:
         assert (await anna.ask(get())).status == 200
         await anna.stream.aclose()
         assert door.failures() == 0
+
+
+@pytest.mark.parametrize(
+    "ciphers", ["ECDHE-ECDSA-AES256-SHA384", "ECDHE-ECDSA-AES128-SHA", "AES128-GCM-SHA256"]
+)
+async def test_a_cipher_without_authentication_or_forward_secrecy_is_refused(
+    certificate: tuple[Path, Path], ciphers: str
+) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    async with open_tls_door(certificate) as door:
+        with pytest.raises(trio.BrokenResourceError):
+            await tls(door, context)
+        context.set_ciphers("ECDHE-ECDSA-CHACHA20-POLY1305")
+        anna = await tls(door, context)
+        assert (await anna.ask(get())).status == 200
+        await anna.stream.aclose()
+        assert door.failures() == 0
+
+
+async def test_a_client_that_renegotiates_is_refused(certificate: tuple[Path, Path]) -> None:
+    async with open_tls_door(certificate) as door:
+        client = ["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{door.port}"]
+        with trio.fail_after(10):
+            ended = await trio.run_process(
+                client, stdin=b"R\n", capture_stdout=True, capture_stderr=True, check=False
+            )
+        assert b"RENEGOTIATING" in ended.stdout + ended.stderr
+        assert b"no renegotiation" in ended.stderr
+        await wait_until(lambda: door.guard.open == 0)
+        assert door.failures() == 0
+
+
+async def test_tls_takes_authenticated_ciphers_with_forward_secrecy_only(
+    certificate: tuple[Path, Path],
+) -> None:
+    settings = Settings(tls_certfile=certificate[0], tls_keyfile=certificate[1])
+    context = tls_context(settings)
+    assert context is not None
+    ciphers = {cipher["name"]: cipher["protocol"] for cipher in context.get_ciphers()}
+    assert "TLSv1.2" in ciphers.values()
+    for name in ciphers:
+        assert name.startswith(("TLS_", "ECDHE-")), name
+        assert "GCM" in name or "POLY1305" in name, name
 
 
 async def test_a_handshake_that_stops_half_way_is_closed_at_the_head_timeout(

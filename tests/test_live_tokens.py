@@ -19,6 +19,8 @@ from tests.socketio_kit import Chatter, open_chat, open_link
 from tests.test_accounts import open_login, refresh, renewed
 from tests.test_presence import forward
 
+pytestmark = pytest.mark.threat("T70")
+
 TTL, WARNING, GRACE = 900.0, 60.0, 30.0
 QUIET = 10_000.0  # seconds between pings: they are tested elsewhere
 

@@ -187,6 +187,7 @@ async def test_two_senders_at_once_are_heard_in_one_order_without_holes(
 # Who may
 
 
+@pytest.mark.threat("T81")
 async def test_who_is_not_a_member_cannot_tell_whether_there_is_such_a_session(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -339,7 +340,7 @@ async def test_a_quiet_room_finds_a_lost_last_event_by_its_position(
         anna, bert, session_id = await pair(world)
         async with world.connect(anna) as a, world.connect(bert) as b:
             await b.ask("session:join", sessionId=session_id)
-            monkeypatch.setattr(world.daemon.services.journal, "_publish", lambda _event: None)
+            monkeypatch.setattr(world.daemon.services.journal, "_publish", lambda *_, **__: None)
             await a.ask("message:send", sessionId=session_id, content="lost on the way")
             assert await contents(b) == []
             await trio.sleep(10)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -12,6 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from chatd.errors import Overloaded
 from chatd.passwords import Passwords
+from tests.people import open_world
 
 
 @pytest.fixture
@@ -28,23 +31,27 @@ async def test_a_password_fits_its_hash_and_no_other_does(passwords: Passwords) 
     assert stored != await passwords.hash("correct horse")
 
 
+@pytest.mark.threat("T74")
 async def test_bytes_past_the_72nd_count(passwords: Passwords) -> None:
     stored = await passwords.hash("x" * 200 + "a")
     assert not await passwords.check("x" * 200 + "b", stored)
     assert await passwords.check("x" * 200 + "a", stored)
 
 
+@pytest.mark.threat("T74")
 async def test_a_nul_does_not_end_a_password(passwords: Passwords) -> None:
     stored = await passwords.hash("begin\0end")
     assert not await passwords.check("begin\0other", stored)
 
 
+@pytest.mark.threat("T74")
 async def test_a_password_is_the_same_however_its_letters_are_composed(
     passwords: Passwords,
 ) -> None:
     assert await passwords.check("caf\u00e9 au lait", await passwords.hash("cafe\u0301 au lait"))
 
 
+@pytest.mark.threat("T76")
 async def test_without_an_account_a_hash_is_checked_all_the_same(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +67,7 @@ async def test_without_an_account_a_hash_is_checked_all_the_same(
     assert [stored[:7] for stored in checked] == [b"$2b$04$"]  # the same cost as a real one
 
 
+@pytest.mark.threat("T78")
 async def test_a_flood_of_logins_is_refused_beyond_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -85,3 +93,36 @@ async def test_a_flood_of_logins_is_refused_beyond_the_queue(
             assert await passwords.hash("x") == "hash"
         finally:
             go.set()
+
+
+async def test_hashes_are_made_at_a_lower_priority_than_what_else_runs_in_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def priority(*_: bytes) -> bytes:
+        return b"%d" % os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    passwords = Passwords(rounds=4, queue=2)
+    monkeypatch.setattr(bcrypt, "hashpw", priority)
+    own = int(priority())
+    with trio.fail_after(10):
+        assert int(await passwords.hash("x")) == min(own + 5, 19)
+        assert int(await trio.to_thread.run_sync(priority)) == own
+
+
+async def test_a_login_beyond_the_queue_is_refused_before_the_store_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(tmp_path, bcrypt_queue=1) as world:
+        services = world.daemon.live.services
+        asked: list[str] = []
+        monkeypatch.setattr(services.store, "user_by_email", asked.append)
+
+        def full() -> None:
+            raise Overloaded(retry_after=2)
+
+        monkeypatch.setattr(services.passwords, "expect_room", full)
+        body = {"email": "anna@example.org", "password": "correct horse"}
+        answer = await world.rest("POST", "/auth/login", body)
+    assert (answer.status, answer.code) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "2"
+    assert asked == []

@@ -300,6 +300,7 @@ def connect_as(uid: int, folder: Path, role: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
+@pytest.mark.threat("T107")
 async def test_no_other_user_of_the_machine_gets_in(data_dir: Path) -> None:
     folder = data_dir / "postgres" / "socket"
     stranger = pwd.getpwnam("nobody").pw_uid if IS_ROOT else os.geteuid()

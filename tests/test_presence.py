@@ -101,6 +101,7 @@ async def test_the_grace_counts_from_the_last_time_that_somebody_left(
             assert await statuses(a) == ["OFFLINE"]
 
 
+@pytest.mark.threat("T90")
 async def test_a_user_is_told_of_at_most_once_a_second(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:

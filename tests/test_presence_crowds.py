@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from trio.testing import MockClock
 
 from chatd.nurseries.audience import LARGE, Audience
@@ -80,6 +81,7 @@ async def test_a_session_becomes_large_with_its_201st_member_and_ordinary_again_
             assert await counts(a) == []
 
 
+@pytest.mark.threat("T90")
 async def test_nobody_is_seen_typing_in_a_session_of_more_than_100(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:

@@ -138,6 +138,7 @@ def on_the_twin(seed: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, 20))
+@pytest.mark.threat("T66", "T67", "T71")
 def test_two_tabs_that_refresh_the_same_token_are_not_logged_out_and_a_thief_is(first: int) -> None:
     told = sum(map(on_the_twin, range(first, first + 20)), Counter[str]())
     assert told["lost"] > 20  # in each of the schedules, on average
@@ -163,6 +164,7 @@ def test_a_seed_repeats_its_schedule() -> None:
     assert len(set(map(tuple, orders))) == 20
 
 
+@pytest.mark.threat("T71")
 def test_a_token_replayed_after_its_grace_is_theft_though_its_successor_was_never_used() -> None:
     async def story() -> None:
         async with open_chatd(access_token_ttl=TTL, refresh_grace=GRACE) as server:
@@ -181,6 +183,7 @@ def test_a_token_replayed_after_its_grace_is_theft_though_its_successor_was_neve
     run_seeded(0, story)
 
 
+@pytest.mark.threat("T66", "T67")
 async def test_two_tabs_on_postgresql_are_not_logged_out_and_a_thief_is(database_url: str) -> None:
     with trio.fail_after(60):
         async with open_pool(database_url, size=8, query_timeout=5) as pool:

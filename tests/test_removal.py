@@ -91,6 +91,7 @@ async def story(tmp_path: Path, how: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("how", REASONS)
+@pytest.mark.threat("T82")
 def test_nothing_later_reaches_a_device_in_any_order_of_the_tasks(tmp_path: Path, how: str) -> None:
     for seed in range(SCHEDULES):
         run_seeded(seed, partial(story, tmp_path / str(seed), how, seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +214,9 @@ async def live_through_all(
     losing = [False]
     publish = world.daemon.services.rooms.publish
 
-    def lossy(event: RoomEvent) -> None:
+    def lossy(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
         if not losing[0]:
-            publish(event)
+            publish(events, is_answered=is_answered)
 
     monkeypatch.setattr(rooms, "CATCHUP_PAGE", PAGE)
     monkeypatch.setattr(world.daemon.services.journal, "_publish", lossy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from chatd.context import RoomEvent
+from chatd.config import Settings
+from chatd.context import RoomEvent, Socket
 from chatd.errors import StoreUnavailable
 from chatd.metrics import Metrics
 from chatd.nurseries.outbox import Outbox
-from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room
-from chatd.nurseries.seat import Seat, Trail
+from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, SMALL, Room
+from chatd.nurseries.rooms import AT_ONCE, open_rooms
+from chatd.nurseries.seat import Run, Seat, Trail
+from chatd.store.memory import MemoryStore
 
 SESSION = uuid4()
 
@@ -49,10 +53,12 @@ class Notebook(Outbox):
         )
         self.lines: list[str] = []
         self.is_slow = False
+        self.pushes = 0
 
     def push(self, data: bytes, frames: int = 1) -> None:
         assert data.count(b"\n") == frames
         self.lines += data.decode().splitlines()
+        self.pushes += 1
 
     def push_ephemeral(self, data: bytes) -> bool:
         if not self.is_slow:
@@ -129,6 +135,11 @@ class Desk:
         for seq in seqs:
             self.seq = max(self.seq, seq)
             self.room.publish(event(seq, self.removed.get(seq)))
+
+    def deliver(self, *seqs: int) -> int:
+        """What one transaction has committed, with its senders answered."""
+        self.seq = max(self.seq, *seqs)
+        return self.room.deliver([event(seq, self.removed.get(seq)) for seq in seqs])
 
     def join(self, name: str, at: int | None = None, user_id: UUID | None = None) -> Member:
         """Let somebody in whose page was read at once."""
@@ -481,7 +492,108 @@ async def test_an_ephemeral_event_goes_to_all_but_one_user_and_counts_who_missed
         )
 
 
+# In the step that publishes
+
+
+async def test_a_small_room_that_has_nothing_to_do_is_written_to_in_the_step_that_publishes() -> (
+    None
+):
+    async with open_desk() as desk:
+        anna, bert = desk.join("anna"), desk.join("bert", at=0)
+        await wait_all_tasks_blocked()
+        assert desk.deliver(1, 2) == 2
+        assert (anna.seen, bert.seen, anna.outbox.pushes) == ([1, 2], [1, 2], 1)
+        desk.publish(3)
+        await wait_all_tasks_blocked()
+        assert desk.deliver(4) == 2
+        assert anna.seen == bert.seen == [1, 2, 3, 4]
+        assert anna.trail == [Run(SESSION, 1, 2), Run(SESSION, 3, 3), Run(SESSION, 4, 4)]
+
+
+async def test_a_larger_room_is_left_to_its_task() -> None:
+    async with open_desk() as desk:
+        members = [desk.join(str(number)) for number in range(SMALL + 1)]
+        await wait_all_tasks_blocked()
+        assert desk.deliver(1) == 0
+        assert not any(member.seen for member in members)
+        await wait_all_tasks_blocked()
+        assert all(member.seen == [1] for member in members)
+
+
+@pytest.mark.parametrize("earlier", ["an event", "a wake-up"])
+async def test_what_waits_in_the_feed_is_not_overtaken(earlier: str) -> None:
+    async with open_desk() as desk:
+        anna = desk.join("anna")
+        await wait_all_tasks_blocked()
+        if earlier == "an event":
+            desk.publish(1)
+        else:
+            desk.commit()
+            desk.room.wake()
+        assert desk.deliver(2) == 0
+        assert anna.seen == []
+        await wait_all_tasks_blocked()
+        assert anna.seen == [1, 2]
+
+
+async def test_what_does_not_follow_is_left_to_the_task() -> None:
+    async with open_desk() as desk:
+        anna = desk.join("anna")
+        desk.removed[5] = uuid4()
+        await wait_all_tasks_blocked()
+        for seqs in ((2,), (2,), (3, 4, 5)):  # behind a hole, doubled, and the end of a member
+            assert desk.deliver(*seqs) == 0
+            await wait_all_tasks_blocked()
+        assert anna.seen == [1, 2, 3, 4, 5]
+
+
+async def test_who_enters_or_stands_ahead_gets_what_is_sent_at_once_like_the_others() -> None:
+    async with open_desk() as desk:
+        anna = desk.join("anna")
+        await wait_all_tasks_blocked()
+        desk.commit(2)
+        bert = desk.join("bert")  # ahead: its page has the two that are on their way
+        cora = Member("cora")
+        cora.seat = desk.room.enter(cora)
+        for seq in (1, 2, 3):
+            assert desk.deliver(seq) == (2 if seq == 3 else 1)
+        assert cora.seat.covers(2)
+        cora.seat.settle(2)
+        assert (anna.seen, bert.seen, cora.seen) == ([1, 2, 3], [3], [3])
+
+
+async def test_rooms_write_at_once_only_when_who_asked_has_the_ack_and_to_some_hundred() -> None:
+    async with open_rooms(MemoryStore(), Settings(), Metrics()) as rooms:
+        everybody: list[Member] = []
+        sessions = [uuid4() for _ in range(AT_ONCE // SMALL + 1)]
+        for session_id in sessions:
+            for _ in range(SMALL):
+                everybody.append(member := Member("somebody"))
+                rooms.enter(session_id, cast("Socket", member)).settle(0)
+        await wait_all_tasks_blocked()
+
+        def publish(seq: int, *, is_answered: bool) -> list[int]:
+            data = str(seq).encode()
+            events = [RoomEvent(each, seq, "message:new", data) for each in sessions]
+            rooms.publish(events, is_answered=is_answered)
+            return [member.seen.count(seq) for member in everybody]
+
+        assert sum(publish(1, is_answered=False)) == 0
+        await wait_all_tasks_blocked()
+        assert sum(publish(2, is_answered=True)) == AT_ONCE
+        await wait_all_tasks_blocked()
+        assert all(member.seen == [1, 2] for member in everybody)
+
+
 # Whatever happens
+
+
+def _publish(chance: random.Random, desk: Desk, seqs: list[int]) -> None:
+    publish = chance.choice([desk.publish, desk.deliver])
+    while seqs:
+        count = chance.randint(1, 3)
+        publish(*seqs[:count])
+        seqs = seqs[count:]
 
 
 async def _live_through(chance: random.Random) -> None:
@@ -498,7 +610,7 @@ async def _live_through(chance: random.Random) -> None:
                 on_the_way += [desk.seq] * chance.choice([0, 1, 1, 1, 2])
             elif what < 0.7:
                 chance.shuffle(on_the_way)
-                desk.publish(*on_the_way)
+                _publish(chance, desk, on_the_way)
                 on_the_way.clear()
             elif what < 0.8:
                 member = Member("somebody")

@@ -127,6 +127,7 @@ async def test_two_searches_a_second_are_allowed_in_the_long_run(
         assert await a.refusal("message:search", q="tea") == "rate_limited"
 
 
+@pytest.mark.threat("T88")
 async def test_a_search_that_takes_too_long_is_told_so(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -94,6 +94,54 @@ async def test_a_refused_login_ends_with_the_servers_words(autojump_clock: MockC
     assert screen.shown == ["cannot log in: wrong password"]
 
 
+def wants_second_factor(server: FakeServer) -> None:
+    details = {"challenge": "c1", "methods": ["totp"]}
+    server.refusals["/auth/login"] = [
+        {
+            "status": 401,
+            "code": "second_factor_required",
+            "message": "and a code",
+            "details": details,
+        }
+    ]
+
+
+async def test_a_second_factor_is_asked_for_until_it_is_right(autojump_clock: MockClock) -> None:
+    async with open_fake_server() as server:
+        wants_second_factor(server)
+        wrong = {"status": 401, "code": "unauthorized", "message": "wrong code"}
+        server.refusals["/auth/login/totp"] = [{**wrong, "details": {"triesLeft": 4}}]
+        screen = Screen()
+        async with open_client(
+            "http://chat.test", dial=server.dial, transport=server.transport
+        ) as client:
+            login = Login("ann@example.org", "correct horse")
+            await screen.type("111111", "123 456", "/quit")
+            assert await chat(client, login, None, screen.lines, screen.show) == 0
+        asked = "the code of your authenticator, or a recovery code:"
+        assert screen.shown[:3] == [asked, "wrong code", asked]
+        assert screen.shown[3].startswith("you are Ann")
+        assert server.proofs == [{"challenge": "c1", "code": "123456"}]
+
+
+@pytest.mark.parametrize("typed", [["111111"], []])
+async def test_a_login_that_is_over_and_one_without_a_code_end(
+    autojump_clock: MockClock, typed: list[str]
+) -> None:
+    async with open_fake_server() as server:
+        wants_second_factor(server)
+        over = {"status": 401, "code": "unauthorized", "message": "begin again"}
+        server.refusals["/auth/login/totp"] = [over]
+        screen = Screen()
+        async with open_client("http://chat.test", transport=server.transport) as client:
+            await screen.type(*typed)
+            screen.end()
+            login = Login("ann@example.org", "correct horse")
+            assert await chat(client, login, None, screen.lines, screen.show) == 1
+        words = "begin again" if typed else "no code was typed"
+        assert screen.shown[-1] == f"cannot log in: {words}"
+
+
 async def test_without_a_password_and_a_terminal_nothing_is_tried(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

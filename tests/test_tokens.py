@@ -72,6 +72,7 @@ def test_a_token_is_good_until_it_expires_and_not_after() -> None:
         tokens().verify(token, expires_at)
 
 
+@pytest.mark.threat("T65")
 def test_a_token_of_the_previous_key_still_speaks() -> None:
     token, _ = AccessTokens([OLD], ttl=900).issue(USER, FAMILY, DEVICE, NOW)
     assert tokens().verify(token, NOW).user_id == USER
@@ -102,9 +103,16 @@ def test_the_forger_of_these_tests_can_make_a_good_one() -> None:
         forged({"sub": "not an id"}),
         forged({"exp": "soon"}),
         forged({"exp": 10**400}),
+        forged({"exp": 10**17}),
+        forged({"exp": float("inf")}),
+        forged({"exp": float("nan")}),
+        forged({"exp": [1]}),
+        forged({"sid": 7}),
+        forged({"did": {}}),
         *(forged(without=name) for name in CLAIMS),
     ],
 )
+@pytest.mark.threat("T59", "T60", "T61", "T62", "T63")
 def test_a_token_that_is_not_ours_is_refused(token: str) -> None:
     with pytest.raises(Unauthorized):
         tokens().verify(token, NOW)
@@ -137,6 +145,7 @@ def test_remembered_tokens_do_not_fill_the_memory() -> None:
     assert keeper.verify(first, NOW).user_id == USER
 
 
+@pytest.mark.threat("T69")
 def test_a_refresh_token_has_one_successor_that_only_the_key_can_tell() -> None:
     token = new_refresh_token()
     assert successor_of(token, b"key") == successor_of(token, b"key")

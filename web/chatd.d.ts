@@ -9,19 +9,213 @@ export interface Account {
   name: string;
   avatarUrl: string | null;
   avatarColor: string;
+  isBot?: boolean;
   email: string;
+  emailVerified: boolean;
   createdAt: string;
 }
 
-/** A file of a message; `width` and `height` are those of an image, as it is to be shown. Its bytes are at `/files/{id}`, a small picture of an image with `hasThumbnail` at `/files/{id}/thumbnail`: both for who is a member then. */
-export interface Attachment {
+/** Follow an answer from an index on: UTF-16 units, as strings of JavaScript count. */
+export interface AiAttach {
+  messageId: string;
+  fromIndex?: number;
+}
+
+/** What there is of an answer from `index` on; unless it is `done` the rest follows. */
+export interface AiAttached {
+  messageId: string;
+  text: string;
+  index: number;
+  done: boolean;
+  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
+  finishReason: string | null;
+  errorCode: string | null;
+}
+
+/** More of an answer: `text` stands at `index`, in UTF-16 units. Who has less than `index` units has missed something, and attaches from there. */
+export interface AiDelta {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  index: number;
+  text: string;
+}
+
+/** An answer is complete, or was stopped; `content` is all of it. */
+export interface AiDone {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  content: string;
+  finishReason: string | null;
+  usage: AiUsage | null;
+}
+
+/** An answer has failed; `partial` is what had come, and is kept. */
+export interface AiError {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  code: string;
+  message: string;
+  partial: string;
+  retryable: boolean;
+  retryAfterMs?: number | null;
+}
+
+/** A question or an answer. An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two. */
+export interface AiMessage {
   id: string;
+  aiSessionId: string;
+  seq: number;
+  role: "USER" | "ASSISTANT";
+  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
+  content: string;
+  createdAt: string;
+  clientMsgId: string | null;
+  model: string | null;
+  finishReason: string | null;
+  errorCode: string | null;
+  usage: AiUsage | null;
+}
+
+/** Page through a conversation: the newest messages, or those below a `seq`. */
+export interface AiMessageList {
+  aiSessionId: string;
+  beforeSeq?: number | null;
+  limit?: number;
+}
+
+/** Messages of a conversation, oldest first. */
+export interface AiMessagePage {
+  messages: Array<AiMessage>;
+  hasBefore: boolean;
+}
+
+/** Names an answer: of the caller's, or of a session that they are in. */
+export interface AiMessageRef {
+  messageId: string;
+}
+
+/** Ask; a repeat with the same `clientMsgId` answers what was asked. */
+export interface AiSend {
+  aiSessionId: string;
+  content: string;
+  clientMsgId?: string | null;
+}
+
+/** The stored question, and the id of the answer that is under way. `duplicate` tells that it was asked before this call. */
+export interface AiSent {
+  userMessage: AiMessage;
+  messageId: string;
+  duplicate: boolean;
+}
+
+/** A conversation of the caller with the assistant; `runningId` is the answer under way. */
+export interface AiSession {
+  id: string;
+  title: string | null;
+  model: string;
+  systemPrompt: string | null;
+  createdAt: string;
+  activeAt: string;
+  runningId: string | null;
+}
+
+/** One conversation. */
+export interface AiSessionAnswer {
+  aiSession: AiSession;
+}
+
+/** Begin a conversation; without a title it gets one after its first answer. */
+export interface AiSessionCreate {
+  title?: string | null;
+  model?: string | null;
+  systemPrompt?: string | null;
+}
+
+/** Page through the caller's conversations. */
+export interface AiSessionList {
+  cursor?: string | null;
+  limit?: number;
+}
+
+/** Conversations, the latest active first; `nextCursor` is null on the last page. */
+export interface AiSessionPage {
+  aiSessions: Array<AiSession>;
+  nextCursor: string | null;
+}
+
+/** Names a conversation; one of somebody else is not found. */
+export interface AiSessionRef {
+  aiSessionId: string;
+}
+
+/** Change what is given, at least one; null takes the system prompt away. */
+export interface AiSessionUpdate {
+  aiSessionId: string;
+  title?: string | null;
+  model?: string | null;
+  systemPrompt?: string | null;
+}
+
+/** An answer begins. */
+export interface AiStart {
+  messageId: string;
+  aiSessionId?: string | null;
+  sessionId?: string | null;
+  replyToId?: string | null;
+  model: string;
+}
+
+/** A conversation of the receiver has another title, model or system prompt. */
+export interface AiUpdated {
+  aiSession: AiSession;
+}
+
+/** Tokens that an answer has cost; estimated where the provider does not say. */
+export interface AiUsage {
+  promptTokens: number;
+  completionTokens: number;
+  estimated: boolean;
+}
+
+/** An API token; `userId` is whom it speaks for, `lastUsedAt` is exact to a minute. */
+export interface ApiToken {
+  id: string;
+  userId: string;
   name: string;
-  size: number;
-  mimeType: string;
-  width: number | null;
-  height: number | null;
-  hasThumbnail: boolean;
+  scopes: Array<"read" | "write" | "manage">;
+  createdAt: string;
+  expiresAt: string | null;
+  lastUsedAt: string | null;
+}
+
+/** Make an API token of the caller, or of a bot of the caller's. */
+export interface ApiTokenCreate {
+  name: string;
+  scopes: Array<"read" | "write" | "manage">;
+  expiresAt?: string | null;
+  botId?: string | null;
+}
+
+/** A new API token; `token` is not shown again. */
+export interface ApiTokenMade {
+  token: string;
+  apiToken: ApiToken;
+}
+
+/** Names an API token. */
+export interface ApiTokenRef {
+  tokenId: string;
+}
+
+/** The API tokens of the caller and of the caller's bots, the newest first. */
+export interface ApiTokens {
+  tokens: Array<ApiToken>;
 }
 
 /** One act: what, when, and from which network address. */
@@ -87,6 +281,26 @@ export interface BanPage {
   nextAfter: string | null;
 }
 
+/** A bot. */
+export interface BotAnswer {
+  user: User;
+}
+
+/** Make a bot: an account that only API tokens speak for. */
+export interface BotCreate {
+  name: string;
+}
+
+/** Names a bot of the caller. */
+export interface BotRef {
+  userId: string;
+}
+
+/** The caller's bots, the oldest first. */
+export interface Bots {
+  bots: Array<User>;
+}
+
 /** Last event of a connection that the server ends. */
 export interface ConnectionClosing {
   code: number;
@@ -95,13 +309,13 @@ export interface ConnectionClosing {
   retryAfterMs?: number | null;
 }
 
-/** First event of every connection. `presence` is of those in scope who are there, at most 200: who is not in it is not there, or not known. It takes the place of all that the client knew before. */
+/** First event of every connection. `presence` is of those in scope who are there, at most 200: who is not in it is not there, or not known. It takes the place of all that the client knew before. `expiresAt` is null with an API token that does not expire. */
 export interface ConnectionReady {
   connectionId: string;
   deviceId: string;
   serverTime: string;
   recovered: boolean;
-  expiresAt: string;
+  expiresAt: string | null;
   epoch: string;
   limits: Record<string, number>;
   timings: Record<string, number>;
@@ -136,6 +350,22 @@ export interface EditAnswer {
   ignoredMentions?: Array<string>;
 }
 
+/** Ask for another address; an account without a password gives none. */
+export interface EmailChange {
+  email: string;
+  password?: string | null;
+}
+
+/** The address that the account has, verified, from now on. */
+export interface EmailVerified {
+  email: string;
+}
+
+/** Use the link of a mail that shows that an address is read. */
+export interface EmailVerify {
+  token: string;
+}
+
 /** What REST answers to a call that is refused. */
 export interface ErrorAnswer {
   error: Refusal;
@@ -151,60 +381,10 @@ export interface Features {
   registration: boolean;
   google: boolean;
   mail: boolean;
+  emailVerification: "off" | "optional" | "required";
   ai: boolean;
   files: boolean;
-  fileLimits: FileLimits | null;
-}
-
-/** A file that is complete, as a message will hold it. */
-export interface FileAnswer {
-  file: Attachment;
-}
-
-/** Promise a file for a session; without `sessionId` it is to become the caller's avatar. */
-export interface FileCreate {
-  fileName: string;
-  size: number;
-  /** without parameters */
-  mimeType: string;
-  sessionId?: string | null;
-}
-
-/** A promise: upload before `expiresAt`, then say that it is complete. */
-export interface FileCreated {
-  fileId: string;
-  upload: UploadLink;
-  expiresAt: string;
-}
-
-/** What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files. */
-export interface FileLimits {
-  maxBytes: number;
-  maxAttachments: number;
-  maxUserBytes: number;
-  maxUserFiles: number;
-}
-
-/** A link that needs no login, until `expiresAt`: absolute, or a path of this server. */
-export interface FileLink {
-  url: string;
-  expiresAt: string;
-}
-
-/** Ask for a link to a file, or to its small picture. */
-export interface FileLinkAsk {
-  fileId: string;
-  thumbnail?: boolean;
-}
-
-/** Names a file; one that the caller may not have is not found. */
-export interface FileRef {
-  fileId: string;
-}
-
-/** Names the small picture of an image that has one. */
-export interface FileThumbnail {
-  fileId: string;
+  search: boolean;
 }
 
 /** Page through messages; at most one of the three bounds, the newest page without. */
@@ -302,10 +482,18 @@ export interface LeftAnswer {
   seq: number;
 }
 
-/** Log in with a password. */
+/** Log in with a password. `deviceToken` is what an earlier login on this device answered: with it nobody else's wrong passwords keep the caller out. */
 export interface Login {
   email: string;
   password: string;
+  deviceToken?: string | null;
+}
+
+/** Go on with a login that was refused with `second_factor_required`. */
+export interface LoginTotp {
+  code?: string | null;
+  recoveryCode?: string | null;
+  challenge: string;
 }
 
 /** The caller's account. */
@@ -392,7 +580,7 @@ export interface MemberUpdated {
   by?: string | null;
 }
 
-/** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. */
+/** A message; `seq` orders it within its session, `createdAt` never does. One that was never changed has none of the fields with a default, one that was has them all: `changedSeq` is the `seq` of its last change. `unreadable` is there only when it is true: the text is encrypted at rest, and this server cannot decrypt it; `content` is empty then. */
 export interface Message {
   id: string;
   sessionId: string;
@@ -403,7 +591,7 @@ export interface Message {
   clientMsgId: string | null;
   replyTo: Reply | null;
   mentions: Array<string> | "ALL";
-  attachments: Array<Attachment>;
+  attachments: Array<string>;
   changedSeq?: number | null;
   version?: number;
   editedAt?: string | null;
@@ -412,6 +600,7 @@ export interface Message {
   pinnedAt?: string | null;
   pinnedBy?: string | null;
   reactions?: Array<Reaction>;
+  unreadable?: boolean;
 }
 
 /** The message as it is now. */
@@ -495,11 +684,10 @@ export interface MessageSearch {
   limit?: number;
 }
 
-/** Send a message; a repeat with the same `clientMsgId` answers what is stored. `attachments` are complete files of the caller in this session, each in one message; beside them `content` may be empty. */
+/** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
 export interface MessageSend {
   sessionId: string;
-  attachments?: Array<string>;
-  content?: string;
+  content: string;
   clientMsgId?: string | null;
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
@@ -543,6 +731,23 @@ export interface OwnStatus {
   status: "ONLINE" | "BUSY" | "INVISIBLE";
   text: string | null;
   until: string | null;
+}
+
+/** Change the password; an account without one gives none, and has one from now on. */
+export interface PasswordChange {
+  newPassword: string;
+  password?: string | null;
+}
+
+/** Ask for a mail whose link sets a new password. */
+export interface PasswordForgot {
+  email: string;
+}
+
+/** Set a new password with the link of a mail. */
+export interface PasswordReset {
+  token: string;
+  password: string;
 }
 
 /** Read what is pinned in a session. */
@@ -598,6 +803,11 @@ export interface ReadMarker {
   markedUnread?: boolean | null;
 }
 
+/** Codes that stand in for the authenticator, each once; they are not shown again. */
+export interface RecoveryCodes {
+  recoveryCodes: Array<string>;
+}
+
 /** Exchange a refresh token for a new pair. */
 export interface Refresh {
   refreshToken: string;
@@ -605,7 +815,7 @@ export interface Refresh {
 
 /** Why a call was refused; clients branch on `code`, never on `message`. */
 export interface Refusal {
-  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
+  code: "conflict" | "deadline_exceeded" | "draining" | "forbidden" | "idempotency_conflict" | "internal" | "muted" | "not_a_member" | "not_found" | "overloaded" | "payload_too_large" | "rate_limited" | "second_factor_required" | "session_read_only" | "slow_mode" | "token_expired" | "unauthorized" | "unavailable" | "validation_failed";
   message: string;
   retryable: boolean;
   requestId: string;
@@ -638,6 +848,7 @@ export interface RequestFailed {
 export interface Revision {
   version: number;
   content: string;
+  unreadable?: boolean;
   createdAt: string;
 }
 
@@ -873,28 +1084,53 @@ export interface Statuses {
   presence: Array<Presence>;
 }
 
-/** A login: the account and its token pair. */
+/** A login: the account and its token pair; `deviceToken` is worth keeping over a logout. */
 export interface Tokens {
   user: Account;
   accessToken: string;
   refreshToken: string;
   expiresAt: string;
   deviceId: string;
+  deviceToken: string;
 }
 
-/** Where the bytes go: exactly `size` of them, with exactly these headers. `url` is absolute, or a path of this server. */
-export interface UploadLink {
-  url: string;
-  method: "PUT";
-  headers: Record<string, string>;
+/** Set up a second factor; it counts when it is confirmed. */
+export interface TotpBegin {
+  password: string;
 }
 
-/** A user as others see them; `avatarColor` is for where no picture is shown. */
+/** What an authenticator wants: the secret in base32, or the URI as a QR code. */
+export interface TotpBegun {
+  secret: string;
+  uri: string;
+}
+
+/** Confirm the second factor with a code of the authenticator. */
+export interface TotpConfirm {
+  code: string;
+}
+
+/** The password and the second factor, once more. */
+export interface TotpProved {
+  code?: string | null;
+  recoveryCode?: string | null;
+  password: string;
+}
+
+/** Whether a login of the caller asks for a code, since when, and what is left beside it. */
+export interface TotpState {
+  enabled: boolean;
+  confirmedAt: string | null;
+  recoveryCodesLeft: number;
+}
+
+/** A user as others see them; `avatarColor` is for where no picture is shown. `isBot` is there, and true, when a program speaks: people's have none. */
 export interface User {
   id: string;
   name: string;
   avatarUrl: string | null;
   avatarColor: string;
+  isBot?: boolean;
 }
 
 /** One user. */
@@ -902,10 +1138,10 @@ export interface UserAnswer {
   user: User;
 }
 
-/** End the caller's account; what they wrote stays without a name, or is deleted. */
+/** End the caller's account; what they wrote stays without a name, or is deleted. An account without a password gives none: its login is not older than five minutes. */
 export interface UserErase {
-  password: string;
   messages: "KEEP_ANONYMOUS" | "DELETE";
+  password?: string | null;
 }
 
 /** Find users by a part of their name or a whole e-mail address; without `query` everybody. */
@@ -934,185 +1170,16 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
-/** Change the caller's name or avatar: a picture elsewhere, a colour, or a file. Null takes back whichever there is. The file is an image of the caller's, of no session. */
+/** Change the caller's name or avatar: a picture or a colour; null takes back either. */
 export interface UserUpdate {
   name?: string | null;
   avatarUrl?: string | null;
   avatarColor?: string | null;
-  avatarFileId?: string | null;
 }
 
 /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
 export interface UserUpdated {
   user: User;
-}
-
-/** Follow an answer from an index on: UTF-16 units, as strings of JavaScript count. */
-export interface AiAttach {
-  messageId: string;
-  fromIndex?: number;
-}
-
-/** What there is of an answer from `index` on; unless it is `done` the rest follows. */
-export interface AiAttached {
-  messageId: string;
-  text: string;
-  index: number;
-  done: boolean;
-  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
-  finishReason: string | null;
-  errorCode: string | null;
-}
-
-/** More of an answer: `text` stands at `index`, in UTF-16 units. Who has less than `index` units has missed something, and attaches from there. */
-export interface AiDelta {
-  messageId: string;
-  aiSessionId?: string | null;
-  sessionId?: string | null;
-  replyToId?: string | null;
-  index: number;
-  text: string;
-}
-
-/** An answer is complete, or was stopped; `content` is all of it. */
-export interface AiDone {
-  messageId: string;
-  aiSessionId?: string | null;
-  sessionId?: string | null;
-  replyToId?: string | null;
-  content: string;
-  finishReason: string | null;
-  usage: AiUsage | null;
-}
-
-/** An answer has failed; `partial` is what had come, and is kept. */
-export interface AiError {
-  messageId: string;
-  aiSessionId?: string | null;
-  sessionId?: string | null;
-  replyToId?: string | null;
-  code: string;
-  message: string;
-  partial: string;
-  retryable: boolean;
-  retryAfterMs?: number | null;
-}
-
-/** A question or an answer. An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two. */
-export interface AiMessage {
-  id: string;
-  aiSessionId: string;
-  seq: number;
-  role: "USER" | "ASSISTANT";
-  status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
-  content: string;
-  createdAt: string;
-  clientMsgId: string | null;
-  model: string | null;
-  finishReason: string | null;
-  errorCode: string | null;
-  usage: AiUsage | null;
-}
-
-/** Page through a conversation: the newest messages, or those below a `seq`. */
-export interface AiMessageList {
-  aiSessionId: string;
-  beforeSeq?: number | null;
-  limit?: number;
-}
-
-/** Messages of a conversation, oldest first. */
-export interface AiMessagePage {
-  messages: Array<AiMessage>;
-  hasBefore: boolean;
-}
-
-/** Names an answer: of the caller's, or of a session that they are in. */
-export interface AiMessageRef {
-  messageId: string;
-}
-
-/** Ask; a repeat with the same `clientMsgId` answers what was asked. */
-export interface AiSend {
-  aiSessionId: string;
-  content: string;
-  clientMsgId?: string | null;
-}
-
-/** The stored question, and the id of the answer that is under way. `duplicate` tells that it was asked before this call. */
-export interface AiSent {
-  userMessage: AiMessage;
-  messageId: string;
-  duplicate: boolean;
-}
-
-/** A conversation of the caller with the assistant; `runningId` is the answer under way. */
-export interface AiSession {
-  id: string;
-  title: string | null;
-  model: string;
-  systemPrompt: string | null;
-  createdAt: string;
-  activeAt: string;
-  runningId: string | null;
-}
-
-/** One conversation. */
-export interface AiSessionAnswer {
-  aiSession: AiSession;
-}
-
-/** Begin a conversation; without a title it gets one after its first answer. */
-export interface AiSessionCreate {
-  title?: string | null;
-  model?: string | null;
-  systemPrompt?: string | null;
-}
-
-/** Page through the caller's conversations. */
-export interface AiSessionList {
-  cursor?: string | null;
-  limit?: number;
-}
-
-/** Conversations, the latest active first; `nextCursor` is null on the last page. */
-export interface AiSessionPage {
-  aiSessions: Array<AiSession>;
-  nextCursor: string | null;
-}
-
-/** Names a conversation; one of somebody else is not found. */
-export interface AiSessionRef {
-  aiSessionId: string;
-}
-
-/** Change what is given, at least one; null takes the system prompt away. */
-export interface AiSessionUpdate {
-  aiSessionId: string;
-  title?: string | null;
-  model?: string | null;
-  systemPrompt?: string | null;
-}
-
-/** An answer begins. */
-export interface AiStart {
-  messageId: string;
-  aiSessionId?: string | null;
-  sessionId?: string | null;
-  replyToId?: string | null;
-  model: string;
-}
-
-/** A conversation of the receiver has another title, model or system prompt. */
-export interface AiUpdated {
-  aiSession: AiSession;
-}
-
-/** Tokens that an answer has cost; estimated where the provider does not say. */
-export interface AiUsage {
-  promptTokens: number;
-  completionTokens: number;
-  estimated: boolean;
 }
 
 /** What a client emits. */
@@ -1195,14 +1262,6 @@ export interface ClientEvents {
   "message:unread": (data: MessageUnread, ack: (answer: Ack<Position>) => void) => void;
   /** Messages that hold all words, newest first, in the caller's sessions. */
   "message:search": (data: MessageSearch, ack: (answer: Ack<SearchPage>) => void) => void;
-  /** Promise a file; the answer says where its bytes go. */
-  "file:create": (data: FileCreate, ack: (answer: Ack<FileCreated>) => void) => void;
-  /** Say that a file is uploaded; its size, type and first bytes are checked. */
-  "file:complete": (data: FileRef, ack: (answer: Ack<FileAnswer>) => void) => void;
-  /** A link to a file that needs no login, good for a minute. */
-  "file:link": (data: FileLinkAsk, ack: (answer: Ack<FileLink>) => void) => void;
-  /** Take back a file of one's own that is attached to nothing. */
-  "file:delete": (data: FileRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */
@@ -1211,8 +1270,6 @@ export interface ClientEvents {
   "users:status": (data: StatusQuery, ack: (answer: Ack<Statuses>) => void) => void;
   /** The caller types. */
   "typing:start": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
-  /** The caller types no longer. */
-  "typing:stop": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** The caller types no longer. */
   "typing:stop": (data: SessionRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** Begin a conversation with the assistant. */
@@ -1233,6 +1290,8 @@ export interface ClientEvents {
   "ai:retry": (data: AiMessageRef, ack: (answer: Ack<AiSent>) => void) => void;
   /** An answer from an index on; sockets hear the rest of one under way. */
   "ai:attach": (data: AiAttach, ack: (answer: Ack<AiAttached>) => void) => void;
+  /** End an answer at once; what has come is kept. */
+  "ai:stop": (data: AiMessageRef, ack: (answer: Ack<AiAttached>) => void) => void;
 }
 
 /** What the server emits. */
@@ -1285,8 +1344,6 @@ export interface ServerEvents {
   "session:unread": (data: SessionUnread) => void;
   /** How far each joined session was sent on this socket; a client behind that joins again. */
   "session:heartbeat": (data: SessionHeartbeat) => void;
-  /** How far each joined session was sent on this socket; a client behind that joins again. */
-  "session:heartbeat": (data: SessionHeartbeat) => void;
   /** An answer begins. */
   "ai:start": (data: AiStart) => void;
   /** More of an answer: `text` stands at `index`, in UTF-16 units. */
@@ -1295,4 +1352,6 @@ export interface ServerEvents {
   "ai:done": (data: AiDone) => void;
   /** An answer has failed; `partial` is what had come, and is kept. */
   "ai:error": (data: AiError) => void;
+  /** A conversation of the receiver has another title, model or system prompt. */
+  "ai:updated": (data: AiUpdated) => void;
 }

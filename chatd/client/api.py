@@ -16,6 +16,7 @@ from chatd.client.rest import Rest
 from chatd.client.transport import Dial, dial_url
 from chatd.errors import CloseCode
 
+TOTP_DIGITS = 6
 MAX_PAGES = 100  # of a list; a cursor that never ends must not keep us for ever
 
 
@@ -48,9 +49,20 @@ class Client:
         return self._logged_in(await self._rest.call("POST", "/auth/register", body=body))
 
     async def login(self, email: str, password: str) -> JsonObject:
-        """Log in and return the user."""
+        """Log in and return the user.
+
+        An account with a second factor refuses with the code `second_factor_required`: go on with
+        `prove`, and the `challenge` of the error's `details`.
+        """
         body = {"email": email, "password": password}
         return self._logged_in(await self._rest.call("POST", "/auth/login", body=body))
+
+    async def prove(self, challenge: str, code: str) -> JsonObject:
+        """Go on with a login, with the six digits of an authenticator or a recovery code."""
+        typed = code.replace(" ", "")
+        proof = "code" if len(typed) == TOTP_DIGITS and typed.isdecimal() else "recoveryCode"
+        body = {"challenge": challenge, proof: typed}
+        return self._logged_in(await self._rest.call("POST", "/auth/login/totp", body=body))
 
     async def logout(self) -> None:
         """End this login on the server and forget its tokens."""
@@ -205,7 +217,7 @@ async def open_client(
 
     Args:
         url: where the server is reached; a path in front of its routes is kept.
-        tokens: of an earlier login, instead of `login`.
+        tokens: of an earlier login, or an API token, instead of `login`.
         dial: opens the stream of a live connection; for tests that have no network.
         transport: answers the REST calls; for the same tests.
     """

@@ -22,6 +22,11 @@ class Tokens:
     expires_at: datetime
 
     @classmethod
+    def of_api_token(cls, token: str) -> Tokens:
+        """Return an API token (`chatd_pat_…`) as what `open_client` takes; it is never renewed."""
+        return cls(token, "", datetime.max.replace(tzinfo=UTC))
+
+    @classmethod
     def from_wire(cls, answer: JsonObject) -> Tokens:
         """Read `{accessToken, refreshToken, expiresAt}`.
 

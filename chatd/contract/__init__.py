@@ -12,10 +12,14 @@ from typing import Protocol
 from uuid import UUID
 
 from chatd.contract.accounts import AccountStore
+from chatd.contract.ai import AiStore
+from chatd.contract.api_tokens import ApiTokenStore
 from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
+from chatd.contract.encryption import EncryptionStore
 from chatd.contract.erasure import ErasureStore
 from chatd.contract.invites import InviteStore
+from chatd.contract.mail import MailStore
 from chatd.contract.members import MemberStore
 from chatd.contract.messages import MessageStore
 from chatd.contract.own import OwnStore
@@ -24,6 +28,7 @@ from chatd.contract.presence import PresenceStore
 from chatd.contract.reading import ReadingStore
 from chatd.contract.recovery import RecoveryStore
 from chatd.contract.search import SearchStore
+from chatd.contract.second_factor import SecondFactorStore
 from chatd.contract.session_audit import SessionAuditStore
 from chatd.contract.sessions import SessionStore
 from chatd.contract.settings import SettingsStore
@@ -33,6 +38,9 @@ from chatd.contract.sign_in import SignInStore
 class Store(
     AccountStore,
     SignInStore,
+    SecondFactorStore,
+    ApiTokenStore,
+    MailStore,
     AuditStore,
     PeopleStore,
     OwnStore,
@@ -48,6 +56,8 @@ class Store(
     RecoveryStore,
     PresenceStore,
     SearchStore,
+    AiStore,
+    EncryptionStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from chatd.rows import DeviceRow, ManualStatus, RotationRow, UserRow
+from chatd.rows import DeviceRow, ManualStatus, PasswordProof, RotationRow, UserRow
 
 
 class AccountStore(Protocol):
@@ -29,6 +29,14 @@ class AccountStore(Protocol):
 
     async def users_by_ids(self, user_ids: Sequence[UUID]) -> list[UserRow]:
         """Return those of these accounts that exist, in any order."""
+
+    async def set_password(
+        self, user_id: UUID, password_hash: str, at: datetime
+    ) -> list[UUID] | None:
+        """Set a password and revoke all logins, as `revoke_user` does, in one transaction.
+
+        None when the account has ended.
+        """
 
     async def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
         """Remember when users were last there; never moves back."""
@@ -55,8 +63,15 @@ class AccountStore(Protocol):
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
-        """Begin a family: one login of one device, with its first refresh token."""
+        proof: PasswordProof | None = None,
+    ) -> bool:
+        """Begin a family: one login of one device, with its first refresh token.
+
+        Args:
+            proof: against what the user has shown who they are. False, and nothing is begun, when
+                the account has another password by now: a reset ends also the logins that are
+                about to be opened while it is made.
+        """
 
     async def rotate_refresh_token(
         self,
@@ -82,7 +97,13 @@ class AccountStore(Protocol):
         """Revoke one login; return whether it was still open."""
 
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user and return their family ids."""
+        """Revoke all open logins of a user, API tokens and logins under way with them.
+
+        Return the ids of what was revoked, families and tokens: `Sockets.cut_families` takes both.
+        """
+
+    async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last and return their family ids."""
 
     async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:
         """Return the devices with a login that is open at a time, the last used first.

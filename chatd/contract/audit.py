@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from chatd.audit_chain import AuditLink, Head
 from chatd.rows import AuditRow
 
 
@@ -25,3 +26,12 @@ class AuditStore(Protocol):
 
     async def audit_page(self, user_id: UUID, *, before: int | None, limit: int) -> list[AuditRow]:
         """Return what was done to an account, the newest first, below an id."""
+
+    async def audit_links(self, *, above: int, limit: int) -> list[AuditLink]:
+        """Return links of the chain over all audit logs above a position, by rising position."""
+
+    async def audit_head(self) -> Head:
+        """Return how far that chain goes."""
+
+    async def unchained_audit_lines(self, limit: int) -> list[int]:
+        """Return the ids of lines that are in no link: nobody can add one but behind the chain."""

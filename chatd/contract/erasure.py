@@ -33,9 +33,10 @@ class ErasureStore(Protocol):
     ) -> list[UUID] | None:
         """Remove what an account says of a person, and return its logins; None without account.
 
-        In one transaction: address, name, avatar, password, status, devices, tokens, the network
-        addresses of its audit log. The account stays as a nameless user, and the removal of the
-        rest is noted as begun. A repeat changes nothing and returns the same.
+        In one transaction: address, name, avatar, password, status, devices, tokens, second factor,
+        conversations with the assistant, the network addresses of its audit log. API tokens are
+        among the logins. The account stays as a nameless user, and the removal of the rest is noted
+        as begun. A repeat changes nothing and returns the same.
         """
 
     async def open_erasures(self, limit: int) -> list[ErasureRow]:

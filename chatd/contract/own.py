@@ -30,7 +30,7 @@ class OwnSessionRow(NamedTuple):
 
 
 class OwnMessageRow(NamedTuple):
-    """A message as its sender wrote it."""
+    """A message as its sender wrote it; `content` may be UNREADABLE."""
 
     id: UUID
     session_id: UUID
@@ -46,7 +46,7 @@ class OwnMessageRow(NamedTuple):
 
 
 class OwnRevisionRow(NamedTuple):
-    """An earlier text of a message."""
+    """An earlier text of a message; `content` may be UNREADABLE."""
 
     message_id: UUID
     seq: int

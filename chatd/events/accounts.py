@@ -20,10 +20,15 @@ class Register(Shape):
 
 
 class Login(Shape):
-    """Log in with a password."""
+    """Log in with a password.
+
+    `deviceToken` is what an earlier login on this device answered: with it nobody else's wrong
+    passwords keep the caller out.
+    """
 
     email: Email
     password: Annotated[str, StringConstraints(max_length=256)]
+    device_token: Annotated[str, StringConstraints(max_length=128)] | None = None
 
 
 class Refresh(Shape):
@@ -33,13 +38,14 @@ class Refresh(Shape):
 
 
 class Tokens(Shape):
-    """A login: the account and its token pair."""
+    """A login: the account and its token pair; `deviceToken` is worth keeping over a logout."""
 
     user: Account
     access_token: str
     refresh_token: str
     expires_at: Time
     device_id: UUID
+    device_token: str
 
 
 class Me(Shape):

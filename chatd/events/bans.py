@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +12,13 @@ from chatd.events.fields import Limit, Moment, clean_name
 from chatd.events.sessions import SessionRef
 from chatd.model import Shape, Time, User
 
-Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(clean_name)]
+MAX_REASON = 500  # characters
+
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_REASON),
+    AfterValidator(partial(clean_name, limit=MAX_REASON)),
+]
 
 
 class MemberBan(SessionRef):

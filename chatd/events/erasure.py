@@ -10,7 +10,10 @@ from chatd.model import Shape
 
 
 class UserErase(Shape):
-    """End the caller's account; what they wrote stays without a name, or is deleted."""
+    """End the caller's account; what they wrote stays without a name, or is deleted.
 
-    password: Annotated[str, StringConstraints(max_length=256)]
+    An account without a password gives none: its login is not older than five minutes.
+    """
+
     messages: Literal["KEEP_ANONYMOUS", "DELETE"]
+    password: Annotated[str, StringConstraints(max_length=256)] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from chatd.model import Shape
 
 
@@ -10,6 +12,8 @@ class Features(Shape):
 
     registration: bool
     google: bool  # sign-in at `/auth/google`
-    mail: bool
+    mail: bool  # verification of addresses and the reset of passwords
+    email_verification: Literal["off", "optional", "required"]
     ai: bool
     files: bool
+    search: bool  # off where messages are encrypted at rest

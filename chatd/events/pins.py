@@ -41,6 +41,7 @@ class Revision(Shape):
 
     version: int
     content: str
+    unreadable: bool = False  # as of a message
     created_at: Time
 
 

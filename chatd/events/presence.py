@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,14 +11,19 @@ from pydantic import AfterValidator, Field
 from chatd.events.fields import Moment, clean_name
 from chatd.model import Presence, Shape
 
+MAX_TEXT = 120  # characters of a status
 MAX_USERS = 200  # of one question: a page of members
+
+Text = Annotated[
+    str, Field(max_length=MAX_TEXT), AfterValidator(partial(clean_name, limit=MAX_TEXT))
+]
 
 
 class StatusSet(Shape):
     """Set the caller's status: ONLINE clears a manual one, AWAY is this device's."""
 
     status: Literal["ONLINE", "AWAY", "BUSY", "INVISIBLE"]
-    text: Annotated[str, Field(max_length=120), AfterValidator(clean_name)] | None = None
+    text: Text | None = None
     until: Moment | None = None
 
 

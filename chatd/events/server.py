@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from chatd.events.ai import AiDelta, AiDone, AiError, AiStart, AiUpdated
 from chatd.events.answers import Refusal
 from chatd.events.reading import ReadMarker, SessionHeartbeat, SessionUnread
 from chatd.events.sessions import SessionRef
@@ -26,14 +27,15 @@ class ConnectionReady(Shape):
     """First event of every connection.
 
     `presence` is of those in scope who are there, at most 200: who is not in it is not there, or
-    not known. It takes the place of all that the client knew before.
+    not known. It takes the place of all that the client knew before. `expiresAt` is null with an
+    API token that does not expire.
     """
 
     connection_id: str
     device_id: UUID
     server_time: Time
     recovered: bool
-    expires_at: Time
+    expires_at: Time | None
     epoch: UUID
     limits: dict[str, int]
     timings: dict[str, int]
@@ -211,6 +213,11 @@ SERVER_EVENTS: dict[str, type[Shape]] = {
     "message:read": ReadMarker,
     "session:unread": SessionUnread,
     "session:heartbeat": SessionHeartbeat,
+    "ai:start": AiStart,
+    "ai:delta": AiDelta,
+    "ai:done": AiDone,
+    "ai:error": AiError,
+    "ai:updated": AiUpdated,
 }
 
 # Each takes the next `seq` of its session; on Socket.IO they have an offset, and are recovered.

@@ -13,11 +13,15 @@ from chatd.errors import CloseCode, Conflict, Unauthorized
 from chatd.events.accounts import AuthRefresh, AuthRefreshed, Login, Me, Refresh, Register, Tokens
 from chatd.events.answers import Nothing
 from chatd.handlers.audit import Act, write_down
+from chatd.handlers.authenticator import demand_second_factor
+from chatd.handlers.guarding import begin_guess, known_device, spend_login
+from chatd.handlers.links import ask_to_verify, is_unverified
 from chatd.handlers.operations import Operation, Route, spend
+from chatd.handlers.proof import refuse_telling
 from chatd.ids import uuid7
 from chatd.limits import Rate, rate_of
 from chatd.model import account_dict, dumps, iso
-from chatd.rows import Rotation, UserRow
+from chatd.rows import PasswordProof, Rotation, UserRow
 from chatd.tokens import hash_token, new_refresh_token, successor_of
 
 MAX_DEVICE_NAME = 200  # characters of a User-Agent that are kept
@@ -28,6 +32,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
     address = ("registered", address_key(caller.address))
     rate = rate_of(services.settings.register_rate)
     spend(services, caller, "address", address, rate, trio.current_time())
+    refuse_telling(services, command.password, command.email, "password")
     password_hash = await services.passwords.hash(command.password)
     user = await services.store.insert_user(
         user_id=uuid7(),
@@ -40,6 +45,7 @@ async def register(services: Services, caller: Caller, command: Register) -> byt
         msg = "this address has an account"
         raise Conflict(msg)
     services.presence.account_opened()
+    ask_to_verify(services, user)
     return await open_login(services, caller, user, Act.REGISTER)
 
 
@@ -48,23 +54,31 @@ async def login(services: Services, caller: Caller, command: Login) -> bytes:
     settings, clock = services.settings, trio.current_time()
     address = ("password", address_key(caller.address))
     spend(services, caller, "address", address, rate_of(settings.login_rate), clock)
-    # Known or not, so that the refusal does not tell which accounts there are.
-    account_rate = rate_of(settings.account_login_rate)
-    spend(services, caller, "account", (command.email,), account_rate, clock)
+    services.passwords.expect_room()  # a flood costs the store nothing
     user = await services.store.user_by_email(command.email)
-    fits = await services.passwords.check(command.password, user.password_hash if user else None)
+    device_id = known_device(services, user, command.device_token)
+    # By the address, known or not: the refusal does not tell which accounts there are.
+    with begin_guess(services, caller, ("password", command.email), device_id) as guess:
+        spend_login(services, caller, command.email, device_id)
+        stored = user.password_hash if user else None
+        fits = await services.passwords.check(command.password, stored)
+        guess.settle(trio.current_time(), fits=fits)
     if user is None or not fits:
         await write_down(services, caller, Act.LOGIN_FAILED, user.id if user else None)
         msg = "wrong address or password"
         raise Unauthorized(msg)
+    await demand_second_factor(services, user, device_id)
     return await open_login(services, caller, user, Act.LOGIN)
 
 
 async def open_login(services: Services, caller: Caller, user: UserRow, act: Act) -> bytes:
-    """Begin a login of a new device and return its token pair."""
+    """Begin a login of a new device and return its token pair.
+
+    The second factor, where one is asked for, has been shown before.
+    """
     now = services.now()
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
-    await services.store.open_family(
+    is_opened = await services.store.open_family(
         family_id=family_id,
         user_id=user.id,
         device_id=device_id,
@@ -73,15 +87,29 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         token_hash=hash_token(refresh_token),
         at=now,
         expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
+        proof=PasswordProof(user.password_hash),
     )
+    if not is_opened:  # a new password was set at this moment, which ends all other logins
+        raise Unauthorized
     await write_down(services, caller, act, user.id, deviceId=device_id)
-    return _tokens(services, user, family_id, device_id, refresh_token)
+    keep = services.settings.max_logins_per_user
+    displaced = await services.store.revoke_oldest(user.id, keep=keep, at=now)
+    if displaced:
+        services.sockets.cut_families(displaced, CloseCode.REVOKED)
+        await write_down(services, caller, Act.LOGIN_DISPLACED, user.id, logins=len(displaced))
+    return await _tokens(services, user, family_id, device_id, refresh_token)
 
 
-def _tokens(
+async def _tokens(
     services: Services, user: UserRow, family_id: UUID, device_id: UUID, refresh_token: str
 ) -> bytes:
-    access, expires_at = services.tokens.issue(user.id, family_id, device_id, services.now())
+    access, expires_at = services.tokens.issue(
+        user.id,
+        family_id,
+        device_id,
+        services.now(),
+        is_unverified=await is_unverified(services, user),
+    )
     return dumps(
         {
             "user": account_dict(user),
@@ -89,6 +117,7 @@ def _tokens(
             "refreshToken": refresh_token,
             "expiresAt": iso(expires_at),
             "deviceId": device_id,
+            "deviceToken": services.tokens.device_token(user.id, device_id),
         }
     )
 
@@ -114,7 +143,7 @@ async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes
     users = await services.store.users_by_ids([rotation.user_id])
     if not users:
         raise Unauthorized
-    return _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
+    return await _tokens(services, users[0], rotation.family_id, rotation.device_id, successor)
 
 
 async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes:
@@ -129,7 +158,7 @@ async def logout(services: Services, caller: Caller, _command: Nothing) -> bytes
 
 
 async def logout_all(services: Services, caller: Caller, _command: Nothing) -> bytes:
-    """End all logins of the caller."""
+    """End all logins of the caller, API tokens among them."""
     assert caller.identity is not None  # noqa: S101 - needs_login
     family_ids = set(await services.store.revoke_user(caller.user_id, services.now()))
     # And those that a call whose answer was lost has revoked.
@@ -202,14 +231,16 @@ OPERATIONS = (
         Nothing,
         "End this login",
         run=logout,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout"),
     ),
     Operation(
         "logout-all",
         Nothing,
         Nothing,
-        "End all logins of the caller",
+        "End all logins and API tokens of the caller",
         run=logout_all,
+        is_for_unverified=True,
         route=Route("POST", "/auth/logout-all"),
     ),
     Operation(
@@ -226,6 +257,7 @@ OPERATIONS = (
         AuthRefreshed,
         "Renew the token of a live socket",
         run=auth_refresh,
+        is_for_unverified=True,
         event="auth:refresh",
         needs_socket=True,
         is_activity=False,  # a timer sends it

@@ -16,6 +16,8 @@ from chatd.limits import Rate
 from chatd.model import dumps, iso
 from chatd.rows import AuditRow
 
+BY_OPERATOR = {"by": "operator"}  # details of what the command line did
+
 
 class Act(Enum):
     """What is written down; the store writes `refresh_token_reused` itself, with the theft."""
@@ -29,6 +31,23 @@ class Act(Enum):
     LOGOUT_ALL = "logout_all"
     DEVICE_REMOVED = "device_removed"
     PASSWORD_REFUSED = "password_refused"  # noqa: S105 - of somebody who is logged in
+    PASSWORD_SET = "password_set"  # noqa: S105 - by the operator
+    LOGIN_DISPLACED = "login_displaced"  # by a new one: there were too many
+    SECOND_FACTOR_ENABLED = "second_factor_enabled"
+    SECOND_FACTOR_DISABLED = "second_factor_disabled"
+    CODE_REFUSED = "code_refused"  # of the second factor; the password was right
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_RENEWED = "recovery_codes_renewed"
+    API_TOKEN_CREATED = "api_token_created"  # noqa: S105 - no password
+    API_TOKEN_REVOKED = "api_token_revoked"  # noqa: S105 - as above
+    BOT_CREATED = "bot_created"
+    BOT_REMOVED = "bot_removed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - it is not one
+    PASSWORD_RESET_ASKED = "password_reset_asked"  # noqa: S105 - as above
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - as above
+    EMAIL_VERIFIED = "email_verified"
+    EMAIL_CHANGE_ASKED = "email_change_asked"
+    EMAIL_CHANGED = "email_changed"
 
 
 async def write_down(

@@ -59,6 +59,7 @@ OPERATIONS = (
         Nothing,
         "End the login of a device",
         run=remove,
+        is_for_unverified=True,
         event="device:remove",
         route=Route("DELETE", "/auth/devices/<uuid:device_id>"),
         rate=Rate(1, 20),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from chatd.context import Caller, Services
-from chatd.errors import CloseCode, Forbidden, StoreAmbiguous, Unauthorized
+from chatd.errors import CloseCode, StoreAmbiguous, Unauthorized
 from chatd.events.answers import Nothing
 from chatd.events.erasure import UserErase
-from chatd.handlers.audit import Act, write_down
+from chatd.handlers.bots import end_all
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.proof import proved_account
 from chatd.limits import Rate
 
 
@@ -19,18 +20,16 @@ async def erase(services: Services, caller: Caller, command: UserErase) -> bytes
     Their traces in sessions go after it, bit by bit (`chatd.context.Erasures`).
     """
     assert caller.identity is not None  # noqa: S101 - needs_login
-    users = await services.store.users_by_ids([caller.user_id])
-    if not users:
-        raise Unauthorized
-    if not await services.passwords.check(command.password, users[0].password_hash):
-        await write_down(services, caller, Act.PASSWORD_REFUSED, caller.user_id)
-        msg = "wrong password"
-        raise Forbidden(msg)
+    await proved_account(services, caller, command.password)
+    await end_all(services, caller.user_id)
     family_ids = await _begin(services, caller, command)
     cut = {caller.identity.family_id, *family_ids}
     cut.update(socket.identity.family_id for socket in services.sockets.of_user(caller.user_id))
     services.sockets.cut_families(cut, CloseCode.REVOKED)
+    if services.assistant is not None:
+        services.assistant.end_user(caller.user_id)
     services.erasures.wake()
+    await end_all(services, caller.user_id)  # one that was made meanwhile; from now on none is
     return b"{}"
 
 
@@ -53,6 +52,7 @@ OPERATIONS = (
         Nothing,
         "End the caller's account",
         run=erase,
+        is_for_unverified=True,
         route=Route("DELETE", "/users/me", 202, takes_body=True),
         rate=Rate(5 / 60, 5),  # a password can be tried here
     ),

@@ -23,18 +23,23 @@ MAX_EXPORTS = 4  # at once, of all users: each keeps a connection to the databas
 _README = """\
 Everything that this chat server keeps of one account. Times are UTC; ids are those of the API.
 
-profile.json    the account itself
-devices.json    every device that logged in, by id
-identities.json who the account is at a sign-in service, where it was signed in with one
-sessions.json   chat sessions that the account is or was in, and how far it has read them
-messages.json   messages that the account wrote, by session and then in their order
-revisions.json  earlier texts of those messages
-reactions.json  reactions that the account gave
-mentions.json   messages that mention the account
-audit.json      logins and other acts on the account, the newest first
+profile.json     the account itself
+devices.json     every device that logged in, by id
+identities.json  who the account is at a sign-in service, where it was signed in with one
+bots.json        bots of the account
+tokens.json      API tokens of the account and its bots: for what, since when, last used
+sessions.json    chat sessions that the account is or was in, and how far it has read them
+messages.json    messages that the account wrote, by session and then in their order
+revisions.json   earlier texts of those messages
+reactions.json   reactions that the account gave
+mentions.json    messages that mention the account
+ai_sessions.json conversations with the assistant
+ai_messages.json their questions and answers, by conversation and then in their order
+audit.json       logins and other acts on the account, the newest first
 
-Not here: the password and the tokens, of which only hashes are kept; and what others wrote. What
-was written while the archive was made may be in it or not.
+Not here: the password, the texts of tokens and recovery codes, of which only hashes are kept; the
+secret of the second factor, which is for one authenticator; and what others wrote. What was written
+while the archive was made may be in it or not.
 """
 
 

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+from chatd.ai_payloads import ai_message_dict, ai_session_dict
+from chatd.ai_rows import AiSessionRow
 from chatd.context import Services
 from chatd.contract.own import (
     OwnMentionRow,
@@ -15,8 +17,10 @@ from chatd.contract.own import (
     OwnRevisionRow,
     OwnSessionRow,
 )
+from chatd.handlers.api_tokens import api_token_dict
 from chatd.handlers.audit import audit_dict
-from chatd.model import device_dict, iso, iso_or_none
+from chatd.model import device_dict, iso, iso_or_none, user_dict
+from chatd.rows import UNREADABLE
 
 T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnMentionRow)
 
@@ -49,6 +53,18 @@ async def identities(services: Services, user_id: UUID) -> Rows:
     """Give what the user signs in with elsewhere."""
     for row in await services.store.identities_of(user_id):
         yield {"issuer": row.issuer, "subject": row.subject, "createdAt": iso(row.created_at)}
+
+
+async def bots(services: Services, user_id: UUID) -> Rows:
+    """Give the user's bots."""
+    for row in await services.store.bots_of(user_id):
+        yield user_dict(row) | {"createdAt": iso(row.created_at)}
+
+
+async def tokens(services: Services, user_id: UUID) -> Rows:
+    """Give the API tokens of the user and the user's bots, not what they are known by."""
+    for row in await services.store.api_tokens(user_id):
+        yield api_token_dict(row)
 
 
 async def sessions(services: Services, user_id: UUID) -> Rows:
@@ -98,6 +114,7 @@ async def revisions(services: Services, user_id: UUID) -> Rows:
                 "version": row.version,
                 "content": row.content,
                 "createdAt": iso(row.created_at),
+                **_marked(row.content),
             }
 
 
@@ -138,6 +155,38 @@ async def audit(services: Services, user_id: UUID) -> Rows:
         before = rows[-1].id
 
 
+async def ai_sessions(services: Services, user_id: UUID) -> Rows:
+    """Give every conversation with the assistant."""
+    async with aclosing(_own_conversations(services, user_id)) as found:
+        async for row in found:
+            conversation = ai_session_dict(row)
+            del conversation["runningId"]
+            yield conversation
+
+
+async def ai_messages(services: Services, user_id: UUID) -> Rows:
+    """Give every question and every answer of these conversations."""
+    async with aclosing(_own_conversations(services, user_id)) as found:
+        async for conversation in found:
+            after = 0
+            while rows := await services.store.own_ai_messages(
+                conversation.id, user_id, after=after, limit=PAGE
+            ):
+                for row in rows:
+                    yield ai_message_dict(row)
+                after = rows[-1].seq
+
+
+async def _own_conversations(
+    services: Services, user_id: UUID
+) -> AsyncGenerator[AiSessionRow, None]:
+    after = None
+    while rows := await services.store.own_ai_sessions(user_id, after=after, limit=PAGE):
+        for row in rows:
+            yield row
+        after = rows[-1].id
+
+
 async def _own_sessions(services: Services, user_id: UUID) -> AsyncGenerator[OwnSessionRow, None]:
     after = None
     while rows := await services.store.own_sessions(user_id, after=after, limit=PAGE):
@@ -176,16 +225,26 @@ def _message(row: OwnMessageRow) -> dict[str, Any]:
         "editedAt": iso_or_none(row.edited_at),
         "deletedAt": iso_or_none(row.deleted_at),
         "mentions": row.mentions or (),
+        **_marked(row.content),
     }
+
+
+def _marked(content: str) -> dict[str, bool]:
+    """Return what tells a text that does not decrypt from an empty one."""
+    return {"unreadable": True} if content is UNREADABLE else {}
 
 
 PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "devices.json": devices,
     "identities.json": identities,
+    "bots.json": bots,
+    "tokens.json": tokens,
     "sessions.json": sessions,
     "messages.json": messages,
     "revisions.json": revisions,
     "reactions.json": reactions,
     "mentions.json": mentions,
+    "ai_sessions.json": ai_sessions,
+    "ai_messages.json": ai_messages,
     "audit.json": audit,
 }

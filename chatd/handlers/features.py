@@ -15,9 +15,11 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
         {
             "registration": True,
             "google": services.issuer is not None,
-            "mail": False,
-            "ai": False,
+            "mail": services.mailer is not None,
+            "emailVerification": services.settings.email_verification,
+            "ai": services.assistant is not None,
             "files": False,
+            "search": services.is_searchable(),
         }
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.contract.acts import Mute
+from chatd.contract.acts import Act, Mute
 from chatd.errors import Conflict, NotFound, ValidationFailed
 from chatd.events.members import (
     LeftAnswer,
@@ -21,7 +22,7 @@ from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
 from chatd.limits import Rate
 from chatd.model import dumps, member_dict
-from chatd.rows import MemberChange
+from chatd.rows import MemberChange, SessionRow
 
 NO_MEMBER = "no such member"
 
@@ -43,20 +44,27 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
     action = Action.ADD_SELF if user_id == caller.user_id else Action.ADD_MEMBER
     session, _ = await allowed(services, caller, command.session_id, action)
     judged = act(services, caller, session.kind, action)
-
-    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
-        change = await services.store.add_member(
-            command.session_id, user_id, role="MEMBER", at=judged.at, act=judged
-        )
-        if change is not None:
-            welcome(services, session, change)
-        return change, told(services, change, caller.user_id)
-
-    change = await services.journal.change(work)
+    change = await bring_in(services, session, user_id, judged)
     if change is None:
         msg = f"no such user: {user_id}"
         raise NotFound(msg)
     return dumps({"member": member_dict(change.member), "seq": change.seq})
+
+
+async def bring_in(
+    services: Services, session: SessionRow, user_id: UUID, judged: Act
+) -> MemberChange | None:
+    """Make a user a member, and let everybody know; None: there is no such user."""
+
+    async def work() -> tuple[MemberChange | None, Sequence[RoomEvent]]:
+        change = await services.store.add_member(
+            session.id, user_id, role="MEMBER", at=judged.at, act=judged
+        )
+        if change is not None:
+            welcome(services, session, change)
+        return change, told(services, change, judged.by)
+
+    return await services.journal.change(work)
 
 
 async def remove_member(services: Services, caller: Caller, command: MemberRef) -> bytes:

@@ -9,7 +9,7 @@ import orjson
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import ChatError, IdempotencyConflict, NotAMember
 from chatd.events.messages import History, HistoryAnswer, MessageSend, SendAnswer
-from chatd.handlers.mentions import ignored, notify, unique
+from chatd.handlers.mentions import calls_assistant, ignored, notify, unique
 from chatd.handlers.operations import Operation, Reply, Route
 from chatd.handlers.refusals import send_refusal
 from chatd.ids import uuid7
@@ -54,6 +54,8 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
         services.typing.stop(row.session_id, row.sender_id)
         if outcome.told:
             notify(services, row, outcome.told)
+        if services.assistant is not None and calls_assistant(message):
+            services.assistant.mentioned(row)
         return RoomEvent(row.session_id, row.seq, "message:new", encoded)
 
     lifetime = None if command.deadline_ms is None else command.deadline_ms / 1000

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
+from uuid import UUID
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,7 @@ from chatd.context import Caller, Services
 from chatd.errors import (
     ChatError,
     Draining,
+    Forbidden,
     InternalError,
     RateLimited,
     StoreBug,
@@ -28,6 +30,7 @@ from chatd.errors import (
     Unavailable,
     ValidationFailed,
 )
+from chatd.handlers.scopes import check_scope
 from chatd.limits import Rate, Table, budget_of
 
 C = TypeVar("C", bound=BaseModel)
@@ -51,7 +54,7 @@ class Streamed:
 
     pieces: AsyncGenerator[bytes, None]
     content_type: str
-    filename: str
+    filename: str | None = None  # of what is to be saved; None: it is read as it comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Route:
     status: int = 200
     media: str = "application/json"
     takes_body: bool = False  # also a DELETE: a password does not belong into a URL
+    events: bool = False  # who accepts text/event-stream gets one, with status 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Operation:
     needs_login: bool = True
     needs_socket: bool = False
     is_page: bool = False  # browsers come here by themselves: a refusal is shown to a person
+    is_for_unverified: bool = False  # a GET always is; see `_refuse_unverified`
     is_activity: bool = True  # False: it is no sign of somebody at the device, or is one itself
     rate: Rate = USUAL_RATE  # per user, or per address before login
 
@@ -111,9 +116,13 @@ def _check(
     if caller.identity:
         key = (operation.name, caller.identity.user_id)
         spend(services, caller, "user", key, operation.rate, now)
+        if caller.identity.scopes is not None:
+            check_scope(operation.name, caller.identity.scopes)
     else:
         of_address = (operation.name, address_key(caller.address))
         spend(services, caller, "address", of_address, operation.rate, now)
+    if caller.identity and caller.identity.is_unverified:
+        _refuse_unverified(services, caller.identity.user_id, operation)
     if operation.needs_socket and caller.socket is None:
         msg = "this event needs a socket"
         raise ValidationFailed(msg)
@@ -121,6 +130,22 @@ def _check(
         return operation.command.model_validate(data)
     except ValidationError as refusal:
         raise ValidationFailed(details={"fields": _fields(refusal)}) from None
+
+
+def _refuse_unverified(services: Services, user_id: UUID, operation: Operation) -> None:
+    """Refuse what is not for an account whose address nobody has verified, where that is required.
+
+    Such an account reads, and looks after its logins and itself; it says and makes nothing. The
+    token says so, so that no message waits for a look into the store.
+    """
+    is_read = operation.route is not None and operation.route.method == "GET"
+    if (
+        services.settings.email_verification == "required"
+        and not (is_read or operation.is_for_unverified)
+        and user_id not in services.verified
+    ):
+        msg = "verify your mail address first"
+        raise Forbidden(msg, details={"reason": "email_unverified"})
 
 
 def spend(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotAMember, NotFound
@@ -13,7 +14,7 @@ from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.model import dumps, iso, message_dict
 from chatd.payloads import pinned_event
-from chatd.rows import MessageChange
+from chatd.rows import UNREADABLE, MessageChange, RevisionRow
 
 
 async def pin(services: Services, caller: Caller, command: MessagePin) -> bytes:
@@ -58,12 +59,15 @@ async def revisions(services: Services, caller: Caller, command: RevisionList) -
     )
     if rows is None:
         raise NotFound
-    page = [
-        {"version": row.version, "content": row.content, "createdAt": iso(row.created_at)}
-        for row in rows[: command.limit]
-    ]
+    page = [_revision_dict(row) for row in rows[: command.limit]]
     has_more = len(rows) > command.limit
     return dumps({"messageId": command.message_id, "revisions": page, "hasMore": has_more})
+
+
+def _revision_dict(row: RevisionRow) -> dict[str, Any]:
+    """Return a `Revision`."""
+    revision = {"version": row.version, "content": row.content, "createdAt": iso(row.created_at)}
+    return revision | {"unreadable": True} if row.content is UNREADABLE else revision
 
 
 _PATH = "/chat/messages/<uuid:message_id>"

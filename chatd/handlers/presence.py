@@ -100,6 +100,7 @@ OPERATIONS = (
         Nothing,
         "The caller is at this device",
         run=be_active,
+        is_for_unverified=True,
         event="status:active",
         needs_socket=True,
         rate=Rate(10 / 30, 20),  # each of ten sockets twice a minute
@@ -110,6 +111,7 @@ OPERATIONS = (
         Statuses,
         "Who of these users is there",
         run=statuses,
+        is_for_unverified=True,
         event="users:status",
         route=Route("POST", "/users/status"),
         rate=Rate(2, 20),

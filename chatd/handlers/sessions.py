@@ -227,6 +227,7 @@ OPERATIONS = (
         Joined,
         "Receive a session's events on this socket",
         run=join,
+        is_for_unverified=True,
         event="session:join",
         needs_socket=True,
         rate=Rate(10, 500),  # a client that comes back joins all its sessions at once
@@ -237,6 +238,7 @@ OPERATIONS = (
         Nothing,
         "Stop a session's events on this socket",
         run=leave,
+        is_for_unverified=True,
         event="session:leave",
         needs_socket=True,
     ),

@@ -63,6 +63,8 @@ async def delete(services: Services, caller: Caller, command: SessionDelete) -> 
 
     if await services.journal.change(work) is None:
         raise NotAMember
+    if services.assistant is not None:
+        services.assistant.end_session(session_id)
     return b"{}"
 
 

@@ -25,8 +25,10 @@ from chatd.events.fields import Email, Name
 from chatd.events.sign_in import Exchange, SignInReturn, SignInStart
 from chatd.handlers.accounts import LOGIN_RATE, open_login
 from chatd.handlers.audit import Act, write_down
+from chatd.handlers.links import notify
 from chatd.handlers.operations import Operation, Redirect, Route
 from chatd.ids import uuid7
+from chatd.letters import identity_linked
 from chatd.rows import Link
 from chatd.tokens import hash_token
 
@@ -159,6 +161,8 @@ async def _account(services: Services, caller: Caller, issuer: Issuer, claims: C
         services.presence.account_opened()
     if row.link is Link.LINKED:
         await write_down(services, caller, Act.IDENTITY_LINKED, row.user_id, issuer=issuer.name)
+        assert email is not None  # noqa: S101 - nothing is linked without one
+        notify(services, identity_linked, email, issuer.name)
     return row.user_id
 
 

@@ -9,7 +9,7 @@ import structlog
 from orjson import Fragment
 
 from chatd.context import Services
-from chatd.errors import CloseCode, StoreError
+from chatd.errors import CloseCode, Forbidden, RateLimited, StoreError, Unavailable
 from chatd.events.fields import MAX_CONTENT
 from chatd.model import dumps
 from chatd.nurseries.first_states import FirstStates
@@ -69,6 +69,25 @@ class NotAdmitted(Exception):
     def __init__(self, code: CloseCode) -> None:
         super().__init__(code.reason)
         self.code = code
+
+
+async def identify(live: Live, token: str, address: str) -> Identity:
+    """Return whom the token of a socket speaks for.
+
+    Raises:
+        ChatError: the token is no good, or not good for a socket.
+        NotAdmitted: nobody can tell now; the client is to come back.
+    """
+    try:
+        identity = await live.services.bearers.identify(token, address)
+    except Unavailable:
+        raise NotAdmitted(CloseCode.INTERNAL) from None
+    except RateLimited:
+        raise NotAdmitted(CloseCode.RATE_LIMITED) from None
+    if identity.scopes is not None and "read" not in identity.scopes:
+        msg = "a socket hears what its user may read: this token has no scope read"
+        raise Forbidden(msg, details={"scope": "read"})
+    return identity
 
 
 async def read_first_state(live: Live, identity: Identity) -> FirstState:

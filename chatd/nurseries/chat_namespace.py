@@ -13,7 +13,13 @@ import structlog
 import trio
 
 from chatd.errors import ChatError, CloseCode, Forbidden, StoreError, Unauthorized
-from chatd.nurseries.admission import FirstState, Live, NotAdmitted, read_first_state
+from chatd.nurseries.admission import (
+    FirstState,
+    Live,
+    NotAdmitted,
+    identify,
+    read_first_state,
+)
 from chatd.nurseries.chat_catchup import catch_up
 from chatd.nurseries.chat_client import ChatClient
 from chatd.nurseries.chat_recovery import ChatState, clean_offset, state_from_json
@@ -53,10 +59,10 @@ class ChatNamespace:
         raise _refusal(code, session.id)
 
     async def _admit(self, session: SocketIoSession, auth: dict[str, Any]) -> ChatClient:
-        services, token = self._services, auth.get("token")
+        token = auth.get("token")
         if not isinstance(token, str):
             raise Unauthorized
-        identity = services.tokens.verify(token, services.now())
+        identity = await identify(self._live, token, session.peer)
         return await self._enter(session, auth, await read_first_state(self._live, identity))
 
     async def _enter(

@@ -5,8 +5,6 @@ The connection below it owns the nursery and the bytes; this owns what the chat 
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -18,8 +16,9 @@ from chatd.context import Caller, Place, RoomEvent
 from chatd.errors import ChatError, CloseCode, RateLimited, ValidationFailed
 from chatd.handlers.catalogue import BY_EVENT
 from chatd.handlers.operations import Followed, Operation, call, submit
+from chatd.ids import random_number
 from chatd.limits import Meter, Rate, rate_of
-from chatd.model import dumps, iso, position_dict
+from chatd.model import dumps, iso, iso_or_none, position_dict
 from chatd.nurseries.admission import FirstState, Live, NotAdmitted
 from chatd.nurseries.chat_recovery import offset_of
 from chatd.nurseries.connection import Connection
@@ -134,7 +133,7 @@ class ChatSocket:
         self._connection.heartbeat.watch(self._alarm)
         self._services.metrics.connections.labels(self._transport).inc()
         ready = self._ready(first, is_recovered=is_recovered)
-        mark = secrets.randbits(48)
+        mark = random_number(6)
         if self.trail is not None:
             self.trail.append(Run(None, mark, mark))
         self.outbox.push_answer(before + self.wire.greeting(ready, offset_of(None, mark)))
@@ -147,7 +146,7 @@ class ChatSocket:
             "deviceId": self.identity.device_id,
             "serverTime": iso(services.now()),
             "recovered": is_recovered,
-            "expiresAt": iso(datetime.fromtimestamp(self.identity.expires_at, UTC)),
+            "expiresAt": iso_or_none(self.identity.ends_at),
             "epoch": services.epoch,
             **self._live.constants,
             "sessions": [position_dict(row, services.epoch) for row in first.positions],
@@ -270,10 +269,12 @@ class ChatSocket:
         """Send an event to this client alone."""
         self.outbox.push(self.wire.event(name, data))
 
-    def push_ephemeral(self, name: str, data: bytes) -> None:
-        """Send an event that a slow client can do without."""
-        if not self.outbox.push_ephemeral(self.wire.event(name, data)):
+    def push_ephemeral(self, name: str, data: bytes) -> bool:
+        """Send an event that a slow client can do without; return whether it was taken."""
+        is_taken = self.outbox.push_ephemeral(self.wire.event(name, data))
+        if not is_taken:
             self._services.metrics.dropped.inc()
+        return is_taken
 
     def push_latest(self, name: str, key: UUID, data: bytes) -> None:
         """Send an event in place of an earlier one of its name and key that still waits."""

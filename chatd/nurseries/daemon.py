@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,15 +19,20 @@ import structlog
 import trio
 
 from chatd.app import create_app
+from chatd.bearers import Bearers
 from chatd.config import Settings
 from chatd.context import Issuer, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
+from chatd.guesses import Guesses
+from chatd.handlers.authenticator import SECRETS_PURPOSE, reseal_secrets
+from chatd.keyring import load_keyring
 from chatd.keys import load_signing_keys
 from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.admission import Live
+from chatd.nurseries.answering import open_answering
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
@@ -39,10 +44,13 @@ from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
+from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
+from chatd.nurseries.provider import Provider
 from chatd.nurseries.readers import open_readers
+from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.site import load_site
@@ -51,6 +59,7 @@ from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
 from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
+from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -93,6 +102,8 @@ class Daemon:
         self.drain_state.is_draining = True
         self.http.is_draining = True  # no new sockets; what is idle may still ask
         self.engine.drain()
+        if self.services.assistant is not None:
+            self.services.assistant.drain()
 
     async def let_polling_go(self) -> None:
         """Wait until those who poll have fetched their goodbye, while requests are still taken."""
@@ -129,17 +140,23 @@ async def open_daemon(
     *,
     now: Callable[[], datetime] = wall_clock,
     is_writable: Callable[[], bool] = lambda: True,
+    provider: Provider | None = None,
 ) -> AsyncIterator[Daemon]:
     """Open everything above the store and below the listeners, for the length of the block.
 
+    Args:
+        provider: of language models, instead of the one of the settings.
+
     Raises:
-        SettingsError: a signing key is missing or weak.
+        SettingsError: a signing key is missing or weak, or one that content needs.
     """
     keys = load_signing_keys(settings)
     metrics, state = Metrics(), DrainState()
+    metrics.unreadable.set_function(store.unreadable_texts)
     sockets = await _open_sockets(settings, store, now())
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        resealing = await enter(open_resealing(store, load_keyring(settings), now, is_writable))
         rooms = await enter(open_rooms(store, settings, metrics))
         typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
         presence = await enter(open_presence(store, settings, now, rooms.announce))
@@ -147,24 +164,33 @@ async def open_daemon(
         readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
         await enter(open_positions(sockets.all, rooms.occupied))
 
-        def publish(event: RoomEvent) -> None:
-            rooms.publish(event)
-            unread.published(event)
+        def publish(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
+            rooms.publish(events, is_answered=is_answered)
+            for event in events:
+                unread.published(event)
 
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
+        mailer = await enter(open_mail(settings, now=now, metrics=metrics))
+        tokens = AccessTokens(keys, settings.access_token_ttl)
+        limiter = LocalLimiter(is_on=settings.rate_limits == "on")
+        sealer = Sealer(keys, SECRETS_PURPOSE)
+        await reseal_secrets(store, sealer)
         services = Services(
             settings=settings,
             store=store,
             epoch=await store.epoch(),
             now=now,
-            tokens=AccessTokens(keys, settings.access_token_ttl),
+            tokens=tokens,
+            bearers=Bearers(tokens, store, limiter, lifetime=settings.access_token_ttl, now=now),
             successor_key=keys[0],
             passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
-            limiter=LocalLimiter(is_on=settings.rate_limits == "on"),
+            guesses=Guesses(is_on=settings.rate_limits == "on"),
+            sealer=sealer,
+            limiter=limiter,
             metrics=metrics,
             journal=journal,
             rooms=rooms,
@@ -175,8 +201,11 @@ async def open_daemon(
             searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
             erasures=erasing,
             is_draining=lambda: state.is_draining,
+            is_searchable=lambda: resealing.is_searchable,
             issuer=issuer,
+            mailer=mailer,
         )
+        await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
         site = load_site()
@@ -204,6 +233,20 @@ def _open_issuer(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
     return open_issuer(settings)
 
 
+@asynccontextmanager
+async def _open_assistant(services: Services, provider: Provider | None) -> AsyncIterator[None]:
+    """Answer, when there is a model; its library takes 19 MiB, which others do not pay."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        if provider is not None:
+            services.assistant = await enter(open_answering(services, provider))
+        elif services.settings.openai_model is not None:
+            from chatd.nurseries.assistant import open_assistant  # noqa: PLC0415 - see above
+
+            services.assistant = await enter(open_assistant(services))
+        yield
+
+
 # The whole process
 
 
@@ -216,8 +259,10 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
 
     Raises:
         DataFolderInUse: another chatd has the data folder.
+        SettingsError: a key of content is no good.
         StoreError: the database cannot be reached or is newer than this chatd.
     """
+    keyring = load_keyring(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_data_folder(settings.data_dir))
@@ -238,7 +283,7 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
                 conninfo, size=settings.database_pool_size, query_timeout=settings.query_timeout
             )
         )
-        yield PostgresStore(pool), is_writable
+        yield PostgresStore(pool, keyring), is_writable
 
 
 def _always() -> bool:
@@ -263,8 +308,9 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
             async with (
                 open_store(settings) as (store, is_writable),
                 open_daemon(settings, store, is_writable=is_writable) as daemon,
-                open_indexer(store, is_writable),
+                open_indexer(store, lambda: is_writable() and daemon.services.is_searchable()),
             ):
+                log.info("audit chain", head=str(await store.audit_head()))
                 await _serve(daemon, announce, stop)
             nursery.cancel_scope.cancel(reason="stopped")
 
@@ -272,11 +318,13 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
 def _calm_collector() -> None:
     """Let the garbage collector look less often: what connections allocate stays for hours.
 
-    With the defaults it takes a sixth of a connect, walking over everything that is alive.
+    With the defaults it takes a third of a connect, walking over everything that is alive. What
+    stays is walked over once or twice, while it is still in the processor's cache, and then it is
+    old: between two looks at the old some two million objects have to be made.
     """
     gc.collect()
     gc.freeze()  # what imports made is never garbage
-    gc.set_threshold(10_000, 10, 20)
+    gc.set_threshold(2_000, 0, 500)
 
 
 async def _end_at_second_signal(

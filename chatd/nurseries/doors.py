@@ -90,11 +90,20 @@ class Doors:
 
         What came through a proxy is held by the address behind it.
         """
-        key = address_key(address)
-        self._open[key] = self._open.get(key, 0) + 1
+        self.enter(address)
         try:
             yield
         finally:
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
+            self.leave(address)
+
+    def enter(self, address: str) -> None:
+        """Take a place of an address; `leave` gives it back. A block for it is 400 bytes."""
+        key = address_key(address)
+        self._open[key] = self._open.get(key, 0) + 1
+
+    def leave(self, address: str) -> None:
+        """Give a place back."""
+        key = address_key(address)
+        self._open[key] -= 1
+        if not self._open[key]:
+            del self._open[key]

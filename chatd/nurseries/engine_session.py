@@ -157,7 +157,8 @@ class EngineSession(Connection):
         self._opened()
         while True:
             for number, packet in enumerate(await self._packets(), 1):
-                await self._has_less()
+                if self.outbox.is_over:
+                    await self._has_less()
                 if number % TURN == 0:
                     await trio.lowlevel.checkpoint()
                 await self._handle(packet)
@@ -267,8 +268,9 @@ class EngineSession(Connection):
                 log.info("message too big", connection=self.id, limit=self.limit)
             self.cut(end.code)
             return end.messages
+        self._meter(self._reader.controls())
         pongs = self._reader.replies()
-        if pongs:
+        if pongs and self.code is None:
             self.outbox.push(pongs)
         return messages
 

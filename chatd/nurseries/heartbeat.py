@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 import trio
 
 from chatd.config import Settings
 from chatd.errors import CloseCode
-from chatd.model import dumps, iso
+from chatd.model import dumps, iso_or_none
 from chatd.tokens import Identity
 
 
@@ -116,9 +116,12 @@ class Pushing(Protocol):
 
 
 class TokenAlarm:
-    """Warns of the end of a socket's access token, and cuts the socket some time after it."""
+    """Warns of the end of a socket's access token, and cuts the socket some time after it.
 
-    __slots__ = ("_expires", "_expires_at", "_is_warned", "_now", "_settings", "_socket")
+    An API token is not renewed: its end is that of its sockets, and they are to stay away.
+    """
+
+    __slots__ = ("_expires", "_identity", "_is_warned", "_now", "_settings", "_socket")
 
     def __init__(
         self, socket: Pushing, settings: Settings, now: Callable[[], datetime], identity: Identity
@@ -130,7 +133,7 @@ class TokenAlarm:
 
     def follow(self, identity: Identity) -> None:
         """Watch over this token from now on."""
-        self._expires_at = datetime.fromtimestamp(identity.expires_at, UTC)
+        self._identity = identity
         left = identity.expires_at - self._now().timestamp()
         self._expires = trio.current_time() + left
         self._is_warned = False
@@ -138,16 +141,21 @@ class TokenAlarm:
     @property
     def due(self) -> float:
         """When to warn, or to cut. See `Alarm`."""
+        if self._identity.scopes is not None:
+            return self._expires
         if not self._is_warned:
             return self._expires - self._settings.token_expiry_warning
         return self._expires + self._settings.token_expiry_grace
 
     def ring(self) -> None:
         """Warn, the second time cut. See `Alarm`."""
+        if self._identity.scopes is not None:
+            self._socket.cut(CloseCode.REVOKED)
+            return
         if self._is_warned:
             self._socket.cut(CloseCode.TOKEN_EXPIRED)
             return
         self._is_warned = True
         left = max(0.0, self._expires - trio.current_time())
-        warning = {"expiresAt": iso(self._expires_at), "inMs": round(left * 1000)}
+        warning = {"expiresAt": iso_or_none(self._identity.ends_at), "inMs": round(left * 1000)}
         self._socket.push("auth:expiring", dumps(warning))

@@ -151,6 +151,8 @@ class HttpServer:
         connection.is_draining = self._is_closing
         self._live.add(connection)
         try:
+            if connection.begin():
+                return await self._requests(connection)
             with connection.scope:
                 return await self._requests(connection)
         except PeerGone as left:

@@ -19,6 +19,7 @@ WRITE_BYTES = 65_536  # one write deadline is for this much, or big answers need
 # Behind a refusal: closing with unread bytes sends a reset, and a reset can overtake the answer.
 LINGER_SECONDS = 0.5
 LINGER_BYTES = 65_536
+_HANDSHAKE = b"\r\nUpgrade: websocket\r\n"  # as clients write it; others are not mistaken for it
 
 
 class PeerGone(ConnectionError):
@@ -88,7 +89,7 @@ class HttpStream:
         """
         deadline, self._first_deadline = self._first_deadline, None
         settings = self.settings
-        if deadline is not None and self._read_now():
+        if deadline is not None and self.buffer:
             pass  # it came with the connection: no deadline is set for what has arrived
         elif not self.buffer:
             silence = deadline or trio.current_time() + settings.idle_timeout
@@ -128,15 +129,19 @@ class HttpStream:
         msg = "the request head did not arrive in time"
         raise RequestTimeout(msg)
 
-    def _read_now(self) -> bool:
-        """Read what has arrived already; False when that is nothing, or cannot be told."""
+    def begin(self) -> bool:
+        """Read what came with the connection; return whether it is a handshake of a WebSocket.
+
+        Then its answer, or its refusal, waits for no byte: `scope` has nothing to watch over.
+        """
         if self._socket is None or self.is_draining:
             return False
         try:
             self.buffer += os.read(self._socket.fileno(), RECEIVE_BYTES)
         except OSError:  # nothing yet; a reset is met again by `fill`
             return False
-        return bool(self.buffer)
+        end = self.buffer.find(b"\r\n\r\n")
+        return end != -1 and self.buffer.find(_HANDSHAKE, 0, end + 2) != -1
 
     async def fill(self) -> bool:
         """Wait for bytes and put them behind the buffer; False when the client has ended."""

@@ -5,8 +5,8 @@ latency, 24-34 µs a message from 50 senders against a millisecond one by one. A
 be under way at once, of different sessions, for PostgreSQL flushes them together: with one, a
 message waits for half of another's flush before its own. In one step without a
 checkpoint the outcome of each message is settled, which puts the ack into the sender's outbox, and
-then its event is published: so the ack is ahead of the echo, and the published order of a session
-is the order of `seq`.
+then their events are published: so the ack is ahead of the echo, and the published order of a
+session is the order of `seq`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -46,6 +46,17 @@ RETRIES = 3  # of a transaction that PostgreSQL gave up for another's sake
 RESOLVE_PAUSE = 0.1  # seconds between two questions after a lost COMMIT
 
 log = structlog.get_logger("chatd.journal")
+
+
+class Publish(Protocol):
+    """Tells the rooms what was committed."""
+
+    def __call__(self, events: Sequence[RoomEvent], *, is_answered: bool) -> None:
+        """Publish the events of one transaction; never waits.
+
+        Args:
+            is_answered: who asked for them has the ack already, so that they may leave at once.
+        """
 
 
 class _Submission(NamedTuple):
@@ -86,7 +97,7 @@ class Journal:
     def __init__(
         self,
         store: Store,
-        publish: Callable[[RoomEvent], None],
+        publish: Publish,
         settings: Settings,
         metrics: Metrics,
         is_writable: Callable[[], bool],
@@ -247,13 +258,12 @@ class Journal:
         started = trio.current_time()
         outcomes = await self._append(batch)
         self._metrics.commit_seconds.observe(trio.current_time() - started)
-        stored = 0
-        for submission, outcome in zip(batch, outcomes, strict=True):
-            event = submission.settle(outcome)
-            if event is not None:
-                stored += 1
-                self._publish(event)
-        self._metrics.messages.inc(stored)
+        settled = [
+            submission.settle(outcome) for submission, outcome in zip(batch, outcomes, strict=True)
+        ]
+        events = [event for event in settled if event is not None]
+        self._publish(events, is_answered=True)
+        self._metrics.messages.inc(len(events))
 
     async def _append(self, batch: list[_Submission]) -> Sequence[AppendRow | ChatError]:
         """Store a batch and return an outcome a message, whatever the store does meanwhile."""
@@ -321,8 +331,7 @@ class Journal:
         except Exception as bug:  # noqa: BLE001 - the caller raises it; the journal goes on
             change.error = bug
         else:
-            for event in events:
-                self._publish(event)
+            self._publish(events, is_answered=False)
         finally:
             change.done.set()
 
@@ -330,7 +339,7 @@ class Journal:
 @asynccontextmanager
 async def open_journal(
     store: Store,
-    publish: Callable[[RoomEvent], None],
+    publish: Publish,
     settings: Settings,
     metrics: Metrics,
     is_writable: Callable[[], bool] = lambda: True,

@@ -145,6 +145,11 @@ class Outbox:
         self.push(data)
         self._spare = min(self._spare, self._size)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether an answer holds more than the bound: the next request waits for `has_less`."""
+        return self._size > self._max_bytes
+
     async def has_less(self) -> None:
         """Wait while an answer holds more than the bound, at most until the client is cut."""
         while self._size > self._max_bytes:

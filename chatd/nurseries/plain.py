@@ -15,7 +15,7 @@ from chatd.errors import (
     ValidationFailed,
 )
 from chatd.model import dumps
-from chatd.nurseries.admission import Live, NotAdmitted, read_first_state
+from chatd.nurseries.admission import Live, NotAdmitted, identify, read_first_state
 from chatd.nurseries.chat_socket import ChatSocket, RequestId
 from chatd.nurseries.connection import TURN, Connection
 from chatd.nurseries.http import Upgrade
@@ -121,8 +121,9 @@ class PlainConnection(Connection):
             self._goodbye = end.goodbye
             self.cut(end.code)
             return end.messages  # a send right before the close is a send
+        self._meter(self._reader.controls())
         pongs = self._reader.replies()
-        if pongs:
+        if pongs and self.code is None:
             self.outbox.push(pongs)
         return messages
 
@@ -154,11 +155,13 @@ class PlainConnection(Connection):
             if request is None:
                 return False
             token = _token_of(request)
-        services = self._live.services
         try:
             if token is None:
                 raise Unauthorized
-            identity = services.tokens.verify(token, services.now())
+            identity = await identify(self._live, token, self.peer)
+        except NotAdmitted as refused:
+            self.cut(refused.code)
+            return False
         except ChatError as refusal:
             if request is not None:
                 self._chat.refuse(request.id, refusal, "auth", self.id)

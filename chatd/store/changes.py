@@ -10,7 +10,8 @@ import orjson
 
 from chatd.rows import Mentions, MessageAccess, MessageChange, MessageRow, Role, RulesRow
 from chatd.store.checks import has_room, mention_refusal, reaction_refusal, write_refusal
-from chatd.store.columns import MESSAGE, ids_of, mentions_of, message_row
+from chatd.store.columns import MESSAGE, ids_of, mentions_of
+from chatd.store.contents import Contents
 from chatd.store.mentions import lock_mentioned, lock_to_be_mentioned
 from chatd.store.pool import Pool, Transaction
 
@@ -153,12 +154,13 @@ class Changes:
     """The statements that change messages."""
 
     _pool: Pool
+    _contents: Contents
 
     async def message_for(self, message_id: UUID, user_id: UUID) -> MessageAccess | None:
         """Return a message that the user may see."""
         params = {"message_id": message_id, "user_id": user_id}
         rows = await self._pool.fetch(MESSAGE_FOR, params)
-        return _access(*rows[0]) if rows else None
+        return _access(self._contents, *rows[0]) if rows else None
 
     async def edit_message(
         self,
@@ -172,10 +174,10 @@ class Changes:
         mentions: Mentions | None = None,
     ) -> MessageChange | None:
         """Replace a message's text, keep the earlier one, and take a `seq`."""
-        params = {"message_id": message_id, "user_id": user_id, "content": content, "at": at}
+        params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await locked_message(transaction, params, role)
+            access = await locked_message(self._contents, transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -191,7 +193,8 @@ class Changes:
             )
             if refusal is not None:
                 return MessageChange(row, is_changed=False, refusal=refusal)
-            more = {"session_id": row.session_id, "mentions": ids_of(kept)}
+            sealed = self._contents.seal_text(row.session_id, row.id, row.version + 1, content)
+            more = {"session_id": row.session_id, "content": sealed, "mentions": ids_of(kept)}
             [(seq,)] = await transaction.fetch(_EDIT, params | more)
             told = () if kept == row.mentions else await _mention(transaction, row)
             row = row._replace(
@@ -212,7 +215,7 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "at": at}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await locked_message(transaction, params, role)
+            access = await locked_message(self._contents, transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -242,7 +245,7 @@ class Changes:
         params = {"message_id": message_id, "user_id": user_id, "emoji": emoji}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await locked_message(transaction, params, role)
+            access = await locked_message(self._contents, transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -255,7 +258,7 @@ class Changes:
             statement = _REACT if is_on else _TAKE_BACK
             await transaction.fetch(statement, params | {"session_id": row.session_id})
             [columns] = await transaction.fetch(MESSAGE_FOR, params)
-            return MessageChange(_access(*columns).message, is_changed=True)
+            return MessageChange(_access(self._contents, *columns).message, is_changed=True)
 
         return await self._pool.transact(work)
 
@@ -277,14 +280,14 @@ async def _mention(transaction: Transaction, row: MessageRow) -> tuple[UUID, ...
 
 
 async def locked_message(
-    transaction: Transaction, params: dict[str, object], role: Role
+    contents: Contents, transaction: Transaction, params: dict[str, object], role: Role
 ) -> MessageAccess | None:
     """Lock a message's session; return it as it then is, if the user still has this role."""
     await transaction.fetch(_LOCK_SESSION, params)
     rows = await transaction.fetch(MESSAGE_FOR, params)
-    access = _access(*rows[0]) if rows else None
+    access = _access(contents, *rows[0]) if rows else None
     return None if access is None or access.role != role else access
 
 
-def _access(*row: Any) -> MessageAccess:
-    return MessageAccess(message_row(*row[5:]), RulesRow(*row[1:5]), row[0])
+def _access(contents: Contents, *row: Any) -> MessageAccess:
+    return MessageAccess(contents.message_row(*row[5:]), RulesRow(*row[1:5]), row[0])

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.contract.acts import Act, Standing
+from chatd.keyring import MARK
 from chatd.model import iso_or_none
 from chatd.rows import (
     Append,
@@ -36,6 +37,8 @@ REACTORS = 20  # people who are named of one emoji, in reactions_of() as well: t
 def is_storable(message: NewMessage) -> bool:
     """Tell whether PostgreSQL can hold the text of a message: no NUL, no lone surrogate, no excess.
 
+    Nor one that begins as a sealed text does.
+
     The handlers refuse such text with words; this check exists so that one message that came
     another way is answered alone instead of failing the whole batch it was put into.
     """
@@ -43,6 +46,7 @@ def is_storable(message: NewMessage) -> bool:
     return (
         len(message.content) <= CONTENT_CHARS
         and _is_text(message.content)
+        and not message.content.startswith(MARK)
         and (key is None or (0 < len(key) <= CLIENT_ID_CHARS and _is_text(key)))
     )
 
@@ -173,3 +177,8 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def bot_address(user_id: UUID) -> str:
+    """Return what stands in the place of a bot's address: nothing that anybody can log in with."""
+    return f"bot:{user_id}"

@@ -17,7 +17,7 @@ because on the bridge each wait starts and ends a Trio task and passes the async
 from __future__ import annotations
 
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, Self, TypeVar
 
@@ -26,11 +26,15 @@ import trio_asyncio  # before psycopg, which takes get_running_loop from asyncio
 from trio_asyncio import aio_as_trio
 
 from chatd.store import arrays
+from chatd.store.prepared import text_of
 
 import psycopg  # isort: skip
-from psycopg import errors, pq, waiting  # isort: skip
+from psycopg import errors, generators, pq, waiting  # isort: skip
 from psycopg.abc import PQGen  # isort: skip
+from psycopg.abc import Transformer as Shape  # isort: skip
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # isort: skip
+from psycopg.adapt import Transformer  # isort: skip
+from psycopg.pq import Format  # isort: skip
 from psycopg.rows import TupleRow  # isort: skip
 
 T = TypeVar("T")
@@ -38,6 +42,7 @@ T = TypeVar("T")
 CANCEL_TIMEOUT = 2.0  # seconds to cancel a statement on the server; then the connection is closed
 CONNECT_TIMEOUT = 5  # seconds; libpq takes whole ones, at least 2
 TCP_USER_TIMEOUT = 10_000  # ms; without it a cut link went unnoticed for more than 45 s
+MAX_PLANS = 300  # of a connection: twice what all statements with all types of theirs come to
 IDLE_IN_TRANSACTION = 10.0  # seconds; no statement of ours waits for anything inside one
 
 _DEFAULTS: dict[str, str | int] = {
@@ -85,8 +90,14 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         ending: how the last statement that was cancelled ended.
         pid: the server's process of this connection.
         loop: where psycopg's asyncio runs.
+        plans: names of what is prepared, by statement and types.
+        prepared: how many names were given.
+        shape: turns parameters and rows into bytes and back.
     """
 
+    plans: dict[tuple[str, tuple[int, ...]], bytes]
+    prepared: int
+    shape: Shape
     ending: Ending | None = None
     pid: int = 0
     loop: trio_asyncio.TrioEventLoop | None = None
@@ -103,11 +114,14 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             statement_timeout: seconds after which the server gives up by itself.
         """
         connect = aio_as_trio(cls.connect, loop=loop)
-        # Each statement text of the store is used again and again: prepared from the first time.
+        # What is to be prepared is so by `fetch`; psycopg would forget all of it with a DROP.
         connection: Self = await connect(
-            with_defaults(conninfo), autocommit=True, prepare_threshold=0
+            with_defaults(conninfo), autocommit=True, prepare_threshold=None
         )
         arrays.register(connection)
+        connection.shape = Transformer(connection)
+        connection.plans = {}
+        connection.prepared = 0
         connection.loop = loop
         connection.pid = connection.pgconn.backend_pid
         try:
@@ -160,6 +174,47 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             await self.execute("ROLLBACK", prepare=False)
         except psycopg.Error:
             self.finish()  # the server rolls back what has no client
+
+    async def fetch(self, statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement with parameters `%(name)s`, prepared, and return its rows."""
+        text = text_of(statement)
+        shape = self.shape
+        values = shape.dump_sequence(text.values(params), text.formats)
+        types, formats = shape.types or (), shape.formats
+        name = self.plans.get((statement, types))
+        if name is None:
+            name = await self._prepare(statement, text.sql, types)
+        self.pgconn.send_query_prepared(name, values, formats, Format.BINARY)
+        result = await self.wait(self._answer())
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            return []  # a statement without rows, such as SET
+        shape.set_pgresult(result, set_loaders=True, format=Format.BINARY)
+        rows: list[tuple[Any, ...]] = shape.load_rows(0, result.ntuples, tuple)
+        shape.set_pgresult(None)  # or the result would stay until the next call
+        return rows
+
+    async def _prepare(self, statement: str, sql: bytes, types: tuple[int, ...]) -> bytes:
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+            await self.execute("DEALLOCATE ALL", prepare=False)
+        self.prepared += 1  # also when this is cancelled: the server may have the name already
+        name = b"chatd_%d" % self.prepared
+        self.pgconn.send_prepare(name, sql, types)
+        await self.wait(self._answer())
+        self.plans[statement, types] = name
+        return name
+
+    def _answer(self) -> PQGen[pq.abc.PGresult]:
+        """Send what is to be sent and return the answer; `wait` runs this.
+
+        Raises:
+            psycopg.Error: the server's refusal, also for `_end_statement`, which learns by it.
+        """
+        results: list[pq.abc.PGresult] = yield from generators.execute(self.pgconn)
+        result = results[-1]
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise errors.error_from_result(result)
+        return result
 
     @property
     def is_idle(self) -> bool:

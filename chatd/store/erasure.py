@@ -12,7 +12,8 @@ import orjson
 from chatd.contract.erasure import ERASED_NAME, ErasedBatch, ErasureRow
 from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.members import leave
 from chatd.store.mentions import lock_mentioned
 from chatd.store.pool import Pool, Rows, Transaction
@@ -33,6 +34,8 @@ _NOTE_ERASURE = """
         SELECT id FROM refresh_families
         WHERE user_id = %(user_id)s
           AND (revoked_at IS NULL OR revoked_at > %(at)s::timestamptz - interval '1 day')
+        UNION ALL
+        SELECT id FROM api_tokens WHERE user_id = %(user_id)s
     ), %(at)s)
 """
 
@@ -47,12 +50,30 @@ _FORGET_RECOVERIES = """
 _FORGET_IDENTITIES = """
     WITH under_way AS (
         DELETE FROM sign_ins WHERE user_id = %(user_id)s
+    ), mailed AS (
+        DELETE FROM mail_tokens WHERE user_id = %(user_id)s
     )
     DELETE FROM identities WHERE user_id = %(user_id)s
 """
 
+_FORGET_SECRETS = """
+    WITH tokens AS (
+        DELETE FROM api_tokens WHERE user_id = %(user_id)s
+    ), under_way AS (
+        DELETE FROM login_challenges WHERE user_id = %(user_id)s
+    )
+    DELETE FROM second_factors WHERE user_id = %(user_id)s
+"""
+
+_FORGET_CONVERSATIONS = """
+    WITH counts AS (
+        DELETE FROM ai_usage WHERE user_id = %(user_id)s
+    )
+    DELETE FROM ai_sessions WHERE user_id = %(user_id)s
+"""
+
 _FORGET_ADDRESSES = """
-    UPDATE audit_log SET address = NULL, details = '{}'
+    UPDATE audit_log SET address = NULL, details = '{}', salt = NULL
     WHERE user_id = %(user_id)s AND session_id IS NULL
 """
 
@@ -182,6 +203,7 @@ class Erasure:
     """The statements that end an account."""
 
     _pool: Pool
+    _contents: Contents
 
     async def begin_erasure(
         self, user_id: UUID, *, deletes_messages: bool, at: datetime
@@ -202,6 +224,8 @@ class Erasure:
                 await transaction.fetch(_FORGET_DEVICES, params)
                 await transaction.fetch(_FORGET_RECOVERIES, params)
                 await transaction.fetch(_FORGET_IDENTITIES, params)
+                await transaction.fetch(_FORGET_SECRETS, params)
+                await transaction.fetch(_FORGET_CONVERSATIONS, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):
@@ -264,7 +288,8 @@ class Erasure:
                 await lock_mentioned(transaction, session_id, message_ids)
             await transaction.fetch(_ERASE, params | ids)
             rows = await transaction.fetch(_ERASED, ids)
-            return ErasedBatch([message_row(*row) for row in rows], _reached(found, params))
+            erased = [self._contents.message_row(*row) for row in rows]
+            return ErasedBatch(erased, _reached(found, params))
 
         return await self._pool.transact(work)
 

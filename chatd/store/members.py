@@ -99,7 +99,7 @@ _SET_MEMBER = """
     JOIN users u ON u.id = m.user_id
 """
 
-# Who inherits a session whose last OWNER goes; nobody when they are not the last.
+# Who inherits a session whose last OWNER goes; nobody when they are not the last, and no program.
 _HEIR = """
     SELECT m.user_id
     FROM session_users m
@@ -109,6 +109,7 @@ _HEIR = """
           WHERE o.session_id = m.session_id AND o.left_at IS NULL AND o.role = 'OWNER'
             AND o.user_id <> %(user_id)s
       )
+      AND substr(m.user_id::text, 15, 1) <> '8'  -- a bot's id: chatd.ids
     ORDER BY m.role = 'ADMIN' DESC, m.joined_at, m.user_id
     LIMIT 1
 """

@@ -10,10 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.store.memory_ai import MemoryAi
+from chatd.store.memory_api_tokens import MemoryApiTokens
 from chatd.store.memory_audit import MemoryAudit
+from chatd.store.memory_audit_chain import MemoryAuditChain
 from chatd.store.memory_bans import MemoryBans
+from chatd.store.memory_encryption import MemoryEncryption
 from chatd.store.memory_erasure import MemoryErasure
 from chatd.store.memory_invites import MemoryInvites
+from chatd.store.memory_mail import MemoryMail
 from chatd.store.memory_messages import MemoryMessages
 from chatd.store.memory_own import MemoryOwn
 from chatd.store.memory_people import MemoryPeople
@@ -22,6 +27,7 @@ from chatd.store.memory_presence import MemoryAcquaintances
 from chatd.store.memory_reading import MemoryReading
 from chatd.store.memory_recovery import MemoryRecoveries
 from chatd.store.memory_search import MemorySearch
+from chatd.store.memory_second_factor import MemorySecondFactors
 from chatd.store.memory_settings import MemorySettings
 from chatd.store.memory_sign_in import MemorySignIns
 from chatd.store.memory_state import statement
@@ -32,6 +38,9 @@ if TYPE_CHECKING:
 
 class MemoryStore(
     MemorySignIns,
+    MemorySecondFactors,
+    MemoryApiTokens,
+    MemoryMail,
     MemoryAudit,
     MemoryPeople,
     MemoryOwn,
@@ -45,6 +54,9 @@ class MemoryStore(
     MemorySettings,
     MemoryBans,
     MemoryInvites,
+    MemoryEncryption,
+    MemoryAuditChain,
+    MemoryAi,
 ):
     """A whole store in memory.
 

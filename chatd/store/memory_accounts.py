@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import DeviceRow, ManualStatus, Rotation, RotationRow, UserRow
+from chatd.rows import DeviceRow, ManualStatus, PasswordProof, Rotation, RotationRow, UserRow
 from chatd.store.memory_state import Device, Family, Tables, Token, statement
 
 
@@ -57,6 +57,10 @@ class MemoryAccounts(Tables):
         self._emails[email.lower()] = user_id
         return row
 
+    def _verify(self, user_id: UUID, at: datetime) -> None:
+        user = self._users[user_id]
+        self._users[user_id] = replace(user, email_verified_at=user.email_verified_at or at)
+
     @statement
     def user_by_email(self, email: str) -> UserRow | None:
         """Return the account of an address."""
@@ -67,6 +71,15 @@ class MemoryAccounts(Tables):
     def users_by_ids(self, user_ids: Sequence[UUID]) -> list[UserRow]:
         """Return those of these accounts that exist."""
         return [self._users[each] for each in dict.fromkeys(user_ids) if each in self._users]
+
+    @statement
+    def set_password(self, user_id: UUID, password_hash: str, at: datetime) -> list[UUID] | None:
+        """Set a password and revoke all logins and API tokens."""
+        if not self._is_open(user_id):
+            return None
+        self._users[user_id] = replace(self._users[user_id], password_hash=password_hash)
+        self._forget_mail_tokens(user_id)
+        return self._revoke(user_id, at)
 
     @statement
     def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
@@ -108,8 +121,12 @@ class MemoryAccounts(Tables):
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
+        proof: PasswordProof | None = None,
+    ) -> bool:
         """Begin a family with its first token."""
+        user = self._users.get(user_id)
+        if proof is not None and (user is None or user.password_hash != proof.password_hash):
+            return False
         self._user(user_id)
         if family_id in self._families or token_hash in self._tokens:
             msg = f"there is a family {family_id} or its token already"
@@ -120,8 +137,9 @@ class MemoryAccounts(Tables):
             raise StoreBug(msg)
         created_at = at if known is None else known.created_at
         self._devices[device_id] = Device(user_id, device_name, address, created_at, at)
-        self._families[family_id] = Family(user_id, device_id)
+        self._families[family_id] = Family(user_id, device_id, at)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
+        return True
 
     @statement
     def rotate_refresh_token(
@@ -180,13 +198,35 @@ class MemoryAccounts(Tables):
 
     @statement
     def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user."""
+        """Revoke all open logins and API tokens of a user."""
+        return self._revoke(user_id, at)
+
+    def _revoke(self, user_id: UUID, at: datetime, kept_id: UUID | None = None) -> list[UUID]:
+        """Revoke a user's logins, but one; without one to keep their API tokens as well."""
         revoked = []
-        for family_id, family in sorted(self._families.items()):
-            if family.user_id == user_id and family.revoked_at is None:
+        for family_id, family in self._families.items():
+            is_open = family.user_id == user_id and family.revoked_at is None
+            if is_open and family_id != kept_id:
                 family.revoked_at = at
                 revoked.append(family_id)
-        return revoked
+        if kept_id is None:
+            revoked += self._forget_credentials(user_id)
+        return sorted(revoked)
+
+    @statement
+    def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last."""
+        used: dict[UUID, datetime] = {}
+        for token in self._tokens.values():
+            family = self._families[token.family_id]
+            if family.user_id == user_id and family.revoked_at is None:
+                used[token.family_id] = max(
+                    used.get(token.family_id, token.created_at), token.created_at
+                )
+        latest = sorted(((used_at, each) for each, used_at in used.items()), reverse=True)
+        for _, family_id in latest[keep:]:
+            self._families[family_id].revoked_at = at
+        return sorted(family_id for _, family_id in latest[keep:])
 
     @statement
     def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:

@@ -61,6 +61,7 @@ class MemoryActs(Tables):
     ) -> None:
         row = SessionAuditRow(len(self._acts) + 1, at, action, by, target_id, details)
         self._acts.append((session_id, row))
+        self._link(len(self._acts) - 1, is_act=True)
 
     @statement
     def session_audit_page(

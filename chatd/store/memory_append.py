@@ -83,7 +83,7 @@ class MemoryAppend(Tables):
             changed_seq=seq,
             ordinal=len(session.messages) + 1,
             sender_id=new.sender_id,
-            content=new.content,
+            content=self._contents.seal(new),
             created_at=new.created_at,
             client_msg_id=new.client_msg_id,
             reply_to_id=new.reply_to_id,

@@ -50,8 +50,9 @@ class MemoryChanges(MemoryActs):
             return MessageChange(before, is_changed=False, refusal=refusal)
         written_at = message.edited_at or message.created_at
         message.revisions.append((message.version, message.content, written_at))
-        message.content, message.edited_at, message.mentions = content, at, kept
         message.version += 1
+        message.content = self._contents.seal_text(session.id, message.id, message.version, content)
+        message.edited_at, message.mentions = at, kept
         message.changed_seq = session.next_seq()
         told = () if kept == before.mentions else session.mention(message)
         return MessageChange(self._message_row(session, message), is_changed=True, told=told)

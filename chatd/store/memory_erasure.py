@@ -36,25 +36,42 @@ class MemoryErasure(MemoryMembers):
             manual_status=None,
             status_text=None,
             status_until=None,
+            email_verified_at=None,
         )
         family_ids = [each for each, row in self._families.items() if row.user_id == user_id]
+        family_ids += self._forget_secrets(user_id)
         self._erasures[user_id] = Erasure(deletes_messages, family_ids, at)
         self._forget_devices(user_id)
         for pid in [pid for pid, row in self._recoveries.items() if row.user_id == user_id]:
             del self._recoveries[pid]
         self._forget_identities(user_id)
+        self._forget_conversations(user_id)
         self.audit[:] = [
             (whose, row._replace(address=None, details={}) if whose == user_id else row)
             for whose, row in self.audit
+        ]
+        self._lines = [
+            (place, is_act, None if not is_act and self.audit[place][0] == user_id else salt)
+            for place, is_act, salt in self._lines
         ]
         mode = "DELETE" if deletes_messages else "KEEP_ANONYMOUS"
         self._write_audit("account_erased", user_id, None, at, {"messages": mode})
         return family_ids
 
     def _forget_identities(self, user_id: UUID) -> None:
-        self._verified_emails.pop(user_id, None)
+        self._forget_mail_tokens(user_id)
         self._identities = {k: v for k, v in self._identities.items() if v[0] != user_id}
         self._sign_ins = {k: row for k, row in self._sign_ins.items() if row.user_id != user_id}
+
+    def _forget_secrets(self, user_id: UUID) -> list[UUID]:
+        """Forget second factor, challenges and API tokens; return the ids of these."""
+        self._second_factors.pop(user_id, None)
+        return self._forget_credentials(user_id)
+
+    def _forget_conversations(self, user_id: UUID) -> None:
+        kept = {k: v for k, v in self._ai_sessions.items() if v.row.user_id != user_id}
+        self._ai_sessions = kept
+        self._ai_usage = {k: v for k, v in self._ai_usage.items() if k[0] != user_id}
 
     def _forget_devices(self, user_id: UUID) -> None:
         gone = {each for each, row in self._families.items() if row.user_id == user_id}

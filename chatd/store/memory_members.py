@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.contract.acts import Act, Mute
+from chatd.ids import is_bot
 from chatd.rows import LeftReason, MemberChange, MemberRow, Role
 from chatd.store.checks import update_notes
 from chatd.store.memory_acts import MemoryActs
@@ -152,7 +153,8 @@ def _heir(session: Session, leaver: Member) -> Member | None:
     here = [each for each in session.members.values() if each.left_at is None]
     if leaver.role != "OWNER" or any(each.role == "OWNER" and each is not leaver for each in here):
         return None
-    heirs = [each for each in here if each.role in {"ADMIN", "MEMBER"}]
+    people = [each for each in here if not is_bot(each.user_id)]
+    heirs = [each for each in people if each.role in {"ADMIN", "MEMBER"}]
     return min(
         heirs, key=lambda each: (each.role != "ADMIN", each.joined_at, each.user_id), default=None
     )

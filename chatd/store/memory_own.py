@@ -45,7 +45,7 @@ class MemoryOwn(Tables):
     ) -> list[OwnMessageRow]:
         """Return a user's messages of a span."""
         found = [
-            _own_message(session_id, message)
+            self._own_message(session_id, message)
             for message in self._span(session_id, after + 1, until)
             if message.sender_id == user_id
         ]
@@ -63,11 +63,17 @@ class MemoryOwn(Tables):
     ) -> list[OwnRevisionRow]:
         """Return the earlier texts of a user's messages of a span."""
         found = [
-            OwnRevisionRow(message.id, message.seq, *revision)
+            OwnRevisionRow(
+                message.id,
+                message.seq,
+                version,
+                self._contents.text(session_id, message.id, version, stored),
+                at,
+            )
             for message in self._span(session_id, after[0], until)
             if message.sender_id == user_id
-            for revision in message.revisions
-            if (message.seq, revision[0]) > after
+            for version, stored, at in message.revisions
+            if (message.seq, version) > after
         ]
         return found[:limit]
 
@@ -108,6 +114,21 @@ class MemoryOwn(Tables):
             if first <= message.seq <= last:
                 yield message
 
+    def _own_message(self, session_id: UUID, message: Message) -> OwnMessageRow:
+        return OwnMessageRow(
+            message.id,
+            session_id,
+            message.seq,
+            self._text(session_id, message),
+            message.created_at,
+            message.client_msg_id,
+            message.reply_to_id,
+            message.version,
+            message.edited_at,
+            message.deleted_at,
+            message.mentions,
+        )
+
 
 def _own_session(session: Session, user_id: UUID) -> OwnSessionRow:
     member = session.members[user_id]
@@ -122,20 +143,4 @@ def _own_session(session: Session, user_id: UUID) -> OwnSessionRow:
         member.last_read_seq,
         member.muted,
         member.favourite,
-    )
-
-
-def _own_message(session_id: UUID, message: Message) -> OwnMessageRow:
-    return OwnMessageRow(
-        message.id,
-        session_id,
-        message.seq,
-        message.content,
-        message.created_at,
-        message.client_msg_id,
-        message.reply_to_id,
-        message.version,
-        message.edited_at,
-        message.deleted_at,
-        message.mentions,
     )

@@ -54,6 +54,10 @@ class MemoryPins(MemoryChanges):
         """Return the earlier texts of a message, the newest first."""
         if self._access(message_id, user_id) is None:
             return None
-        _, message = self._by_id[message_id]
-        rows = [RevisionRow(*each) for each in reversed(message.revisions)]
+        session, message = self._by_id[message_id]
+        text = self._contents.text
+        rows = [
+            RevisionRow(version, text(session.id, message_id, version, stored), at)
+            for version, stored, at in reversed(message.revisions)
+        ]
         return [row for row in rows if before is None or row.version < before][:limit]

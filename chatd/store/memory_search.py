@@ -37,7 +37,7 @@ class MemorySearch(Tables):
             and (since is None or message.created_at >= since)
             and (before is None or (message.created_at, message.id) < before)
             and words
-            and all(word in fold(message.content) for word in words)
+            and all(word in fold(self._text(session.id, message)) for word in words)
         ]
         found.sort(key=lambda row: (row.created_at, row.id), reverse=True)
         return found[:limit]

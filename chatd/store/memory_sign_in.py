@@ -34,7 +34,7 @@ class MemorySignIns(MemoryAccounts):
         row = IdentityRow(Link.OPENED, user_id)
         if self._add_user(user_id, email, name, None, at) is None:
             owner_id = self._emails[email.lower()]
-            if owner_id not in self._verified_emails:
+            if self._users[owner_id].email_verified_at is None:
                 return IdentityRow(Link.TAKEN)
             row = IdentityRow(Link.LINKED, owner_id)
         assert row.user_id is not None  # noqa: S101 - TAKEN has left
@@ -55,7 +55,7 @@ class MemorySignIns(MemoryAccounts):
         """Remember that chatd itself has verified an address."""
         if self._emails.get(email.lower()) != user_id:
             return False
-        self._verified_emails.setdefault(user_id, at)
+        self._verify(user_id, at)
         return True
 
     @statement

@@ -6,17 +6,23 @@ import functools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+import orjson
 import trio
 
+from chatd.audit_chain import AuditLine, AuditLink, erasable_digest, link_hash
+from chatd.contract.api_tokens import ApiTokenRow
+from chatd.contract.encryption import KeyRow, Pass
 from chatd.errors import StoreAmbiguous, StoreBug
+from chatd.keyring import MARK, Keyring, Purpose, purpose_of, version_of
 from chatd.rows import (
     AuditRow,
     InviteRow,
     LeftReason,
+    MailPurpose,
     MemberRow,
     Mentions,
     MessageRow,
@@ -30,7 +36,9 @@ from chatd.rows import (
     SessionRow,
     UserRow,
 )
-from chatd.store.checks import REACTORS
+from chatd.store.checks import EXCERPT, REACTORS
+from chatd.store.contents import Contents
+from chatd.store.memory_conversation import AiConversation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -193,6 +201,7 @@ class Family:
 
     user_id: UUID
     device_id: UUID
+    opened_at: datetime
     revoked_at: datetime | None = None
 
 
@@ -226,6 +235,37 @@ class SignIn:
     expires_at: datetime
 
 
+@dataclass(slots=True)
+class SecondFactor:
+    """A row of second_factors with its recovery codes."""
+
+    secret: bytes
+    key_id: str
+    confirmed_at: datetime | None = None
+    last_step: int = 0
+    code_hashes: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Challenge:
+    """A row of login_challenges."""
+
+    user_id: UUID
+    device_id: UUID | None
+    password_mark: bytes
+    expires_at: datetime
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MailToken:
+    """A row of mail_tokens."""
+
+    token_hash: bytes
+    email: str
+    expires_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     error: Exception
@@ -241,7 +281,9 @@ class Tables:
         audit: the audit log as (user id, row), the oldest first.
     """
 
-    def __init__(self, *, epoch: UUID | None = None, latency: float = 0) -> None:
+    def __init__(
+        self, *, epoch: UUID | None = None, latency: float = 0, keyring: Keyring | None = None
+    ) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
         self.audit: list[tuple[UUID | None, AuditRow]] = []
@@ -253,13 +295,25 @@ class Tables:
         self._families: dict[UUID, Family] = {}
         self._tokens: dict[bytes, Token] = {}
         self._identities: dict[tuple[str, str], tuple[UUID, datetime]] = {}
-        self._verified_emails: dict[UUID, datetime] = {}
+        self._mail_tokens: dict[tuple[UUID, MailPurpose], MailToken] = {}
         self._sign_ins: dict[bytes, SignIn] = {}
+        self._second_factors: dict[UUID, SecondFactor] = {}
+        self._challenges: dict[bytes, Challenge] = {}
+        self._api_tokens: dict[bytes, ApiTokenRow] = {}
+        self._owners: dict[UUID, UUID] = {}  # of bots
         self._sessions: dict[UUID, Session] = {}
         self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
         self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
+        self._contents = Contents(keyring or Keyring())
+        self._content_keys: dict[str, KeyRow] = {}
+        self._content_pass: Pass | None = None
+        self._content_place = (UUID(int=0), 0)  # the session and `seq` that the pass has reached
+        self._chain: list[AuditLink] = []
+        self._lines: list[tuple[int, bool, UUID | None]] = []  # place, whether in _acts, salt
+        self._ai_sessions: dict[UUID, AiConversation] = {}
+        self._ai_usage: dict[tuple[UUID, date], tuple[int, int]] = {}
         self._by_id: dict[UUID, tuple[Session, Message]] = {}
         self._by_key: dict[tuple[UUID, str], tuple[Session, Message]] = {}
 
@@ -294,6 +348,20 @@ class Tables:
             raise StoreBug(msg)
         return self._users[user_id]
 
+    def _is_open(self, user_id: UUID) -> bool:
+        """Tell whether there is an account that has not ended."""
+        return user_id in self._users and user_id not in self._erasures
+
+    def _forget_credentials(self, user_id: UUID) -> list[UUID]:
+        """Forget a user's challenges and API tokens; return the ids of these."""
+        self._challenges = {k: row for k, row in self._challenges.items() if row.user_id != user_id}
+        gone = [row.id for row in self._api_tokens.values() if row.user_id == user_id]
+        self._api_tokens = {k: row for k, row in self._api_tokens.items() if row.user_id != user_id}
+        return gone
+
+    def _forget_mail_tokens(self, user_id: UUID) -> None:
+        self._mail_tokens = {k: row for k, row in self._mail_tokens.items() if k[0] != user_id}
+
     def _write_audit(
         self,
         action: str,
@@ -304,6 +372,44 @@ class Tables:
     ) -> None:
         row = AuditRow(len(self.audit) + 1, at, action, address, details)
         self.audit.append((user_id, row))
+        self._link(len(self.audit) - 1, is_act=False)
+
+    def _link(self, place: int, *, is_act: bool) -> None:
+        """Put a line of the audit log into the chain."""
+        position, before = len(self._chain) + 1, self._chain[-1].hash if self._chain else b""
+        self._lines.append((place, is_act, uuid4()))
+        line = self._audit_line(position)
+        erasable = erasable_digest(line.salt, line.address, line.details)
+        digest = link_hash(before, position, line, erasable)
+        self._chain.append(AuditLink(position, position, erasable, digest, None))
+
+    def _audit_line(self, position: int) -> AuditLine:
+        place, is_act, salt = self._lines[position - 1]
+        user_id: UUID | None
+        session_id: UUID | None
+        target_id: UUID | None
+        address: str | None
+        if is_act:
+            session_id, act = self._acts[place]
+            user_id, target_id, address = act.user_id, act.target_id, None
+            at, action, details = act.at, act.action, act.details
+        else:
+            user_id, row = self.audit[place]
+            session_id, target_id, address = None, None, row.address
+            at, action, details = row.at, row.action, row.details
+        text = orjson.dumps(details).decode()
+        return AuditLine(
+            position,
+            at,
+            action,
+            user_id,
+            session_id,
+            target_id,
+            address,
+            text,
+            salt,
+            is_account_erased=user_id in self._erasures,
+        )
 
     def _message_row(self, session: Session, message: Message) -> MessageRow:
         sender = self._users[message.sender_id]
@@ -315,10 +421,10 @@ class Tables:
             sender_id=message.sender_id,
             sender_name=sender.name,
             sender_avatar_url=sender.avatar_url,
-            content=message.content,
+            content=self._text(session.id, message),
             created_at=message.created_at,
             client_msg_id=message.client_msg_id,
-            reply_to=self._reply_row(message),
+            reply_to=self._reply_row(session.id, message),
             mentions=message.mentions,
             version=message.version,
             edited_at=message.edited_at,
@@ -333,12 +439,28 @@ class Tables:
             or None,
         )
 
-    def _reply_row(self, message: Message) -> ReplyRow | None:
+    def _text(self, session_id: UUID, message: Message) -> str:
+        return self._contents.text(session_id, message.id, message.version, message.content)
+
+    def _quoted(self, parent_id: UUID, stored: str) -> str:
+        """Return what an excerpt comes to that may point to the text of its message."""
+        if purpose_of(stored) != Purpose.MESSAGE.value:
+            return stored
+        _, parent = self._by_id[parent_id]
+        texts = {version: text for version, text, _ in parent.revisions}
+        texts[parent.version] = parent.content
+        text = texts.get(version_of(stored), stored)
+        return text if text.startswith(MARK) else text[:EXCERPT]
+
+    def _reply_row(self, session_id: UUID, message: Message) -> ReplyRow | None:
         if message.reply_to_id is None:
             return None
         _, parent = self._by_id[message.reply_to_id]
         user = self._users[parent.sender_id]
         said = message.reply_excerpt
+        if said is not None:
+            quoted = self._quoted(parent.id, said)
+            said = self._contents.excerpt(session_id, message.id, parent.id, quoted)
         return ReplyRow(parent.id, parent.seq, user.id, user.name, user.avatar_url, said)
 
     def _rules(self, session: Session, member: Member) -> RulesRow:

@@ -12,7 +12,8 @@ from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.checks import is_storable
-from chatd.store.columns import MESSAGE, mentions_of, message_row, reply_row
+from chatd.store.columns import MESSAGE, mentions_of, reply_row
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
@@ -64,13 +65,14 @@ class Messages:
     """The statements that store messages."""
 
     _pool: Pool
+    _contents: Contents
 
     async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         """Store a batch and return one outcome a message, in the batch's order."""
         good = [message for message in batch if is_storable(message)]
         if not good:
             return [AppendRow(Append.INVALID) for _ in batch]
-        params = _columns(good)
+        params = self._columns(good)
         statement = _APPEND_MESSAGES
         if any(message.mentions for message in good):
             params["mentioned"], statement = _mentioned(good), _APPEND_MENTIONS
@@ -80,7 +82,7 @@ class Messages:
             if constraint_of(bug) not in _RACED:
                 raise
             rows = await self._pool.fetch(statement, params, writes=True)
-        outcomes = [await self._whole(row) for row in _outcomes(good, rows)]
+        outcomes = [await self._whole(self._opened(row)) for row in _outcomes(good, rows)]
         if len(good) == len(batch):
             return outcomes
         by_id = {message.id: row for message, row in zip(good, outcomes, strict=True)}
@@ -100,12 +102,12 @@ class Messages:
         except StoreError as trouble:
             msg = "a duplicate cannot be read"
             raise StoreAmbiguous(msg) from trouble
-        return AppendRow(outcome.outcome, message_row(*columns))
+        return AppendRow(outcome.outcome, self._contents.message_row(*columns))
 
     async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
         """Tell what became of a batch whose COMMIT was lost."""
         found: list[AppendRow | None] = [None] * len(batch)
-        params = _columns(batch)
+        params = self._columns(batch)
 
         async def work(transaction: Transaction) -> Rows:
             await transaction.fetch(_LOCK_SESSIONS, params)
@@ -113,24 +115,35 @@ class Messages:
 
         await self._pool.end_lost()
         for place, *columns in await self._pool.transact(work):
-            row = message_row(*columns)
+            row = self._contents.message_row(*columns)
             is_stored = row.id == batch[place - 1].id
             if is_stored or found[place - 1] is None:
                 outcome = Append.STORED if is_stored else Append.DUPLICATE
                 found[place - 1] = AppendRow(outcome, row)
         return found
 
+    def _columns(self, batch: Sequence[NewMessage]) -> dict[str, Any]:
+        contents: list[str | None] = [message.content for message in batch]
+        if self._contents.keyring.is_sealing:
+            contents = [self._contents.seal(message) for message in batch]
+        return {
+            "ids": Uuids([message.id for message in batch]),
+            "session_ids": Uuids([message.session_id for message in batch]),
+            "sender_ids": Uuids([message.sender_id for message in batch]),
+            "contents": Texts(contents),
+            "times": Times([message.created_at for message in batch]),
+            "client_msg_ids": Texts([message.client_msg_id for message in batch]),
+            "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
+        }
 
-def _columns(batch: Sequence[NewMessage]) -> dict[str, Any]:
-    return {
-        "ids": Uuids([message.id for message in batch]),
-        "session_ids": Uuids([message.session_id for message in batch]),
-        "sender_ids": Uuids([message.sender_id for message in batch]),
-        "contents": Texts([message.content for message in batch]),
-        "times": Times([message.created_at for message in batch]),
-        "client_msg_ids": Texts([message.client_msg_id for message in batch]),
-        "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
-    }
+    def _opened(self, outcome: AppendRow) -> AppendRow:
+        """Open what a batch's answer says of a message; a changed duplicate is read again."""
+        row = outcome.row
+        if row is None or row.changed_seq != row.seq:
+            return outcome
+        if outcome.outcome is Append.STORED and row.reply_to is None:
+            return outcome  # all there is of it is what was sent
+        return outcome._replace(row=self._contents.opened(row))
 
 
 def _mentioned(batch: Sequence[NewMessage]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from chatd.contract.own import (
@@ -13,6 +14,7 @@ from chatd.contract.own import (
 )
 from chatd.rows import DeviceRow
 from chatd.store.columns import mentions_of
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool
 
 _OWN_DEVICES = """
@@ -81,6 +83,7 @@ class Own:
     """The statements on what belongs to one account."""
 
     _pool: Pool
+    _contents: Contents
 
     async def own_devices(
         self, user_id: UUID, *, after: UUID | None, limit: int
@@ -108,7 +111,12 @@ class Own:
             "limit": limit,
         }
         rows = await self._pool.fetch(_OWN_MESSAGES, params)
-        return [OwnMessageRow(*row)._replace(mentions=mentions_of(row[-1])) for row in rows]
+        return [self._own_message(*row) for row in rows]
+
+    def _own_message(self, *columns: Any) -> OwnMessageRow:
+        row = OwnMessageRow(*columns)
+        text = self._contents.text(row.session_id, row.id, row.version, row.content)
+        return row._replace(content=text, mentions=mentions_of(columns[-1]))
 
     async def own_revisions(
         self,
@@ -128,7 +136,12 @@ class Own:
             "until": until,
             "limit": limit,
         }
-        return [OwnRevisionRow(*row) for row in await self._pool.fetch(_OWN_REVISIONS, params)]
+        rows = [OwnRevisionRow(*row) for row in await self._pool.fetch(_OWN_REVISIONS, params)]
+        text = self._contents.text
+        return [
+            row._replace(content=text(session_id, row.message_id, row.version, row.content))
+            for row in rows
+        ]
 
     async def own_reactions(
         self,

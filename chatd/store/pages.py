@@ -10,7 +10,8 @@ from uuid import UUID
 
 from chatd.rows import ChangesPage, HistoryPage, JoinPage, MemberRow, MessageRow, SessionRow
 from chatd.store.checks import JOIN_MEMBERS, one_bound
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool
 
 MAX_SEQ = 2**63 - 1
@@ -126,6 +127,7 @@ class Pages:
     """The statements that read a session."""
 
     _pool: Pool
+    _contents: Contents
 
     async def history(
         self,
@@ -161,7 +163,7 @@ class Pages:
         above = sum(row[1] is False for row in rows)
         first, last = max(below - older, 0), below + min(above, newer)
         return HistoryPage(
-            [message_row(*row[2:]) for row in rows[first:last]],
+            [self._contents.message_row(*row[2:]) for row in rows[first:last]],
             has_before=below > older,
             has_after=above > newer,
             seq=rows[0][0],
@@ -184,6 +186,7 @@ class Pages:
         if head is None:
             return None
         role, unread_count, mention_count, last_read_seq, is_recovered = head[_SESSION:_HEAD]
+        message_row = self._contents.message_row
         messages = [message_row(*row[_HEAD:_PLACE]) for row in rows if row[_HEAD] is not None]
         has_more = not is_recovered and len(messages) > limit
         return JoinPage(
@@ -207,7 +210,9 @@ class Pages:
             return ChangesPage(seq, is_complete=True, messages=[], members=[], session=None)
         session = SessionRow(*head[:_SESSION])
         messages = [
-            message_row(*row[_SESSION:_MEMBER]) for row in rows if row[_SESSION] is not None
+            self._contents.message_row(*row[_SESSION:_MEMBER])
+            for row in rows
+            if row[_SESSION] is not None
         ]
         members = [MemberRow(*row[_MEMBER:]) for row in rows if row[_MEMBER] is not None]
         changes = sorted([m.changed_seq for m in messages] + [m.changed_seq for m in members])

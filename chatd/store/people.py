@@ -19,7 +19,7 @@ _FIND_USERS = """
           AND (strpos(search_name, %(name)s) > 0 OR lower(email) = lower(%(query)s))
     )
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until, rank, key
+           status_text, status_until, email_verified_at, rank, key
     FROM found
     WHERE %(after_id)s::uuid IS NULL
        OR (rank, key, id) > (%(after_rank)s::int, %(after_key)s::text, %(after_id)s::uuid)
@@ -35,7 +35,7 @@ _UPDATE_USER = """
         avatar_url = CASE WHEN %(sets_avatar)s THEN %(avatar)s ELSE avatar_url END
     WHERE id = %(user_id)s AND erased_at IS NULL
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+              status_text, status_until, email_verified_at
 """
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 from chatd.rows import Append, MessageChange, MessageRow, RevisionRow, Role
 from chatd.store.changes import locked_message
 from chatd.store.checks import PINS
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Transaction
 
 _PIN_COUNT = """
@@ -40,7 +41,7 @@ _PINS = f"""
 """
 
 _REVISIONS = """
-    SELECT r.version, r.content, r.created_at
+    SELECT m.session_id, r.version, r.content, r.created_at
     FROM messages m
     JOIN session_users mine
         ON mine.session_id = m.session_id AND mine.user_id = %(user_id)s AND mine.left_at IS NULL
@@ -60,6 +61,7 @@ class Pins:
     """The statements on pins and revisions."""
 
     _pool: Pool
+    _contents: Contents
 
     async def pin_message(
         self, message_id: UUID, user_id: UUID, *, role: Role, is_on: bool, at: datetime
@@ -68,7 +70,7 @@ class Pins:
         params: dict[str, object] = {"message_id": message_id, "user_id": user_id}
 
         async def work(transaction: Transaction) -> MessageChange | None:
-            access = await locked_message(transaction, params, role)
+            access = await locked_message(self._contents, transaction, params, role)
             if access is None:
                 return None
             row = access.message
@@ -90,7 +92,9 @@ class Pins:
         """Return what is pinned in a session, the newest pin first."""
         params = {"session_id": session_id, "user_id": user_id}
         rows = await self._pool.fetch(_PINS, params)
-        return [message_row(*row) for row in rows if row[0] is not None] if rows else None
+        if not rows:
+            return None
+        return [self._contents.message_row(*row) for row in rows if row[0] is not None]
 
     async def revisions(
         self, message_id: UUID, user_id: UUID, *, before: int | None, limit: int
@@ -98,7 +102,17 @@ class Pins:
         """Return the earlier texts of a message, the newest first."""
         params = {"message_id": message_id, "user_id": user_id, "before": before, "limit": limit}
         rows = await self._pool.fetch(_REVISIONS, params)
-        return [RevisionRow(*row) for row in rows if row[0] is not None] if rows else None
+        return (
+            [
+                RevisionRow(
+                    version, self._contents.text(session_id, message_id, version, stored), at
+                )
+                for session_id, version, stored, at in rows
+                if version is not None
+            ]
+            if rows
+            else None
+        )
 
 
 async def _has_place(transaction: Transaction, row: MessageRow) -> bool:

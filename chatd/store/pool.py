@@ -23,7 +23,6 @@ from chatd.store.driver import Connection, Ending
 from chatd.store.sqlstates import STALE_PLAN, is_retried, meaning
 
 import psycopg  # isort: skip
-from psycopg.pq import ExecStatus  # isort: skip
 
 T = TypeVar("T")
 Params = Mapping[str, Any]
@@ -60,7 +59,7 @@ class Transaction:
 
     async def fetch(self, statement: LiteralString, params: Params | None = None) -> Rows:
         """Run a statement and return its rows."""
-        return await _fetch(self._connection, statement, params)
+        return await self._connection.fetch(statement, params or {})
 
     async def script(self, statements: str) -> None:
         """Run several statements without parameters."""
@@ -115,7 +114,7 @@ class Pool:
 
         async def work(attempt: _Attempt, connection: Connection) -> Rows:
             attempt.is_committing = writes
-            return await _fetch(connection, statement, params)
+            return await connection.fetch(statement, params or {})
 
         return await self._call(work)
 
@@ -282,12 +281,3 @@ async def open_pool(
             pool.close()
     if failure is not None:
         raise failure  # bare: trio-asyncio's two nurseries would make a group in a group of it
-
-
-async def _fetch(connection: Connection, statement: LiteralString, params: Params | None) -> Rows:
-    cursor = connection.cursor(binary=True)
-    await cursor.execute(statement, params)
-    result = cursor.pgresult
-    if result is None or result.status != ExecStatus.TUPLES_OK:
-        return []  # a statement without rows, such as SET
-    return await cursor.fetchall()

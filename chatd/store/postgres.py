@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatd.keyring import Keyring
+from chatd.store.ai import AiConversations
+from chatd.store.ai_answers import AiAnswers
+from chatd.store.ai_own import OwnAi
+from chatd.store.ai_user import AiUser
+from chatd.store.api_tokens import ApiTokens
 from chatd.store.audit import Audit
+from chatd.store.audit_chain import AuditChain
 from chatd.store.bans import Bans
 from chatd.store.changes import Changes
+from chatd.store.contents import Contents
+from chatd.store.encryption import Encryption
 from chatd.store.erasure import Erasure
 from chatd.store.invites import Invites
+from chatd.store.mail import Mail
 from chatd.store.members import Members
 from chatd.store.messages import Messages
 from chatd.store.own import Own
@@ -21,6 +31,7 @@ from chatd.store.presence import Acquaintances
 from chatd.store.reading import Reading
 from chatd.store.recovery import Recoveries
 from chatd.store.search import Search
+from chatd.store.second_factor import SecondFactors
 from chatd.store.session_audit import SessionAudit
 from chatd.store.sessions import Sessions
 from chatd.store.settings import SessionSettings
@@ -39,6 +50,9 @@ class PostgresStore(
     Users,
     Tokens,
     SignIns,
+    SecondFactors,
+    ApiTokens,
+    Mail,
     Audit,
     People,
     Own,
@@ -57,6 +71,12 @@ class PostgresStore(
     Recoveries,
     Acquaintances,
     Search,
+    Encryption,
+    AuditChain,
+    AiConversations,
+    AiAnswers,
+    OwnAi,
+    AiUser,
 ):
     """The durable side of chatd.
 
@@ -68,8 +88,9 @@ class PostgresStore(
         ```
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring | None = None) -> None:
         self._pool = pool
+        self._contents = Contents(keyring or Keyring())
 
     async def ping(self) -> None:
         """Return when PostgreSQL answers."""

@@ -15,7 +15,7 @@ _COUNT_USERS = """
 
 _ACQUAINTANCES = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users u
     WHERE u.id = ANY (%(user_ids)s)
       AND (u.id = %(user_id)s OR EXISTS (

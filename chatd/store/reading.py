@@ -8,7 +8,8 @@ from uuid import UUID
 from chatd.contract.reading import UnreadQuestion
 from chatd.rows import MarkerRow, UnreadPage, UnreadRow
 from chatd.store.arrays import Uuids
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool
 
 # No lock of the session: a marker is the member's own and takes no seq.
@@ -49,6 +50,7 @@ class Reading:
     """The statements on read markers."""
 
     _pool: Pool
+    _contents: Contents
 
     async def mark_read(self, session_id: UUID, user_id: UUID, seq: int) -> MarkerRow | None:
         """Move a member's marker forward."""
@@ -83,6 +85,6 @@ class Reading:
             if row[0] is not None:
                 page.counts[row[0], row[1]] = UnreadRow(*row[:_MESSAGE])
             else:
-                message = message_row(*row[_MESSAGE:])
+                message = self._contents.message_row(*row[_MESSAGE:])
                 page.last_messages[message.session_id] = message
         return page

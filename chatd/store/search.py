@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from chatd.rows import MessageRow
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool
 
 # Entries that are read newest first before the index is asked: 5 ms. A word that one message in a
@@ -35,6 +36,7 @@ class Search:
     """The statements of search."""
 
     _pool: Pool
+    _contents: Contents
 
     async def search(
         self,
@@ -60,7 +62,8 @@ class Search:
             "limit": limit,
             "budget": BUDGET,
         }
-        return [message_row(*row) for row in await self._pool.fetch(_SEARCH, params)]
+        rows = await self._pool.fetch(_SEARCH, params)
+        return [self._contents.message_row(*row) for row in rows]
 
     async def index_messages(self, batch: int) -> int:
         """Take about so many changes into the index."""

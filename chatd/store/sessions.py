@@ -17,7 +17,8 @@ from chatd.rows import (
 )
 from chatd.store.arrays import Uuids
 from chatd.store.checks import direct_key, members_to_be
-from chatd.store.columns import MESSAGE, message_row
+from chatd.store.columns import MESSAGE
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Transaction
 
 # Where a session's columns end, and those of its line in a list: a message's follow.
@@ -109,7 +110,7 @@ _LIST_SESSIONS = f"""
 _FIRST_STATES = """
     WITH account AS (
         SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-               status_text, status_until
+               status_text, status_until, email_verified_at
         FROM users
         WHERE id = ANY (%(user_ids)s)
     ), position AS (
@@ -151,6 +152,7 @@ class Sessions:
     """The statements on sessions."""
 
     _pool: Pool
+    _contents: Contents
 
     async def create_session(
         self,
@@ -207,7 +209,7 @@ class Sessions:
             "before_id": before_id,
             "limit": limit,
         }
-        return [_line(*row) for row in await self._pool.fetch(_LIST_SESSIONS, params)]
+        return [self._line(*row) for row in await self._pool.fetch(_LIST_SESSIONS, params)]
 
     async def first_states(
         self, user_ids: Sequence[UUID], limit: int
@@ -218,11 +220,11 @@ class Sessions:
         rough: list[tuple[UUID, UUID]] = []
         for row in await self._pool.fetch(_FIRST_STATES, params):
             if row[0] is not None:  # accounts come first: NULLs sort last
-                states[row[0]] = UserRow(*row[:10]), []
+                states[row[0]] = UserRow(*row[:11]), []
             else:
-                states[row[10]][1].append(PositionRow(*row[11:17]))
-                if row[13] is None:
-                    rough.append((row[10], row[11]))
+                states[row[11]][1].append(PositionRow(*row[12:18]))
+                if row[14] is None:
+                    rough.append((row[11], row[12]))
         if rough:
             await self._count_exactly(states, rough)
         return states
@@ -252,19 +254,19 @@ class Sessions:
         """Return the current `seq` of each of these sessions that exists."""
         return dict(await self._pool.fetch(_HEADS, {"session_ids": Uuids(session_ids)}))
 
-
-def _line(*row: Any) -> SessionListRow:
-    role, unread_count, mention_count, last_read_seq, muted, favourite, is_marked = row[
-        _SESSION:_LINE
-    ]
-    return SessionListRow(
-        session=SessionRow(*row[:_SESSION]),
-        role=role,
-        unread_count=unread_count,
-        mention_count=mention_count,
-        last_read_seq=last_read_seq,
-        muted=muted,
-        last_message=None if row[_LINE] is None else message_row(*row[_LINE:]),
-        favourite=favourite,
-        marked_unread=is_marked,
-    )
+    def _line(self, *row: Any) -> SessionListRow:
+        role, unread_count, mention_count, last_read_seq, muted, favourite, is_marked = row[
+            _SESSION:_LINE
+        ]
+        last = None if row[_LINE] is None else self._contents.message_row(*row[_LINE:])
+        return SessionListRow(
+            session=SessionRow(*row[:_SESSION]),
+            role=role,
+            unread_count=unread_count,
+            mention_count=mention_count,
+            last_read_seq=last_read_seq,
+            muted=muted,
+            last_message=last,
+            favourite=favourite,
+            marked_unread=is_marked,
+        )

@@ -31,13 +31,14 @@ LOST = ("08", "57P02")  # the connection, without a word about what it was doing
 
 
 def meaning(error: psycopg.Error, *, is_committing: bool) -> StoreError:
-    """Return what an error means to the caller of a statement, with PostgreSQL's words.
+    """Return what an error means to the caller of a statement; its words are those of `told`.
 
     Args:
         error: what psycopg raised.
         is_committing: whether a lost connection leaves open if the work was stored: COMMIT was
             under way, or a writing statement that is its own transaction.
     """
+    error.args = (told(error),)  # it is the cause in a traceback
     if is_lost(error):
         return StoreAmbiguous(str(error)) if is_committing else StoreUnavailable(str(error))
     code = error.sqlstate or ""
@@ -45,6 +46,22 @@ def meaning(error: psycopg.Error, *, is_committing: bool) -> StoreError:
         if key in MEANING:
             return MEANING[key](f"{code} {error}")
     return StoreBug(f"{code} {error}".strip())
+
+
+def told(error: psycopg.Error) -> str:
+    """Return what an error says but the values of a row: those are somebody's.
+
+    PostgreSQL puts them into DETAIL, CONTEXT and STATEMENT, and where data have the wrong form
+    (class 22) into the message itself.
+    """
+    diag = error.diag
+    if error.sqlstate is None or diag.message_primary is None:
+        return str(error)  # of libpq or psycopg: about a connection
+    if error.sqlstate.startswith("22"):
+        return type(error).__name__
+    names = (diag.table_name, diag.column_name, diag.constraint_name)
+    where = ", ".join(name for name in names if name)
+    return f"{diag.message_primary} ({where})" if where else diag.message_primary
 
 
 def is_lost(error: psycopg.Error) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chatd.errors import StoreBug
-from chatd.rows import DeviceRow, Rotation, RotationRow
+from chatd.rows import DeviceRow, PasswordProof, Rotation, RotationRow
 from chatd.store.pool import Pool, Transaction
 
 _UPSERT_DEVICE = """
@@ -16,6 +16,13 @@ _UPSERT_DEVICE = """
     SET name = excluded.name, address = excluded.address, last_login_at = excluded.last_login_at
     WHERE devices.user_id = excluded.user_id
     RETURNING id
+"""
+
+# The lock keeps a new password waiting until the login can be seen, and revoked, by who sets it.
+_STILL_PROVED = """
+    SELECT FROM users
+    WHERE id = %(user_id)s AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
+    FOR SHARE
 """
 
 _INSERT_FAMILY = """
@@ -41,10 +48,39 @@ _REVOKE_FAMILY = """
     RETURNING id
 """
 
-_REVOKE_USER = """
+REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
         WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        RETURNING id
+    ), deleted AS (
+        DELETE FROM api_tokens WHERE user_id = %(user_id)s RETURNING id
+    ), under_way AS (
+        DELETE FROM login_challenges WHERE user_id = %(user_id)s
+    )
+    SELECT id FROM revoked UNION ALL SELECT id FROM deleted ORDER BY id
+"""
+
+FORGET_LINKS = """
+    DELETE FROM mail_tokens WHERE user_id = %(user_id)s
+"""
+
+# Counted first: most have few, and every refresh leaves a row that would be looked at.
+_REVOKE_OLDEST = """
+    WITH open AS (
+        SELECT f.id, max(t.created_at) AS used_at
+        FROM refresh_families f
+        JOIN refresh_tokens t ON t.family_id = f.id
+        WHERE f.user_id = %(user_id)s AND f.revoked_at IS NULL AND %(keep)s < (
+            SELECT count(*) FROM refresh_families
+            WHERE user_id = %(user_id)s AND revoked_at IS NULL
+        )
+        GROUP BY f.id
+        ORDER BY used_at DESC, f.id DESC
+        OFFSET %(keep)s
+    ), revoked AS (
+        UPDATE refresh_families SET revoked_at = %(at)s
+        WHERE id IN (SELECT id FROM open) AND revoked_at IS NULL
         RETURNING id
     )
     SELECT id FROM revoked ORDER BY id
@@ -96,7 +132,8 @@ class Tokens:
         token_hash: bytes,
         at: datetime,
         expires_at: datetime,
-    ) -> None:
+        proof: PasswordProof | None = None,
+    ) -> bool:
         """Begin a family with its first token."""
         params = {
             "family_id": family_id,
@@ -109,13 +146,18 @@ class Tokens:
             "expires_at": expires_at,
         }
 
-        async def work(transaction: Transaction) -> None:
+        async def work(transaction: Transaction) -> bool:
+            if proof is not None:
+                guard = {"user_id": user_id, "password_hash": proof.password_hash}
+                if not await transaction.fetch(_STILL_PROVED, guard):
+                    return False
             if not await transaction.fetch(_UPSERT_DEVICE, params):
                 msg = f"device {device_id} is another user's"
                 raise StoreBug(msg)
             await transaction.fetch(_INSERT_FAMILY, params)
+            return True
 
-        await self._pool.transact(work)
+        return await self._pool.transact(work)
 
     async def rotate_refresh_token(
         self,
@@ -145,9 +187,15 @@ class Tokens:
         return bool(await self._pool.fetch(_REVOKE_FAMILY, params, writes=True))
 
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
-        """Revoke all open logins of a user."""
+        """Revoke all open logins and API tokens of a user."""
         params = {"user_id": user_id, "at": at}
-        rows = await self._pool.fetch(_REVOKE_USER, params, writes=True)
+        rows = await self._pool.fetch(REVOKE_USER, params, writes=True)
+        return [revoked_id for (revoked_id,) in rows]
+
+    async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
+        """Revoke all open logins but those used last."""
+        params = {"user_id": user_id, "keep": keep, "at": at}
+        rows = await self._pool.fetch(_REVOKE_OLDEST, params, writes=True)
         return [family_id for (family_id,) in rows]
 
     async def devices(self, user_id: UUID, *, at: datetime, limit: int) -> list[DeviceRow]:

@@ -9,7 +9,8 @@ from uuid import UUID
 from chatd.rows import ManualStatus, UserRow
 from chatd.store.arrays import Uuids
 from chatd.store.checks import search_name
-from chatd.store.pool import Pool
+from chatd.store.pool import Pool, Transaction
+from chatd.store.tokens import FORGET_LINKS, REVOKE_USER
 
 INSERT_USER = """
     INSERT INTO users (id, email, name, search_name, password_hash, created_at)
@@ -18,21 +19,27 @@ INSERT_USER = """
     )
     ON CONFLICT (lower(email)) DO NOTHING
     RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+              status_text, status_until, email_verified_at
 """
 
 _USER_BY_EMAIL = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE lower(email) = lower(%(email)s)
 """
 
 _USERS_BY_IDS = """
     SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
+           status_text, status_until, email_verified_at
     FROM users
     WHERE id = ANY (%(user_ids)s)
+"""
+
+_SET_HASH = """
+    UPDATE users SET password_hash = %(password_hash)s
+    WHERE id = %(user_id)s AND erased_at IS NULL
+    RETURNING id
 """
 
 # Locked in id order: two nodes that flush the same people at once do not deadlock.
@@ -88,6 +95,21 @@ class Users:
         """Return those of these accounts that exist."""
         rows = await self._pool.fetch(_USERS_BY_IDS, {"user_ids": Uuids(user_ids)})
         return [UserRow(*row) for row in rows]
+
+    async def set_password(
+        self, user_id: UUID, password_hash: str, at: datetime
+    ) -> list[UUID] | None:
+        """Set a password, revoke all logins and API tokens, forget all mailed links."""
+        params = {"user_id": user_id, "password_hash": password_hash, "at": at}
+
+        async def work(transaction: Transaction) -> list[UUID] | None:
+            if not await transaction.fetch(_SET_HASH, params):
+                return None
+            await transaction.fetch(FORGET_LINKS, params)
+            rows = await transaction.fetch(REVOKE_USER, params)
+            return [revoked_id for (revoked_id,) in rows]
+
+        return await self._pool.transact(work)
 
     async def set_last_seen(self, user_ids: Sequence[UUID], at: datetime) -> None:
         """Move the last_seen of users forward."""

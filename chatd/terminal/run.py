@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
-from chatd.client import Client, ClientError, open_client
+from chatd.client import Client, ClientError, JsonObject, open_client
 from chatd.client.nursery import open_private_nursery
 from chatd.terminal.chat import Chat
 from chatd.terminal.text import one_line
@@ -63,13 +63,45 @@ async def chat(
         if login.is_new:
             user = await client.register(login.email, password, login.name)
         else:
-            user = await client.login(login.email, password)
+            user = await _log_in(client, login.email, password, lines, show_line)
     except ClientError as error:
         await show_line(f"cannot log in: {one_line(error.message)}")
         return 1
     await show_line(f"you are {one_line(user.get('name'))}; /help tells what can be typed")
     async with client.follow() as follower:
         return await Chat(client, follower, show_line).run(lines, session)
+
+
+async def _log_in(
+    client: Client,
+    email: str,
+    password: str,
+    lines: trio.MemoryReceiveChannel[str],
+    show_line: Show,
+) -> JsonObject:
+    """Log in and return the user; a second factor is asked for on the way.
+
+    Raises:
+        ClientError: the server refused, or nothing was typed.
+    """
+    try:
+        return await client.login(email, password)
+    except ClientError as error:
+        if error.code != "second_factor_required":
+            raise
+        challenge = str((error.details or {}).get("challenge"))
+    while True:
+        await show_line("the code of your authenticator, or a recovery code:")
+        try:
+            code = await lines.receive()
+        except trio.EndOfChannel:
+            raise ClientError("unauthorized", "no code was typed") from None
+        try:
+            return await client.prove(challenge, code)
+        except ClientError as error:
+            if not (error.details or {}).get("triesLeft") and not error.retryable:
+                raise
+            await show_line(one_line(error.message))
 
 
 async def read_lines(descriptor: int, into: trio.MemorySendChannel[str]) -> None:

@@ -14,7 +14,9 @@ from chatd.client.nursery import open_private_nursery
 from chatd.config import Settings
 from chatd.contract import Store
 from chatd.ids import uuid7
+from chatd.keyring import load_keyring
 from chatd.nurseries.daemon import Daemon, open_daemon
+from chatd.nurseries.provider import Provider
 from chatd.rows import SessionKind, UserRow
 from chatd.store.memory import MemoryStore
 from chatd.testing.http import Answer, ask, request_bytes
@@ -182,11 +184,14 @@ class Person:
 
 
 @asynccontextmanager
-async def open_chatd(*, store: Store | None = None, **settings: Any) -> AsyncIterator[ChatServer]:
+async def open_chatd(
+    *, store: Store | None = None, provider: Provider | None = None, **settings: Any
+) -> AsyncIterator[ChatServer]:
     """Run a daemon for the length of the block, on whatever clock the test has.
 
     Args:
         store: what it stores in; by default an empty `MemoryStore`.
+        provider: who answers for the assistant, which is off without.
         settings: as in `chatd.config.Settings`. Rate limits are off unless they are asked for.
 
     Raises:
@@ -198,14 +203,17 @@ async def open_chatd(*, store: Store | None = None, **settings: Any) -> AsyncIte
         "rate_limits": "off",
         "signing_keys": ("test:" + "k" * 40,),
     }
-    memory = store if store is not None else MemoryStore()
+    if provider is not None:
+        defaults |= {"openai_model": "test-model", "openai_base_url": "http://provider.test/v1"}
+    chosen = Settings(**(defaults | settings))
+    memory = store if store is not None else MemoryStore(keyring=load_keyring(chosen))
     opened = trio.current_time()
 
     def now() -> datetime:
         return START + timedelta(seconds=trio.current_time() - opened)
 
     async with (
-        open_daemon(Settings(**(defaults | settings)), memory, now=now) as daemon,
+        open_daemon(chosen, memory, now=now, provider=provider) as daemon,
         open_private_nursery() as nursery,
     ):
         try:

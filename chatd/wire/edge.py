@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+# Of a policy: what `default-src` does not decide.
+CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # An answer may bring its own of these: a page its policy, a script how long it may be kept.
 _UNLESS_SET = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", f"default-src 'none'; {CLOSED}".encode()),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _ALWAYS = (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -161,15 +162,23 @@ def handshake(
     max_payload: int,
 ) -> bytes:
     """Return the OPEN packet: seconds come in, the wire has milliseconds; keys in Node's order."""
-    return OPEN + orjson.dumps(
+    rest = _handshake_rest(tuple(upgrades), ping_interval, ping_timeout, max_payload)
+    return b'%b{"sid":%b,%b' % (OPEN, orjson.dumps(sid), rest)
+
+
+@lru_cache(maxsize=8)
+def _handshake_rest(
+    upgrades: tuple[str, ...], ping_interval: float, ping_timeout: float, max_payload: int
+) -> bytes:
+    """Return what all OPEN packets of a server have in common."""
+    return orjson.dumps(
         {
-            "sid": sid,
-            "upgrades": list(upgrades),
+            "upgrades": upgrades,
             "pingInterval": round(ping_interval * 1000),
             "pingTimeout": round(ping_timeout * 1000),
             "maxPayload": max_payload,
         }
-    )
+    )[1:]
 
 
 class Refusal(Enum):

@@ -36,6 +36,7 @@ MAX_HEADER_BYTES = 8192  # one line: cookies and tokens are below 4 KiB
 MAX_QUERY_FIELDS = 64  # Engine.IO sends 4
 MAX_LENGTH_DIGITS = 15  # more is beyond any limit, and needs no arithmetic
 _KEY_BYTES = 16  # RFC 6455 4.1: the nonce
+_OF_HANDSHAKE = (b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version")
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])" % _TOKEN)
@@ -272,14 +273,18 @@ def handshake_answer(head: RequestHead, request_id: str) -> bytes:
     Raises:
         ChatError: the handshake is not one of RFC 6455 4.2.1.
     """
-    options = b",".join(head.values(b"connection")).lower().split(b",")
-    keys, versions = head.values(b"sec-websocket-key"), head.values(b"sec-websocket-version")
+    told: dict[bytes, list[bytes]] = {name: [] for name in _OF_HANDSHAKE}
+    for name, value in head.headers:
+        if name in told:
+            told[name].append(value)
+    connections, upgrades, keys, versions = told.values()
+    options = b",".join(connections).lower().split(b",")
     if (
         head.method != "GET"
         or head.http_version != "1.1"
         or head.body_length != 0
         or b"upgrade" not in (option.strip() for option in options)
-        or [value.lower() for value in head.values(b"upgrade")] != [b"websocket"]
+        or [value.lower() for value in upgrades] != [b"websocket"]
     ):
         msg = "malformed WebSocket handshake"
         raise BadRequest(msg)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 import trio
 from kosoku import FailureError, run_fuzzingclient
 
@@ -118,6 +119,7 @@ async def results_of(port: int) -> list[Any]:
     return await trio.to_thread.run_sync(asyncio.run, run())
 
 
+@pytest.mark.threat("T34", "T35", "T36")
 async def test_no_case_of_autobahn_fails() -> None:
     settings = Settings(port=0, rate_limits="off", **LIMITS)
     async with trio.open_nursery() as nursery:

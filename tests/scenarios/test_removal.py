@@ -82,6 +82,7 @@ def check(told: Told, session: str, reason: str, *, since: int) -> int:
 
 
 @pytest.mark.parametrize("how", REASONS)
+@pytest.mark.threat("T82")
 async def test_nothing_with_a_later_seq_reaches_who_is_removed_during_a_burst(
     daemon: Daemon, how: str
 ) -> None:

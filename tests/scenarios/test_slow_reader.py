@@ -9,6 +9,7 @@ from functools import partial
 from statistics import quantiles
 
 import orjson
+import pytest
 import trio
 
 from tests.scenarios.checker import check_stream
@@ -115,6 +116,7 @@ def delivery(found: list[Reader], stream: Stream, after: int) -> tuple[float, fl
     return quantiles(times, n=100)[-1], max(times)
 
 
+@pytest.mark.threat("T19")
 async def test_a_stalled_reader_is_cut_and_recovers_while_nobody_waits_for_it(
     daemon: Daemon,
 ) -> None:

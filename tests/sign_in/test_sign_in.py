@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
 from pydantic import ValidationError
-from trio.testing import MockClock
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.config import Settings
 from chatd.ids import uuid7
@@ -33,6 +35,19 @@ async def test_who_signs_in_for_the_first_time_has_an_account_without_a_password
         assert again.status_code == 200
 
 
+async def test_a_second_factor_is_asked_for_by_the_issuer_and_not_by_us(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        async with site.browser() as browser:
+            user_id = (await browser.sign_in()).user.id
+        assert await site.store.begin_second_factor(user_id, secret=b"sealed", key_id="test")
+        assert await site.store.confirm_second_factor(
+            user_id, secret=b"sealed", step=1, code_hashes=[], at=site.now()
+        )
+        async with site.browser() as browser:
+            assert (await browser.sign_in()).user.id == user_id
+
+
+@pytest.mark.threat("T72")
 async def test_the_identity_is_the_subject_and_not_the_address(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         async with site.browser() as browser:
@@ -122,6 +137,7 @@ async def test_an_audience_of_several_is_good_when_the_token_was_made_for_us(
 # Accounts that there are already
 
 
+@pytest.mark.threat("T72")
 async def test_an_account_with_the_address_is_not_linked_unless_chatd_verified_it(
     tmp_path: Path,
 ) -> None:
@@ -148,7 +164,38 @@ async def test_an_account_with_the_address_is_not_linked_unless_chatd_verified_i
         assert entries[1].details == {"issuer": site.issuer.url}
 
 
+async def test_a_mailed_link_makes_an_account_one_that_a_sign_in_is_linked_to_and_its_owner_is_told(
+    tmp_path: Path,
+) -> None:
+    with capture_logs() as logs:
+        async with (
+            open_site(tmp_path, email_verification="optional") as site,
+            site.browser() as browser,
+        ):
+            account = {"email": "zoe@example.com", "password": "correct horse battery"}
+            opened = await browser.http.post("/auth/register", json=account)
+            assert opened.status_code == 201
+            back = site.issuer.grant(await browser.begin())
+            refused(await browser.come_back(**back), 409, "conflict")
+            [letter] = await letters(logs)
+            token = letter["link"].partition("#token=")[2]
+            answer = await browser.http.post("/auth/email/verify", json={"token": token})
+            assert answer.json() == {"email": "zoe@example.com"}
+            assert (await browser.sign_in()).user.id == UUID(opened.json()["user"]["id"])
+            [_, notice] = await letters(logs)
+            assert (notice["kind"], notice["to"]) == ("identity_linked", "zoe@example.com")
+            await browser.sign_in()
+            assert len(await letters(logs)) == 2
+
+
+async def letters(logs: list[Any]) -> list[Any]:
+    """Return all letters so far, when none is under way."""
+    await wait_all_tasks_blocked()
+    return [entry for entry in logs if entry["event"] == "mail"]
+
+
 @pytest.mark.parametrize("is_verified", [False, None, "true", 1])
+@pytest.mark.threat("T72")
 async def test_an_address_that_the_issuer_has_not_verified_links_and_opens_nothing(
     tmp_path: Path, is_verified: object
 ) -> None:

@@ -19,6 +19,8 @@ from tests.sign_in.issuer import CLIENT_ID, Handler, ScriptedIssuer, answer, ec_
 from tests.sign_in.issuer import sign as honest
 from tests.sign_in.site import CALLBACK, open_site, query_of, refused
 
+pytestmark = pytest.mark.threat("T72")
+
 # State and cookie
 
 
@@ -127,6 +129,7 @@ async def test_a_return_of_another_issuer_is_refused(tmp_path: Path) -> None:
         "/" + "x" * 512,
     ],
 )
+@pytest.mark.threat("T73")
 async def test_only_paths_of_our_own_are_gone_on_to(tmp_path: Path, page: str) -> None:
     async with open_site(tmp_path) as site, site.browser() as browser:
         got = await browser.http.get("/auth/google", params={"next": page})

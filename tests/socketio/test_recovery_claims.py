@@ -80,6 +80,7 @@ async def test_of_two_that_return_with_one_pid_one_has_it_and_nobody_gets_anythi
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.threat("T52")
 async def test_the_pid_of_somebody_else_gives_nothing_and_stays_good_for_its_owner(
     daemon: Daemon, driver: Driver, proxy: Proxy, transport: str
 ) -> None:

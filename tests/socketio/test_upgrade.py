@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from tests.scenarios.daemon import Daemon
@@ -48,6 +49,7 @@ def check(client: JsClient, session: str) -> None:
     assert kinds.index("sent") < kinds.index("upgrade") < len(kinds) - kinds[::-1].index("sent") - 1
 
 
+@pytest.mark.threat("T50")
 async def test_sixty_clients_lose_and_reorder_nothing_while_they_upgrade(
     daemon: Daemon, driver: Driver, proxy: Proxy
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import traceback
+
 import psycopg
 import pytest
 from psycopg import errors
@@ -39,6 +41,26 @@ def test_each_error_has_one_meaning(
 ) -> None:
     assert type(meaning(error, is_committing=False)) is expected
     assert type(meaning(error, is_committing=True)) is while_committing
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO kept VALUES ('the secret of anna')",  # DETAIL: Failing row contains (...)
+        "SELECT 'the secret of anna'::int",  # invalid input syntax for type integer: "..."
+    ],
+)
+def test_what_people_wrote_is_in_no_word_of_an_error(database_url: str, statement: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TEMP TABLE kept (content text CHECK (content = 'tea'))")
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(statement.encode())
+    error = caught.value
+    assert "secret" in str(error)
+    bug = meaning(error, is_committing=False)
+    bug.__cause__ = error
+    assert str(error.sqlstate) in str(bug)
+    assert "secret" not in "".join(traceback.format_exception(bug, limit=0))
 
 
 def test_a_lost_connection_is_tried_again_unless_it_was_committing() -> None:

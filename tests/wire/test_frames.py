@@ -87,6 +87,7 @@ def test_the_deepest_json_that_a_frame_can_hold_is_refused_and_nothing_breaks() 
 @pytest.mark.parametrize(
     "text", [b"", b"NaN", b"Infinity", b"{'a':1}", b"\xff", b"[1,]", b'"\xed\xa0\x80"', b"1 2"]
 )
+@pytest.mark.threat("T24")
 def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
     with pytest.raises(FrameError):
         loads(text)
@@ -105,6 +106,7 @@ def test_what_is_no_strict_json_is_refused(text: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("read", [loads, loads_javascript])
+@pytest.mark.threat("T24")
 def test_an_object_with_a_key_twice_is_refused(text: str, read: Callable[[bytes], Any]) -> None:
     with pytest.raises(FrameError):
         read(text.encode())

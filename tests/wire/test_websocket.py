@@ -211,3 +211,61 @@ def test_a_close_between_fragments_is_a_close_like_any_other(
 def test_a_bad_close_between_fragments_is_an_error() -> None:
     end = end_of(frame(TEXT, b"half", fin=False) + frame(CLOSE, b"\x03"))
     assert end.code is CloseCode.PROTOCOL_ERROR
+
+
+FRAMES = st.builds(
+    frame,
+    st.sampled_from([TEXT, TEXT, BINARY, CONT, CLOSE, PING, PONG, 0x3]),
+    st.one_of(st.binary(max_size=130), st.just(b"\x03\xe8"), st.just(b"x" * 1001)),
+    fin=st.sampled_from([True, True, False]),
+    rsv=st.sampled_from([0, 0, 0, 0x40]),
+)
+
+
+def story_of(socket: WebSocketReader, pieces: list[bytes]) -> tuple[object, ...]:
+    """Return all that a reader makes of some bytes, up to its end."""
+    messages: list[bytes | bytearray] = []
+    replies = b""
+    for piece in pieces:
+        try:
+            messages += socket.feed(piece)
+        except WebSocketEnd as end:
+            messages += end.messages
+            return list(map(bytes, messages)), replies, end.code, end.goodbye[:4]
+        replies += socket.replies()
+    return list(map(bytes, messages)), replies
+
+
+@given(st.lists(FRAMES, max_size=6), st.booleans(), st.data())
+def test_the_short_way_for_whole_messages_reads_what_the_library_reads(
+    frames: list[bytes], takes_binary: bool, data: st.DataObject
+) -> None:
+    stream = b"".join(frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pairs = zip([0, *cuts], [*cuts, len(stream)], strict=True)
+    pieces = [stream[start:end] for start, end in pairs if start < end]
+    socket, library = (
+        WebSocketReader(max_size=1000, max_fragments=4, takes_binary=takes_binary) for _ in range(2)
+    )
+    library.feed(frame(PING))  # from here on everything is the library's
+    library.replies()
+    assert story_of(socket, pieces) == story_of(library, pieces)
+
+
+@pytest.mark.parametrize("head", [b"\xff\xff", b"\x81\x7f", b"\x83\xfe"])
+def test_a_head_that_is_none_is_refused_without_waiting_for_its_frame(head: bytes) -> None:
+    assert end_of(head).code is CloseCode.PROTOCOL_ERROR
+    socket = reader()
+    assert socket.feed(head[:1]) == []
+    assert end_of(head[1:], socket).code is CloseCode.PROTOCOL_ERROR
+
+
+def test_a_limit_that_is_raised_while_a_message_arrives_holds_for_the_next_one() -> None:
+    socket = reader(max_size=10)
+    assert socket.feed(frame(TEXT, b"x" * 10)[:5]) == []
+    socket.allow(20)
+    assert socket.feed(frame(TEXT, b"x" * 10)[5:] + frame(TEXT, b"y" * 20)) == [
+        b"x" * 10,
+        b"y" * 20,
+    ]
+    assert end_of(frame(TEXT, b"z" * 21), socket).code is CloseCode.TOO_BIG

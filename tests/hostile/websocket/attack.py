@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import orjson
 import pytest
 import trio
 
-from tests.scenarios.daemon import Daemon
-from tests.scenarios.talker import Person
+from tests.hostile.place import PATIENCE, SOON, Place
 from tests.scenarios.wire import (
     TEXT,
     Frame,
@@ -18,23 +15,10 @@ from tests.scenarios.wire import (
     open_wire,
 )
 
-PATIENCE = 30.0  # seconds for one attack; most take milliseconds
-SOON = 5.0  # seconds in which an attacker is gone: it lingers for 1, and the machine is shared
+__all__ = ["FLAT", "GET", "PATIENCE", "SOON", "Place"]
+
 FLAT = 16 * 2**20  # bytes that the daemon may grow by at most, whatever is sent
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A daemon, somebody in it, and a session of theirs."""
-
-    daemon: Daemon
-    ann: Person
-    session: str
-
-    @property
-    def port(self) -> int:
-        return self.daemon.port
 
 
 def request(event: str, **data: object) -> bytes:

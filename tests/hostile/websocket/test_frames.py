@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import zlib
 
 import pytest
 import trio
@@ -69,9 +70,9 @@ HALF = frame(b"{", fin=False)
         pytest.param(
             HALF + frame(b"", CONTINUATION, length=2**62), 1009, id="T37 2^62 in a fragment"
         ),
-        pytest.param(frame(b"{}", BINARY), 1003, id="T1003 binary"),
-        pytest.param(frame(b"{}", BINARY, fin=False), 1003, id="T1003 binary fragment"),
-        pytest.param(frame(b"", BINARY), 1003, id="F7 empty binary"),
+        pytest.param(frame(b"{}", BINARY), 1003, id="binary"),
+        pytest.param(frame(b"{}", BINARY, fin=False), 1003, id="binary fragment"),
+        pytest.param(frame(b"", BINARY), 1003, id="empty binary"),
     ],
 )
 async def test_a_frame_that_is_none_closes_with_its_code(
@@ -109,6 +110,18 @@ async def test_a_message_without_end_closes_1009_and_the_sender_is_dropped_soon(
             with trio.fail_after(SOON):
                 await pour(wire, frame(b"x" * 4096, CONTINUATION, fin=False))
             nursery.cancel_scope.cancel()
+
+
+async def test_a_compression_bomb_t40_is_no_frame_and_costs_no_memory(place: Place) -> None:
+    packer = zlib.compressobj(wbits=-15)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
+    assert len(bomb) < LIMIT // 2
+    offer = "Sec-WebSocket-Extensions: permessage-deflate"
+    with trio.fail_after(PATIENCE), place.daemon.grows_at_most(FLAT):
+        async with open_wire(place.port) as wire:
+            await wire.upgrade(place.ann.token, offer)
+            await wire.send(frame(bomb, rsv=4))
+            assert (await wire.until_closed())[1] == 1002
 
 
 async def test_a_flood_of_pings_t41_is_answered_and_the_daemon_is_alive(place: Place) -> None:

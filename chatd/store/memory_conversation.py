@@ -1,0 +1,69 @@
+"""A conversation with the assistant, as the memory twin keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from chatd.ai_rows import AiMessageRow, AiSessionRow, Begin, BeginRow, NewAnswer
+
+
+@dataclass(slots=True)
+class AiConversation:
+    """A row of ai_sessions and those of ai_messages, by `seq`: question, answer, and so on."""
+
+    row: AiSessionRow
+    messages: list[AiMessageRow] = field(default_factory=list)
+
+    def current(self) -> AiSessionRow:
+        """Return the conversation as the store gives it back."""
+        running = [row.id for row in self.messages if row.status == "STREAMING"]
+        return self.row._replace(running_id=running[0] if running else None)
+
+    def newest_id(self) -> UUID | None:
+        """Return the id of the last answer."""
+        return self.messages[-1].id if self.messages else None
+
+    def earlier(self, new: NewAnswer) -> BeginRow | None:
+        """Return what an earlier call like this one has done, None when there was none."""
+        own = [place for place, row in enumerate(self.messages) if row.id == new.id]
+        if own:
+            return BeginRow(Begin.BEGUN, self.messages[own[0] - 1], self.messages[own[0]])
+        if new.client_msg_id is not None:
+            for place, row in enumerate(self.messages):
+                if row.client_msg_id == new.client_msg_id:
+                    return BeginRow(Begin.DUPLICATE, row, self.messages[place + 1])
+        newest = self.messages[-1] if self.messages else None
+        if new.replaces_id is None or newest is None or newest.replaces_id != new.replaces_id:
+            return None
+        return BeginRow(Begin.DUPLICATE, self.messages[-2], newest)
+
+    def begin(self, new: NewAnswer) -> None:
+        """Add a question and its answer, or the latter in place of the last one."""
+        if new.question_id is None:
+            self.messages.pop()
+        else:
+            question = AiMessageRow(
+                new.question_id,
+                self.row.id,
+                len(self.messages) + 1,
+                "USER",
+                "COMPLETE",
+                new.content,
+                new.at,
+                new.client_msg_id,
+            )
+            self.messages.append(question)
+        answer = AiMessageRow(
+            new.id,
+            self.row.id,
+            len(self.messages) + 1,
+            "ASSISTANT",
+            "STREAMING",
+            "",
+            new.at,
+            model=new.model,
+            replaces_id=new.replaces_id,
+        )
+        self.messages.append(answer)
+        self.row = self.row._replace(active_at=max(self.row.active_at, new.at))
