@@ -8,11 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from chatd.errors import MethodNotAllowed
-from chatd.nurseries.bundle import accepts_gzip, is_known
+from chatd.nurseries.bundle import accepts_gzip
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import DirectHandler
-from chatd.wire.http_response import error_answer
+from chatd.wire.ranges import is_known
 from chatd.wire.site import SiteFile, paths_of, site_file
 
 STAMP: Final = "site.json"  # of the build, written last: what stands beside it is whole
@@ -67,9 +66,7 @@ def load_site(connect: tuple[str, ...] = ()) -> Site:
 async def _answer(file: SiteFile, exchange: Exchange) -> None:
     """Answer a GET or HEAD with a file, or with 304 when the browser has this version."""
     if exchange.head.method not in ("GET", "HEAD"):
-        headers, body = error_answer(MethodNotAllowed(), exchange.request_id)
-        kept = [header for header in headers if header[0] not in (b"allow", b"content-length")]
-        await exchange.respond(405, [*kept, (b"allow", b"GET, HEAD")], body)
+        await exchange.refuse_method(b"GET, HEAD")
         return
     headers = [*file.headers, (b"etag", file.etag)]
     if is_known(exchange.head, file.etag):
