@@ -6,11 +6,7 @@ DATA ?= data
 PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-<<<<<<< HEAD
-.PHONY: run test check bench bench-peers web types format lock clean
-=======
-.PHONY: run test check bench bench-peers bundle types threats format lock clean
->>>>>>> w-int
+.PHONY: run test check bench bench-peers web types threats format lock clean
 
 run: $(VENV)/.run $(VENV)/.web
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
@@ -18,7 +14,7 @@ run: $(VENV)/.run $(VENV)/.web
 # Two cores, two runs side by side: one thinks, the other waits for real processes. Behind the second
 # one the long stories of random operations and what asks a daemon everything that there is, without
 # coverage, which the rest has.
-PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in \
+PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in tests/web \
 	tests/assistant/test_crash.py tests/assistant/test_llmock.py tests/assistant/test_provider.py
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
@@ -109,15 +105,11 @@ $(VENV)/.web: $(WEB) | $(VENV)/bin/python
 types: $(VENV)/.dev
 	$(BIN)/python -m chatd.typescript > web/chatd.d.ts
 
-<<<<<<< HEAD
-$(VENV)/.run: requirements.lock pyproject.toml hatch_build.py | $(VENV)/bin/python
-=======
 # The table of attacks in docs/security.md, from the tests. A test compares.
 threats: $(VENV)/.dev
 	$(BIN)/python -m tests.hostile.table
 
-$(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
->>>>>>> w-int
+$(VENV)/.run: requirements.lock pyproject.toml hatch_build.py | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
@@ -127,7 +119,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml hatch_build.py | $(VENV)/bin/
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.run
 
-# The peers of the tests: the official client, the reference server.
+# The peers of the tests: the official client, the reference server, axe.
 $(VENV)/.js: tests/js/package-lock.json | $(VENV)/bin/python
 	@$(NODE)
 	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

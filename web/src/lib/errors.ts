@@ -50,6 +50,7 @@ const SAID: Partial<Record<ApiError["code"], string>> = {
   session_read_only: "Only admins can write in this conversation.",
   slow_mode: "Slow mode is on. Wait a moment before you write again.",
   draining: "The server is restarting. Try again in a moment.",
+  second_factor_required: "A code of your authenticator is asked for.",
 };
 
 /** A sentence for people about a refusal. */

@@ -3,7 +3,7 @@ import axios from "axios";
 import { create } from "zustand";
 import { useAuth } from "@/stores/auth";
 import { apiBase, call } from "./api";
-import { explain } from "./errors";
+import { explain, toApiError } from "./errors";
 import { newId } from "./ids";
 import type { Attachment, FileAnswer, FileCreated, FileLink } from "./types";
 
@@ -78,9 +78,24 @@ export function addFiles(sessionId: string, files: readonly File[]): void {
 
 async function send({ key, sessionId, file }: Upload, signal: AbortSignal): Promise<void> {
   try {
-    const mimeType = file.type.split(";")[0] || "application/octet-stream";
-    const data = { fileName: file.name || "file", size: file.size, mimeType, sessionId };
-    const { fileId, upload } = await call<FileCreated>({ method: "POST", url: "/files", data, signal });
+    const attachment = await put(file, { sessionId }, signal, (progress) => patch(key, { progress }));
+    patch(key, { attachment, progress: 1 });
+  } catch (trouble) {
+    if (!signal.aborted) patch(key, { failure: explain(trouble) });
+  }
+}
+
+/** Promise a file, send its bytes to where the server says, and have them checked. Throws ApiError. */
+async function put(
+  file: File,
+  place: { sessionId?: string },
+  signal: AbortSignal,
+  onProgress: (progress: number) => void,
+): Promise<Attachment> {
+  const mimeType = file.type.split(";")[0] || "application/octet-stream";
+  const data = { fileName: file.name || "file", size: file.size, mimeType, ...place };
+  const { fileId, upload } = await call<FileCreated>({ method: "POST", url: "/files", data, signal });
+  try {
     await axios.request({
       // The link is signed: it takes no login, and may lead to another host.
       url: upload.url.startsWith("/") ? apiBase() + upload.url : upload.url,
@@ -88,13 +103,19 @@ async function send({ key, sessionId, file }: Upload, signal: AbortSignal): Prom
       headers: upload.headers,
       data: file,
       signal,
-      onUploadProgress: ({ loaded, total }) => patch(key, { progress: loaded / (total ?? file.size) }),
+      onUploadProgress: ({ loaded, total }) => onProgress(loaded / (total ?? file.size)),
     });
-    const { file: attachment } = await call<FileAnswer>({ method: "POST", url: `/files/${fileId}/complete`, signal });
-    patch(key, { attachment, progress: 1 });
   } catch (trouble) {
-    if (!signal.aborted) patch(key, { failure: explain(trouble) });
+    throw toApiError(trouble);
   }
+  const answer = await call<FileAnswer>({ method: "POST", url: `/files/${fileId}/complete`, data: {}, signal });
+  return answer.file;
+}
+
+/** Upload a picture that is to become the caller's avatar; returns its id. Throws ApiError. */
+export async function uploadAvatar(file: File): Promise<string> {
+  const { id } = await put(file, {}, new AbortController().signal, () => undefined);
+  return id;
 }
 
 /** Take a file out of the composer; one that is under way is cut. */

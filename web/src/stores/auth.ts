@@ -65,6 +65,15 @@ export async function login(email: string, password: string): Promise<void> {
   enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/login", data: { email, password } }));
 }
 
+/** Go on with a login that asks for the second factor. */
+export async function proveLogin(challenge: string, proof: string): Promise<void> {
+  const typed = proof.trim();
+  const data = /^[0-9 ]{6,7}$/.test(typed)
+    ? { challenge, code: typed.replace(" ", "") }
+    : { challenge, recoveryCode: typed };
+  enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/login/totp", data }));
+}
+
 export async function register(email: string, password: string, name: string): Promise<void> {
   const data = name ? { email, password, name } : { email, password };
   enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/register", data }));

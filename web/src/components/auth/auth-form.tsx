@@ -11,7 +11,7 @@ import { Field } from "@/components/ui/field";
 import { explain, toApiError } from "@/lib/errors";
 import { nextPage } from "@/lib/next";
 import { loginSchema, signupSchema, type LoginForm, type SignupForm } from "@/lib/schemas";
-import { login, register, useAuth } from "@/stores/auth";
+import { login, proveLogin, register, useAuth } from "@/stores/auth";
 import { GoogleButton } from "./google-button";
 
 const WORDS = {
@@ -56,6 +56,8 @@ interface FieldsProps {
 }
 
 function LoginFields({ onFailure }: FieldsProps) {
+  const [challenge, setChallenge] = useState<string | null>(null);
+  const hasMail = useAuth((auth) => auth.config?.features.mail ?? false);
   const form = useForm<LoginForm>({ resolver: zodResolver(loginSchema), defaultValues: { email: "", password: "" } });
   const { errors, isSubmitting } = form.formState;
   const submit = form.handleSubmit(async ({ email, password }) => {
@@ -63,17 +65,70 @@ function LoginFields({ onFailure }: FieldsProps) {
     try {
       await login(email, password);
     } catch (trouble) {
-      const isWrong = toApiError(trouble).code === "unauthorized";
+      const error = toApiError(trouble);
+      const asked = error.details["challenge"];
+      if (error.code === "second_factor_required" && typeof asked === "string") {
+        setChallenge(asked);
+        return;
+      }
+      const isWrong = error.code === "unauthorized";
       onFailure(isWrong ? "That address and password do not fit." : explain(trouble));
       form.setFocus("password");
     }
   });
+  if (challenge) return <SecondFactor challenge={challenge} onFailure={onFailure} onOver={() => setChallenge(null)} />;
   return (
     <form noValidate onSubmit={submit} className="space-y-4">
       <Field label="E-mail" type="email" autoComplete="username" autoFocus error={errors.email?.message} {...form.register("email")} />
       <Field label="Password" type="password" autoComplete="current-password" error={errors.password?.message} {...form.register("password")} />
       <Button type="submit" className="w-full" disabled={isSubmitting}>
         {isSubmitting ? "One moment…" : WORDS.login.button}
+      </Button>
+      {hasMail ? (
+        <p className="text-center text-sm">
+          <Link href="/auth/forgot/" className="text-soft underline-offset-4 hover:underline">
+            Forgot your password?
+          </Link>
+        </p>
+      ) : null}
+    </form>
+  );
+}
+
+interface SecondFactorProps extends FieldsProps {
+  challenge: string;
+  onOver: () => void;
+}
+
+function SecondFactor({ challenge, onFailure, onOver }: SecondFactorProps) {
+  const [proof, setProof] = useState("");
+  const submit = async (event: React.FormEvent): Promise<void> => {
+    event.preventDefault();
+    onFailure(null);
+    try {
+      await proveLogin(challenge, proof);
+    } catch (trouble) {
+      const error = toApiError(trouble);
+      onFailure(error.code === "unauthorized" ? error.message : explain(error));
+      if (error.code === "unauthorized" && error.details["triesLeft"] === undefined) onOver();
+    }
+  };
+  return (
+    <form noValidate onSubmit={(event) => void submit(event)} className="space-y-4">
+      <Field
+        label="Code"
+        hint="From your authenticator, or one of your recovery codes."
+        inputMode="numeric"
+        autoComplete="one-time-code"
+        autoFocus
+        value={proof}
+        onChange={(event) => setProof(event.target.value)}
+      />
+      <Button type="submit" className="w-full" disabled={!proof.trim()}>
+        Go on
+      </Button>
+      <Button look="ghost" className="w-full" onClick={onOver}>
+        Back
       </Button>
     </form>
   );

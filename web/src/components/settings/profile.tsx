@@ -1,6 +1,6 @@
 "use client";
 
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { Avatar } from "@/components/ui/avatar";
 import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
@@ -8,6 +8,7 @@ import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
 import { cn } from "@/lib/cn";
 import type { Me, UserUpdate } from "@/lib/types";
+import { uploadAvatar } from "@/lib/uploads";
 import { setAccount, useAuth } from "@/stores/auth";
 import { Part } from "./part";
 
@@ -57,6 +58,7 @@ export function Profile() {
           ))}
         </div>
       </div>
+      <AvatarPicture hasPicture={account.avatarUrl !== null} onUpdate={update} />
       <form
         className="flex items-end gap-2"
         onSubmit={(event) => {
@@ -73,5 +75,43 @@ export function Profile() {
       </form>
       <p className="text-sm text-soft">{account.email}</p>
     </Part>
+  );
+}
+
+function AvatarPicture({ hasPicture, onUpdate }: { hasPicture: boolean; onUpdate: (change: UserUpdate) => Promise<void> }) {
+  const hasFiles = useAuth((auth) => auth.config?.features.files ?? false);
+  const picker = useRef<HTMLInputElement>(null);
+  const choose = async (file: File | undefined): Promise<void> => {
+    if (!file) return;
+    try {
+      await onUpdate({ avatarFileId: await uploadAvatar(file) });
+    } catch (trouble) {
+      sayFailure("The picture was not taken", trouble);
+    }
+  };
+  return (
+    <div className="flex gap-2">
+      {hasFiles ? (
+        <Button look="soft" size="sm" onClick={() => picker.current?.click()}>
+          Choose a picture
+        </Button>
+      ) : null}
+      {hasPicture ? (
+        <Button look="ghost" size="sm" onClick={() => void onUpdate({ avatarUrl: null })}>
+          No picture
+        </Button>
+      ) : null}
+      <input
+        ref={picker}
+        type="file"
+        accept="image/png,image/jpeg,image/webp,image/gif"
+        hidden
+        aria-label="Picture"
+        onChange={(event) => {
+          void choose(event.target.files?.[0]);
+          event.target.value = "";
+        }}
+      />
+    </div>
   );
 }

@@ -7,6 +7,7 @@ import { Account } from "./account";
 import { Appearance } from "./appearance";
 import { Devices } from "./devices";
 import { Profile } from "./profile";
+import { Security } from "./security";
 
 /** Everything about one's own account. */
 export function SettingsPage() {
@@ -21,6 +22,7 @@ export function SettingsPage() {
       <div className="space-y-8">
         <Profile />
         <Appearance />
+        <Security />
         <Devices />
         <Account />
       </div>
