@@ -15,7 +15,7 @@ import pytest
 
 import hatch_build
 from chatd.nurseries.bundle import FILES, bundle_routes
-from hatch_build import WebNotBuiltError, build_web, is_bundle_built
+from hatch_build import WebNotBuiltError, build_web, is_bundle_built, is_site_built
 from tests.http_kit import Client, get, open_wires
 
 ROOT = Path(__file__).parent.parent
@@ -181,13 +181,25 @@ def test_the_build_makes_what_the_daemon_serves(source: Path) -> None:
 def test_a_bundle_is_built_once_for_each_lock(source: Path) -> None:
     for _ in range(2):
         build_web(source)
-    assert (source / "runs").read_text().splitlines() == ["ran"]
+    assert (source / "runs").read_text().splitlines() == ["ran", "built"]
     lock = source / "web" / "package-lock.json"
     lock.write_text(lock.read_text() + "\n")
     assert not is_bundle_built(source)
     build_web(source)
     assert is_bundle_built(source)
-    assert (source / "runs").read_text().splitlines() == ["ran", "ran"]
+    assert (source / "runs").read_text().splitlines() == ["ran", "built", "ran", "built"]
+
+
+def test_the_client_is_built_anew_when_a_source_changes_and_nothing_is_installed(
+    source: Path,
+) -> None:
+    build_web(source)
+    assert is_site_built(source)
+    (source / "web" / "src" / "new.ts").write_text("export {};\n")
+    assert not is_site_built(source)
+    build_web(source)
+    assert is_site_built(source)
+    assert (source / "runs").read_text().splitlines() == ["ran", "built", "built"]
 
 
 def test_two_builds_of_one_lock_have_the_same_bytes(source: Path) -> None:

@@ -54,7 +54,7 @@ from chatd.nurseries.readers import open_readers
 from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
-from chatd.nurseries.site import load_site
+from chatd.nurseries.site import file_origins, load_site
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
@@ -211,7 +211,7 @@ async def open_daemon(
         await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
-        site = load_site()
+        site = load_site(file_origins(settings))
         app = create_app(services, site.missing)
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from chatd.config import Settings
 from chatd.nurseries.bundle import accepts_gzip
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import DirectHandler
@@ -76,3 +77,14 @@ async def _answer(file: SiteFile, exchange: Exchange) -> None:
         await exchange.respond(200, [*headers, (b"content-encoding", b"gzip")], file.zipped)
     else:
         await exchange.respond(200, headers, file.plain)
+
+
+def file_origins(settings: Settings) -> tuple[str, ...]:
+    """Return the origins, beside the page's own, where the bytes of files come from and go to."""
+    urls = [] if settings.files_url is None else [settings.files_url]
+    if settings.files == "s3":
+        endpoint = settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com"
+        scheme, _, host = endpoint.partition("://")
+        in_host = settings.s3_style == "virtual"
+        urls.append(f"{scheme}://{settings.s3_bucket}.{host}" if in_host else endpoint)
+    return tuple("/".join(url.split("/", 3)[:3]) for url in urls)
