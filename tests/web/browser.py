@@ -82,12 +82,12 @@ class Person:
         self.page.get_by_role("button", name="New conversation").first.click()
         self.page.get_by_role("combobox", name="People").fill(other)
         self.page.get_by_role("option", name=other).click()
-        expect(self.page.locator("h1")).to_have_text(other)
+        expect(self.page.locator("main h1")).to_have_text(other)
 
     def open_listed(self, title: str) -> None:
         """Open a conversation that the list shows."""
         self.page.get_by_role("navigation").get_by_role("link").filter(has_text=title).click()
-        expect(self.page.locator("h1")).to_have_text(title)
+        expect(self.page.locator("main h1")).to_have_text(title)
 
     def say(self, text: str) -> None:
         """Write a message and send it with Enter."""

@@ -37,7 +37,7 @@ def test_axe_finds_nothing_on_a_page_before_login(
 ) -> None:
     with open_person(browser, daemon, "Nobody", color_scheme=theme) as nobody:
         nobody.page.goto(f"{daemon.url}{path}")
-        expect(nobody.page.locator("h1")).to_be_visible()
+        expect(nobody.page.locator("main h1")).to_be_visible()
         nobody.page.wait_for_load_state("networkidle")
         assert axe_finds(nobody.page) == []
 
@@ -121,7 +121,7 @@ def test_who_logs_out_is_at_the_login_and_comes_back_to_where_they_were(enter: E
     ada.page.get_by_label("Password").fill(PASSWORD)
     ada.page.get_by_role("button", name="Log in").click()
     ada.page.wait_for_url(place)
-    expect(ada.page.locator("h1")).to_have_text(bob.name)
+    expect(ada.page.locator("main h1")).to_have_text(bob.name)
 
 
 def test_a_wrong_password_and_a_taken_address_are_told_where_they_were_written(
