@@ -36,6 +36,9 @@ def test_fifty_older_rows_move_the_row_that_is_read_by_no_pixel(
     expect(rows.filter(has_text="line 169")).to_be_visible()
     before = rows.count()
     assert before < 170
+    bob.page.get_by_label("Messages", exact=True).hover()
+    bob.page.mouse.wheel(0, -300)  # a person who reads further up is not pulled down
+    expect(bob.page.get_by_role("button", name="Latest")).to_be_visible()
     # The top row of what is seen is read while the page before it comes.
     moved = bob.page.evaluate(
         """async () => {
