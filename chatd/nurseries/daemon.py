@@ -54,6 +54,7 @@ from chatd.nurseries.readers import open_readers
 from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
+from chatd.nurseries.site import file_origins, load_site
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
@@ -210,11 +211,12 @@ async def open_daemon(
         await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
         live = Live(services, sockets, presence, typing, first_states)
-        app = create_app(services)
+        site = load_site(file_origins(settings))
+        app = create_app(services, site.missing)
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)
         engine = await enter(open_chat_engine(live, doors))
-        http = HttpServer(routes_of(live, app, engine, doors), settings, doors)
+        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors)
         yield Daemon(settings, services, live, engine, http, doors, state)
 
 

@@ -15,12 +15,13 @@ from chatd.nurseries.engine import Engine
 from chatd.nurseries.http import Routes, Upgrade, UpgradeRoute
 from chatd.nurseries.plain import serve_plain
 from chatd.nurseries.probes import healthz, metrics_page, readyz
+from chatd.nurseries.site import Site
 from chatd.wire.http import RequestHead
 from chatd.wire.origins import is_own_page
 
 
-def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors) -> Routes:
-    """Return who answers what: probes and polling beside Quart, sockets, the app for the rest."""
+def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors, site: Site) -> Routes:
+    """Return who answers what: probes, pages and polling beside Quart, sockets, the app's rest."""
 
     async def plain(upgrade: Upgrade) -> None:
         await serve_plain(upgrade, live)
@@ -34,6 +35,7 @@ def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors) -> Routes:
     return Routes(
         app=app,
         direct={
+            **site.routes(),
             "/healthz": healthz,
             "/readyz": partial(readyz, live.services),
             "/metrics": partial(metrics_page, live.services.metrics, live.services.settings),

@@ -1,0 +1,142 @@
+"""Every page: reachable by keyboard, free of what axe finds, on a phone as well, and by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.scenarios.daemon import Daemon
+from tests.web.browser import PASSWORD, open_person
+from tests.web.conftest import Enter
+
+AXE = Path(__file__).parent.parent / "js/node_modules/axe-core/axe.min.js"
+PHONE = {"width": 390, "height": 844}
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def axe_finds(page: Page) -> list[str]:
+    """Return what axe finds on a page, by rule and element."""
+    page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate(
+        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", WCAG
+    )
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/login/", "/signup/", "/invite/?code=none", "/nothing-there"])
+def test_axe_finds_nothing_on_a_page_before_login(
+    browser: Browser, daemon: Daemon, path: str, theme: str
+) -> None:
+    with open_person(browser, daemon, "Nobody", color_scheme=theme) as nobody:
+        nobody.page.goto(f"{daemon.url}{path}")
+        expect(nobody.page.locator("main h1")).to_be_visible()
+        nobody.page.wait_for_load_state("networkidle")
+        assert axe_finds(nobody.page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_chat_and_its_windows(enter: Enter, theme: str) -> None:
+    ada, bob = enter("Ada", color_scheme=theme), enter("Bob")
+    assert axe_finds(ada.page) == []
+    ada.open_direct(bob.name)
+    ada.say("Hello, `code`, [a link](https://example.org)\n\n```\nx\n```")
+    ada.sees("Hello")
+    assert axe_finds(ada.page) == []
+    for button in ("Details and members", "New conversation", "Search messages"):
+        ada.page.get_by_role("button", name=button).first.click()
+        expect(ada.page.get_by_role("dialog")).to_be_visible()
+        ada.page.wait_for_timeout(300)  # the window fades in: a half-seen colour has no contrast
+        assert axe_finds(ada.page) == [], button
+        ada.page.keyboard.press("Escape")
+        expect(ada.page.get_by_role("dialog")).to_have_count(0)
+    ada.page.goto("/settings/")
+    expect(ada.page.get_by_role("heading", name="Settings")).to_be_visible()
+    expect(ada.page.get_by_text("this one")).to_be_visible()
+    assert axe_finds(ada.page) == []
+
+
+def test_from_login_to_a_sent_message_by_keyboard_alone(
+    browser: Browser, daemon: Daemon, enter: Enter
+) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    with open_person(browser, daemon, "Ada") as again:
+        page = again.page
+        page.goto(f"{daemon.url}/login/")
+        expect(page.get_by_label("E-mail")).to_be_focused()
+        page.keyboard.type(ada.email)
+        page.keyboard.press("Tab")
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/chat/")
+        expect(page.get_by_role("navigation")).to_contain_text(bob.name)
+        page.keyboard.press("Control+k")
+        expect(page.get_by_role("combobox", name="Conversations")).to_be_focused()
+        page.keyboard.type(bob.name)
+        page.keyboard.press("Enter")
+        expect(page.locator("#composer")).to_be_focused()
+        page.keyboard.type("by keyboard")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("in two lines")
+        page.keyboard.press("Enter")
+        again.sees("in two lines")
+    bob.open_listed(ada.name)
+    bob.sees("by keyboard")
+
+
+def test_on_a_phone_the_list_and_the_conversation_take_turns(enter: Enter) -> None:
+    ada, bob = enter("Ada", viewport=PHONE, has_touch=True, is_mobile=True), enter("Bob")
+    bob.open_direct(ada.name)
+    bob.say("on the way?")
+    ada.page.get_by_role("link").filter(has_text=bob.name).tap()
+    ada.sees("on the way?")
+    expect(ada.page.get_by_role("navigation")).not_to_be_visible()
+    ada.say("yes")
+    bob.sees("yes")
+    width = ada.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"]
+    assert axe_finds(ada.page) == []
+    ada.page.get_by_role("button", name="Back to the conversations").tap()
+    expect(ada.page.get_by_role("navigation")).to_be_visible()
+
+
+def test_who_logs_out_is_at_the_login_and_comes_back_to_where_they_were(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    place = ada.page.url
+    ada.page.get_by_role("button", name=ada.email).click()
+    ada.page.get_by_role("menuitem", name="Log out").click()
+    ada.page.wait_for_url("**/login/**")
+    ada.page.goto(place)
+    ada.page.wait_for_url("**/login/**")
+    ada.page.get_by_label("E-mail").fill(ada.email)
+    ada.page.get_by_label("Password").fill(PASSWORD)
+    ada.page.get_by_role("button", name="Log in").click()
+    ada.page.wait_for_url(place)
+    expect(ada.page.locator("main h1")).to_have_text(bob.name)
+
+
+def test_a_wrong_password_and_a_taken_address_are_told_where_they_were_written(
+    browser: Browser, daemon: Daemon, enter: Enter
+) -> None:
+    ada = enter("Ada")
+    with open_person(browser, daemon, "Thief") as thief:
+        thief.page.goto(f"{daemon.url}/login/")
+        thief.page.get_by_label("E-mail").fill(ada.email)
+        thief.page.get_by_label("Password").fill("not hers at all")
+        thief.page.get_by_role("button", name="Log in").click()
+        expect(thief.page.get_by_role("alert").first).to_contain_text("do not fit")
+        thief.page.goto(f"{daemon.url}/signup/")
+        thief.page.get_by_label("Name").fill("Ada")
+        thief.page.get_by_label("E-mail").fill(ada.email)
+        thief.page.get_by_label("Password").fill(PASSWORD)
+        thief.page.get_by_role("button", name="Sign up").click()
+        expect(thief.page.get_by_text("This address has an account already.")).to_be_visible()

@@ -1,0 +1,42 @@
+"use client";
+
+import { useRouter } from "next/navigation";
+import { useEffect, type ReactNode } from "react";
+import { Button } from "@/components/ui/button";
+import { Logo } from "@/components/logo";
+import { startAuth, useAuth } from "@/stores/auth";
+
+/** A page that says that something is under way, or that the server did not answer. */
+export function Waiting() {
+  const isUnreachable = useAuth((auth) => auth.state === "unreachable");
+  useEffect(() => {
+    if (!isUnreachable) return undefined;
+    const timer = setInterval(() => void startAuth(), 5000);
+    return () => clearInterval(timer);
+  }, [isUnreachable]);
+  return (
+    <main className="grid h-dvh place-items-center p-6 text-center">
+      <div className="space-y-4">
+        <h1>
+          <Logo />
+        </h1>
+        <p role="status" className="text-soft">
+          {isUnreachable ? "The server does not answer. Trying again every few seconds." : "One moment…"}
+        </p>
+        {isUnreachable ? <Button onClick={() => void startAuth()}>Try now</Button> : null}
+      </div>
+    </main>
+  );
+}
+
+/** Shows its children to whoever is logged in, and sends others to the login. */
+export function Guard({ children }: { children: ReactNode }) {
+  const state = useAuth((auth) => auth.state);
+  const router = useRouter();
+  useEffect(() => {
+    if (state !== "out") return;
+    const here = window.location.pathname + window.location.search;
+    router.replace(here === "/chat/" ? "/login/" : `/login/?next=${encodeURIComponent(here)}`);
+  }, [state, router]);
+  return state === "in" ? children : <Waiting />;
+}

@@ -1,0 +1,104 @@
+import axios, { type AxiosInstance, type AxiosRequestConfig } from "axios";
+import { ApiError, toApiError } from "./errors";
+import { storedLogin, storeLogin } from "./tokens";
+import type { Tokens } from "./types";
+
+const CALL_TIMEOUT_MS = 15_000; // a call that takes longer is told to have failed
+const EARLY_MS = 30_000; // an access token is renewed this long before it ends
+
+let http: AxiosInstance = axios.create({ timeout: CALL_TIMEOUT_MS });
+let base = "";
+let access: { token: string; expiresAt: number } | null = null;
+let refreshing: Promise<string> | null = null;
+let whenLoggedOut: () => void = () => undefined;
+
+/** Point all calls at a daemon; `loggedOut` is called when a login has ended. */
+export function openApi(apiBase: string, loggedOut: () => void): void {
+  base = apiBase;
+  whenLoggedOut = loggedOut;
+  http = axios.create({ baseURL: apiBase, timeout: CALL_TIMEOUT_MS });
+}
+
+/** The daemon's origin; empty for the page's own. */
+export function apiBase(): string {
+  return base;
+}
+
+/** Take a login into use and keep it. */
+export function takeTokens(tokens: Tokens): void {
+  storeLogin(tokens);
+  access = { token: tokens.accessToken, expiresAt: Date.parse(tokens.expiresAt) };
+}
+
+/** Forget the login in this tab and its storage. */
+export function dropTokens(): void {
+  access = null;
+  storeLogin(null);
+}
+
+async function rotate(): Promise<string> {
+  const login = storedLogin();
+  if (!login) throw new ApiError({ code: "unauthorized", message: "You are logged out." });
+  try {
+    const { data } = await http.post<Tokens>("/auth/refresh", { refreshToken: login.refreshToken });
+    takeTokens(data);
+    return data.accessToken;
+  } catch (trouble) {
+    const error = toApiError(trouble);
+    if (error.code === "unauthorized" && storedLogin()?.refreshToken === login.refreshToken) {
+      dropTokens();
+      whenLoggedOut();
+    }
+    throw error;
+  }
+}
+
+/**
+ * A fresh access token: one call for all who ask at once, in this tab and, by a lock, in the others.
+ *
+ * Throws ApiError: `unauthorized` when the login has ended, else what kept it from the server.
+ */
+export function refreshToken(): Promise<string> {
+  refreshing ??= (
+    navigator.locks ? navigator.locks.request("chatd.refresh", rotate) : rotate()
+  ).finally(() => {
+    refreshing = null;
+  });
+  return refreshing;
+}
+
+/** An access token that is good for a while. */
+export function accessToken(): Promise<string> {
+  if (access && access.expiresAt - EARLY_MS > Date.now()) return Promise.resolve(access.token);
+  return refreshToken();
+}
+
+async function send<T>(request: AxiosRequestConfig, token: string | null): Promise<T> {
+  const headers = token ? { ...request.headers, authorization: `Bearer ${token}` } : request.headers;
+  const { data } = await http.request<T>({ ...request, headers });
+  return data;
+}
+
+/** Call the server as whoever is logged in. Throws ApiError. */
+export async function call<T>(request: AxiosRequestConfig): Promise<T> {
+  try {
+    return await send<T>(request, await accessToken());
+  } catch (trouble) {
+    const error = toApiError(trouble);
+    if (error.code !== "token_expired") throw error;
+  }
+  try {
+    return await send<T>(request, await refreshToken());
+  } catch (trouble) {
+    throw toApiError(trouble);
+  }
+}
+
+/** Call the server as nobody: to log in, to register. Throws ApiError. */
+export async function callAnonymously<T>(request: AxiosRequestConfig): Promise<T> {
+  try {
+    return await send<T>(request, null);
+  } catch (trouble) {
+    throw toApiError(trouble);
+  }
+}
