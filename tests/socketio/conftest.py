@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from tests.scenarios.daemon import Daemon, running_daemon
-from tests.socketio.js import Driver, open_driver
+from tests.socketio.js import WAIT, Driver, open_driver
 from tests.socketio.people import SIGNING_KEY
 from tests.socketio.proxy import Proxy, open_proxy
 
@@ -16,7 +17,12 @@ from tests.socketio.proxy import Proxy, open_proxy
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Run one daemon for the session; each test has its own people and sessions of chat."""
     folder = tmp_path_factory.mktemp("socketio") / "data"
-    with running_daemon(folder, drain_seconds=0.5, signing_keys=SIGNING_KEY) as daemon:
+    settings: dict[str, Any] = {
+        "drain_seconds": 0.5,
+        "signing_keys": SIGNING_KEY,
+        "upgrade_timeout": WAIT,  # or a client of a busy machine stays with polling, as it may
+    }
+    with running_daemon(folder, **settings) as daemon:
         yield daemon
 
 

@@ -55,20 +55,32 @@ const commands = {
       tell(client, error ? "lost" : "ack", { ack, answer });
     });
   },
-  // `window` messages are under way at once: the rest follow the acks.
+  // It talks until it is upgraded and `count` messages longer, however long that takes; `window`
+  // of them are under way at once: the rest follow the acks.
   burst({ client, sessionId, count, window }) {
     const socket = sockets.get(client);
     let next = 0;
+    let end = Infinity;
+    let unanswered = 0;
     const sendOne = () => {
-      const number = next++;
-      if (number < count) {
-        const message = { sessionId, content: `message ${number}` };
-        socket.emit("message:send", message, (answer) => {
-          tell(client, "sent", { number, answer });
-          sendOne();
-        });
+      if (next === end) {
+        return;
       }
+      const number = next++;
+      const message = { sessionId, content: `message ${number}` };
+      unanswered++;
+      socket.emit("message:send", message, (answer) => {
+        unanswered--;
+        tell(client, "sent", { number, answer });
+        sendOne();
+        if (unanswered === 0) {
+          tell(client, "over", { count: next });
+        }
+      });
     };
+    socket.io.engine.once("upgrade", () => {
+      end = next + count;
+    });
     for (let started = 0; started < window; started++) {
       sendOne();
     }

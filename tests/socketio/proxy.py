@@ -78,41 +78,51 @@ class Proxy:
             try:
                 await self._flows.wait()
                 try:
+                    first = await client.receive_some(READ_BYTES)
+                    # Ahead of the connect: the daemon does not wait long for a request.
+                    if WEBSOCKET in first:
+                        await self._upgrades.wait()
                     server = await trio.open_tcp_stream("127.0.0.1", self._daemon.port)
-                except OSError:  # it is down: the client tries again
+                except (OSError, trio.BrokenResourceError):  # it is down: the client tries again
                     return
                 async with server:
-                    await self._forward(client, server, link)
+                    await self._forward(client, server, first, link)
             finally:
                 self._links.discard(link)
                 if link.cancel_called:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     async def _forward(
-        self, client: trio.SocketStream, server: trio.SocketStream, link: trio.CancelScope
+        self,
+        client: trio.SocketStream,
+        server: trio.SocketStream,
+        first: bytes,
+        link: trio.CancelScope,
     ) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump, client, server, nursery.cancel_scope)
+                nursery.start_soon(self._pump, client, server, nursery.cancel_scope, first)
                 nursery.start_soon(self._pump, server, client, nursery.cancel_scope)
         finally:
             if link.cancel_called:
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     async def _pump(
-        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope
+        self,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        both: trio.CancelScope,
+        data: bytes = b"",
     ) -> None:
         try:
-            while data := await source.receive_some(READ_BYTES):
+            while data := data or await source.receive_some(READ_BYTES):
                 await self._flows.wait()
-                is_handshake = WEBSOCKET in data
-                if is_handshake:
-                    await self._upgrades.wait()
                 await sink.send_all(data)
-                if is_handshake:
+                if WEBSOCKET in data:
                     await self._probes.wait()
                 if data.startswith(SWITCHED):
                     self.probing.set()
+                data = b""
         except trio.BrokenResourceError:
             pass  # an end like another
         await self._flows.wait()

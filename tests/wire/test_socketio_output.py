@@ -21,6 +21,7 @@ from chatd.wire.socketio import (
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
+    MAX_ATTACHMENTS,
     MAX_ID,
     RESERVED,
     Decoder,
@@ -174,6 +175,18 @@ with_bytes = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=10,
 )
+
+
+def attachments(value: Any) -> int:
+    """Return how many attachments there are in a value."""
+    if isinstance(value, dict):
+        return attachments(list(value.values()))
+    if isinstance(value, list):
+        return sum(map(attachments, value))
+    return int(isinstance(value, Binary))
+
+
+values = st.lists(with_bytes, max_size=3).filter(lambda data: attachments(data) <= MAX_ATTACHMENTS)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=256).filter(
     lambda name: name not in RESERVED
 )
@@ -184,7 +197,7 @@ namespaces = st.just("/") | st.text(
 ids = st.integers(0, MAX_ID)
 
 
-@given(names, st.lists(with_bytes, max_size=3), namespaces, st.none() | ids)
+@given(names, values, namespaces, st.none() | ids)
 def test_an_event_comes_back_as_it_went(
     name: str, arguments: list[Any], namespace: str, id_: int | None
 ) -> None:
@@ -194,7 +207,7 @@ def test_an_event_comes_back_as_it_went(
     assert read(packets) == Packet(EVENT, namespace, data, id_, is_binary=is_binary)
 
 
-@given(st.lists(with_bytes, max_size=3), namespaces, ids)
+@given(values, namespaces, ids)
 def test_an_ack_comes_back_as_it_went(data: list[Any], namespace: str, id_: int) -> None:
     packets = encode(ACK, namespace, data, id_)
     is_binary = len(packets) > 1
