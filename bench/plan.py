@@ -30,12 +30,15 @@ class Scale:
     login_tries: int = 200
     flood_seconds: float = 10.0
     flood_rounds: int = 3
+    upload_bytes: int = 2**30
+    upload_rounds: int = 3
 
 
 QUICK = Scale(
     rounds=3, seconds=0.4, people=20, sessions=10, idle_step=150, idle_steps=3,
     history_calls=60, floor_writes=20_000, search_messages=10_000,
     login_tries=4, flood_seconds=1.0, flood_rounds=1,
+    upload_bytes=2**24, upload_rounds=1,
 )  # fmt: skip
 
 

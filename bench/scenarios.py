@@ -17,6 +17,7 @@ from bench.people import Rest
 from bench.plan import Bench, Figure
 from bench.search import search
 from bench.senders import CONTENT, LoadMeter, Senders, fan_out, quantile_ms
+from bench.uploads import upload
 
 MICRO = 1e6
 
@@ -196,5 +197,7 @@ SCENARIOS: dict[str, Scenario] = {
     "history": history,
     "search": search,
     "login": login,
+    "upload": upload,
 }
-NEEDS_NO_SERVER = frozenset({"floor", "search", "login"})  # the last two have their own
+# The last three have their own.
+NEEDS_NO_SERVER = frozenset({"floor", "search", "login", "upload"})

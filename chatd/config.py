@@ -214,6 +214,59 @@ class Settings(AssistantSettings):
     idle_after: Seconds = Field(300, description="a device without a request is AWAY after this")
     typing_expiry: Seconds = Field(8, description="the server ends a typing that nobody renews")
 
+    # Files: their bytes in data_dir, or in a store that speaks S3
+    files: Literal["local", "s3", "off"] = Field(
+        "local", description="where files lie; off: there are none"
+    )
+    files_url: str | None = Field(
+        None,
+        description="another origin of this server for files that lie here: what people upload "
+        "never comes from the origin of a web client",
+    )
+    file_bytes: Bytes = Field(
+        104_857_600, description="one file: a minute of video, below what proxies take"
+    )
+    user_file_bytes: Bytes = Field(
+        5_368_709_120, description="all files of one user: what a disk has for each of them"
+    )
+    user_files: Count = Field(10_000, description="files of one user: each is a row and an inode")
+    user_uploads: Count = Field(
+        20,
+        description="links to upload of one user that may still be used: what they can fill",
+    )
+    upload_ttl: Seconds = Field(
+        300, description="an upload begins within this; a stolen link is worth nothing after it"
+    )
+    upload_patience: Seconds = Field(
+        86_400, description="files that are attached to nothing for this long are swept"
+    )
+    upload_rate: Bytes = Field(
+        16_384, description="bytes a second of an upload in the mean; a slower one is cut"
+    )
+    transfer_stall: Seconds = Field(
+        20, description="an upload from which nothing comes for this long is cut"
+    )
+    file_transfers: Count = Field(
+        256,
+        description="uploads and downloads at once, an eighth of it at most of one user; each "
+        "holds up to 1 MiB",
+    )
+    file_link_ttl: Seconds = Field(
+        60, description="a link to a file is good for this: membership is asked for each link"
+    )
+    s3_endpoint: str | None = Field(
+        None, description="https URL of the store; none: AWS in s3_region"
+    )
+    s3_bucket: str | None = Field(None, description="of files=s3; it is not public")
+    s3_region: str = Field("us-east-1", description="as its signatures name it")
+    s3_style: Literal["path", "virtual"] = Field(
+        "virtual", description="whether the bucket stands in the path or in the host"
+    )
+    s3_access_key_id: str | None = Field(None, description="who may read, write and delete there")
+    s3_secret_access_key: SecretStr | None = Field(None, description="of that key")
+    s3_session_token: SecretStr | None = Field(None, description="of a temporary key")
+    s3_timeout: Seconds = Field(10, description="one question to the store; a copy has six")
+
     # Life
     drain_seconds: Seconds = Field(20, description="transports close evenly over this at SIGTERM")
     commit_drain_seconds: Seconds = Field(5, description="commits in flight finish within this")
@@ -275,7 +328,7 @@ class Settings(AssistantSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "files_url", "s3_endpoint")
     @classmethod
     def _without_slash(cls, value: str | None) -> str | None:
         return None if value is None else value.rstrip("/")
@@ -314,6 +367,18 @@ class Settings(AssistantSettings):
         elif self.email_verification != "off" and self.environment == "production":
             msg = "email_verification needs smtp_url"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _can_keep_files(self) -> Self:
+        keys = (self.s3_bucket, self.s3_access_key_id, self.s3_secret_access_key)
+        if self.files == "s3" and None in keys:
+            msg = "files=s3 needs s3_bucket, s3_access_key_id and s3_secret_access_key"
+            raise ValueError(msg)
+        for name, url in (("s3_endpoint", self.s3_endpoint), ("files_url", self.files_url)):
+            if url is not None and not is_safe_url(url):
+                msg = f"{name} is an https URL, or an http one of this machine"
+                raise ValueError(msg)
         return self
 
     @classmethod

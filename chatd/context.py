@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from chatd.bearers import Bearers
+from chatd.blobs import Files
 from chatd.config import Settings
 from chatd.contract import Store
 from chatd.contract.assistant import Assistant
@@ -333,6 +334,7 @@ class Services:
     mailer: Mailer | None = None  # None: this server sends no mail
     verified: Recent = field(default_factory=Recent)  # what tokens given out before do not say
     assistant: Assistant | None = None  # None: nobody answers
+    files: Files | None = None  # None: there are no files here
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 

@@ -19,6 +19,7 @@ from chatd.avatars import avatar_of
 from chatd.ids import is_bot
 from chatd.rows import (
     UNREADABLE,
+    AttachmentRow,
     DeviceRow,
     MarkerRow,
     MemberRow,
@@ -115,6 +116,22 @@ class Reply(Shape):
     excerpt: str | None
 
 
+class Attachment(Shape):
+    """A file of a message; `width` and `height` are those of an image, as it is to be shown.
+
+    Its bytes are at `/files/{id}`, a small picture of an image with `hasThumbnail` at
+    `/files/{id}/thumbnail`: both for who is a member then.
+    """
+
+    id: UUID
+    name: str
+    size: int
+    mime_type: str
+    width: int | None
+    height: int | None
+    has_thumbnail: bool
+
+
 class Message(Shape):
     """A message; `seq` orders it within its session, `createdAt` never does.
 
@@ -132,7 +149,7 @@ class Message(Shape):
     client_msg_id: str | None
     reply_to: Reply | None
     mentions: list[UUID] | Literal["ALL"]
-    attachments: list[UUID]
+    attachments: list[Attachment]
     changed_seq: int | None = None
     version: int = 1
     edited_at: Time | None = None
@@ -252,7 +269,9 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
         "clientMsgId": row.client_msg_id,
         "replyTo": None if row.reply_to is None else reply_dict(row.reply_to),
         "mentions": row.mentions or (),
-        "attachments": (),
+        "attachments": ()
+        if row.attachments is None
+        else [attachment_dict(each) for each in row.attachments],
     }
     if row.changed_seq != row.seq:
         message |= {
@@ -268,6 +287,19 @@ def message_dict(row: MessageRow) -> dict[str, Any]:
     if row.content is UNREADABLE:
         message["unreadable"] = True
     return message
+
+
+def attachment_dict(row: AttachmentRow) -> dict[str, Any]:
+    """Return an `Attachment`."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "size": row.size,
+        "mimeType": row.mime_type,
+        "width": row.width,
+        "height": row.height,
+        "hasThumbnail": row.has_thumbnail,
+    }
 
 
 def reply_dict(row: ReplyRow) -> dict[str, Any]:

@@ -191,6 +191,64 @@ class ReplyRow(NamedTuple):
     excerpt: str | None
 
 
+class AttachmentRow(NamedTuple):
+    """A file of a message, as it never changes; the last three are of an image that was read."""
+
+    id: UUID
+    name: str
+    size: int
+    mime_type: str
+    width: int | None = None
+    height: int | None = None
+    has_thumbnail: bool = False
+
+
+class FileRow(NamedTuple):
+    """A file, or the promise of one: `key` is where its bytes lie, or are to lie.
+
+    Without a `session_id` it is to become an avatar. `served_type` is what its bytes are, None when
+    that is not known or a browser is not to show it.
+    """
+
+    id: UUID
+    key: str
+    uploader_id: UUID
+    session_id: UUID | None
+    name: str
+    size: int
+    mime_type: str
+    created_at: datetime
+    upload_until: datetime
+    completed_at: datetime | None = None
+    served_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    has_thumbnail: bool = False
+    message_id: UUID | None = None
+
+    @property
+    def attachment(self) -> AttachmentRow:
+        """What a message holds of it."""
+        return AttachmentRow(
+            self.id,
+            self.name,
+            self.size,
+            self.mime_type,
+            self.width,
+            self.height,
+            self.has_thumbnail,
+        )
+
+
+class SweepRow(NamedTuple):
+    """A file at which the sweep is to look: all its bytes go when it is revoked."""
+
+    id: UUID
+    key: str
+    is_revoked: bool
+    upload_until: datetime
+
+
 class MessageRow(NamedTuple):
     """One message; `client_msg_id` is unique per sender, `content` may be UNREADABLE.
 
@@ -215,6 +273,7 @@ class MessageRow(NamedTuple):
     deleted_by: UUID | None = None
     pinned_at: datetime | None = None
     pinned_by: UUID | None = None
+    attachments: tuple[AttachmentRow, ...] | None = None  # None when there are none
     reactions: tuple[ReactionRow, ...] | None = None  # None when there are none
 
 
@@ -350,6 +409,7 @@ class NewMessage(NamedTuple):
     client_msg_id: str | None = None
     reply_to_id: UUID | None = None
     mentions: Mentions = ()
+    attachments: tuple[UUID, ...] = ()
 
 
 class Append(Enum):
@@ -363,6 +423,7 @@ class Append(Enum):
     SLOW_MODE = "slow_mode"  # the sender may write again at `until`
     TOO_MANY = "too_many"  # the sender may not mention everybody in so large a session
     NO_SUCH_REPLY = "no_such_reply"  # reply_to_id names no message of this session
+    NO_SUCH_FILE = "no_such_file"  # not the sender's, of another session, not complete, or taken
     INVALID = "invalid"  # text that the store cannot hold: NUL, lone surrogates, far too long
 
 

@@ -28,7 +28,11 @@ ROUTED = [operation for operation in OPERATIONS if operation.route is not None]
 
 
 # What needs neither a login nor a body.
-OPEN = {"features": (200, None), "sign-in": (404, "not_found")}
+OPEN = {
+    "features": (200, None),
+    "sign-in": (404, "not_found"),
+    "avatar": (503, "unavailable"),
+}
 
 
 def filled(operation: Operation) -> tuple[str, str]:

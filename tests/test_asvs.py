@@ -19,6 +19,7 @@ from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
 from chatd.tokens import new_refresh_token
+from tests.assistant.model import Model
 from tests.canary.forms import Forms
 from tests.people import open_world
 
@@ -111,7 +112,7 @@ async def test_no_get_changes_anything(
     tmp_path: Path, autojump_clock: MockClock, operation: Operation
 ) -> None:
     store = Watched()
-    async with open_world(tmp_path, store) as world:
+    async with open_world(tmp_path, store, Model(), files="local") as world:
         anna = await world.person("anna")
         session_id = await world.session(anna)
         token = world.token(anna)
@@ -123,6 +124,8 @@ async def test_no_get_changes_anything(
             "userId": anna.id,
             "messageId": sent.json["message"]["id"],
             "code": invite["code"],
+            "aiSessionId": session_id,
+            "fileId": session_id,
         }
         _, needed, *_ = Forms(operation, "tea", ids).good()
         assert operation.route is not None

@@ -166,7 +166,7 @@ async def test_a_store_that_is_away_or_full_only_delays_the_walk(
         assert sealed_of(store) == {""}
         assert store.calls["reseal_messages"] == 0
         is_writable = True
-        await trio.sleep(3 * resealing.RETRY_PAUSE)
+        await trio.sleep(6 * resealing.RETRY_PAUSE)  # is it writable, and two failures
         assert sealed_of(store) == {"k1"}
 
 
@@ -176,14 +176,16 @@ async def test_a_walk_that_was_stopped_goes_on_at_the_next_start(
     monkeypatch.setattr(resealing, "BATCH", 1)
     store = MemoryStore(latency=1.0)
     alice = await sign_up(store, "Alice")
-    await say(store, await gather(store, alice), alice, *"abcdef")
+    # So many that a stop in their midst is one: that takes some seconds, too.
+    await say(store, await gather(store, alice), alice, *(f"text {n}" for n in range(100)))
     async with open_world(tmp_path, **with_keys(store, KEY1)):
-        await trio.sleep(2)
+        while store.calls["reseal_messages"] < 2:  # noqa: ASYNC110 - the twin tells no event
+            await trio.sleep(0.5)
     assert sealed_of(store) == {"", "k1"}
     before = store.calls["reseal_messages"]
     store.latency = 1.0
     async with open_world(tmp_path, **with_keys(store, KEY1)):
-        await trio.sleep(60)
+        await trio.sleep(1200)
     assert sealed_of(store) == {"k1"}
     assert before >= 1
 

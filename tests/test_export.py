@@ -97,6 +97,7 @@ async def test_an_export_holds_everything_of_its_user_and_nothing_of_others(
         "ai_sessions",
         "ai_messages",
         "audit",
+        "files",
     )
     assert set(found) == {f"{part}.json" for part in parts}
     assert (found["profile.json"]["email"], found["profile.json"]["name"]) == (anna.email, "anna")

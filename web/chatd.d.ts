@@ -223,6 +223,17 @@ export interface ApiTokens {
   tokens: Array<ApiToken>;
 }
 
+/** A file of a message; `width` and `height` are those of an image, as it is to be shown. Its bytes are at `/files/{id}`, a small picture of an image with `hasThumbnail` at `/files/{id}/thumbnail`: both for who is a member then. */
+export interface Attachment {
+  id: string;
+  name: string;
+  size: number;
+  mimeType: string;
+  width: number | null;
+  height: number | null;
+  hasThumbnail: boolean;
+}
+
 /** One act: what, when, and from which network address. */
 export interface AuditEntry {
   at: string;
@@ -389,7 +400,59 @@ export interface Features {
   emailVerification: "off" | "optional" | "required";
   ai: boolean;
   files: boolean;
+  fileLimits: FileLimits | null;
   search: boolean;
+}
+
+/** A file that is complete, as a message will hold it. */
+export interface FileAnswer {
+  file: Attachment;
+}
+
+/** Promise a file for a session; without `sessionId` it is to become the caller's avatar. */
+export interface FileCreate {
+  fileName: string;
+  size: number;
+  /** without parameters */
+  mimeType: string;
+  sessionId?: string | null;
+}
+
+/** A promise: upload before `expiresAt`, then say that it is complete. */
+export interface FileCreated {
+  fileId: string;
+  upload: UploadLink;
+  expiresAt: string;
+}
+
+/** What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files. */
+export interface FileLimits {
+  maxBytes: number;
+  maxAttachments: number;
+  maxUserBytes: number;
+  maxUserFiles: number;
+}
+
+/** A link that needs no login, until `expiresAt`: absolute, or a path of this server. */
+export interface FileLink {
+  url: string;
+  expiresAt: string;
+}
+
+/** Ask for a link to a file, or to its small picture. */
+export interface FileLinkAsk {
+  fileId: string;
+  thumbnail?: boolean;
+}
+
+/** Names a file; one that the caller may not have is not found. */
+export interface FileRef {
+  fileId: string;
+}
+
+/** Names the small picture of an image that has one. */
+export interface FileThumbnail {
+  fileId: string;
 }
 
 /** Page through messages; at most one of the three bounds, the newest page without. */
@@ -596,7 +659,7 @@ export interface Message {
   clientMsgId: string | null;
   replyTo: Reply | null;
   mentions: Array<string> | "ALL";
-  attachments: Array<string>;
+  attachments: Array<Attachment>;
   changedSeq?: number | null;
   version?: number;
   editedAt?: string | null;
@@ -689,10 +752,11 @@ export interface MessageSearch {
   limit?: number;
 }
 
-/** Send a message; a repeat with the same `clientMsgId` answers what is stored. */
+/** Send a message; a repeat with the same `clientMsgId` answers what is stored. `attachments` are complete files of the caller in this session, each in one message; beside them `content` may be empty. */
 export interface MessageSend {
   sessionId: string;
-  content: string;
+  attachments?: Array<string>;
+  content?: string;
   clientMsgId?: string | null;
   replyToId?: string | null;
   mentions?: Array<string> | "ALL";
@@ -1129,6 +1193,13 @@ export interface TotpState {
   recoveryCodesLeft: number;
 }
 
+/** Where the bytes go: exactly `size` of them, with exactly these headers. `url` is absolute, or a path of this server. */
+export interface UploadLink {
+  url: string;
+  method: "PUT";
+  headers: Record<string, string>;
+}
+
 /** A user as others see them; `avatarColor` is for where no picture is shown. `isBot` is there, and true, when a program speaks: people's have none. */
 export interface User {
   id: string;
@@ -1175,11 +1246,12 @@ export interface UserTyping {
   expiresInMs: number;
 }
 
-/** Change the caller's name or avatar: a picture or a colour; null takes back either. */
+/** Change the caller's name or avatar: a picture elsewhere, a colour, or a file. Null takes back whichever there is. The file is an image of the caller's, of no session. */
 export interface UserUpdate {
   name?: string | null;
   avatarUrl?: string | null;
   avatarColor?: string | null;
+  avatarFileId?: string | null;
 }
 
 /** A user who shares a session with the receiver, or the receiver, has a new name or avatar. */
@@ -1267,6 +1339,14 @@ export interface ClientEvents {
   "message:unread": (data: MessageUnread, ack: (answer: Ack<Position>) => void) => void;
   /** Messages that hold all words, newest first, in the caller's sessions. */
   "message:search": (data: MessageSearch, ack: (answer: Ack<SearchPage>) => void) => void;
+  /** Promise a file; the answer says where its bytes go. */
+  "file:create": (data: FileCreate, ack: (answer: Ack<FileCreated>) => void) => void;
+  /** Say that a file is uploaded; its size, type and first bytes are checked. */
+  "file:complete": (data: FileRef, ack: (answer: Ack<FileAnswer>) => void) => void;
+  /** A link to a file that needs no login, good for a minute. */
+  "file:link": (data: FileLinkAsk, ack: (answer: Ack<FileLink>) => void) => void;
+  /** Take back a file of one's own that is attached to nothing. */
+  "file:delete": (data: FileRef, ack: (answer: Ack<Nothing>) => void) => void;
   /** Set the caller's status. */
   "status:set": (data: StatusSet, ack: (answer: Ack<StatusAnswer>) => void) => void;
   /** The caller is at this device. */

@@ -18,6 +18,7 @@ from chatd.contract.audit import AuditStore
 from chatd.contract.bans import BanStore
 from chatd.contract.encryption import EncryptionStore
 from chatd.contract.erasure import ErasureStore
+from chatd.contract.files import FileStore
 from chatd.contract.invites import InviteStore
 from chatd.contract.mail import MailStore
 from chatd.contract.members import MemberStore
@@ -58,6 +59,7 @@ class Store(
     SearchStore,
     AiStore,
     EncryptionStore,
+    FileStore,
     Protocol,
 ):
     """The durable side of chatd. Times come in as arguments; ids are UUIDv7 made by the daemon."""

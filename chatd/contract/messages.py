@@ -31,7 +31,8 @@ class MessageStore(Protocol):
         in the order of the batch, and judges membership, the session's rules, reply and (sender,
         client_msg_id) after the lock is held: what commits is exact, hole-free and idempotent also
         across nodes.
-        No two messages of a batch have the same (sender, client_msg_id): the caller sees to it.
+        No two messages of a batch have the same (sender, client_msg_id) or the same file: the
+        caller sees to it.
         Everything is judged against the state before the batch, and a DUPLICATE before membership:
         a repeat is answered though its sender has left; but slow mode counts the sender's messages
         before it in the batch. Moves each sender's own read marker.
@@ -39,6 +40,9 @@ class MessageStore(Protocol):
         Of `mentions` only members are kept; `mention_count` of each of them but the sender counts
         the message until it is read or deleted, and `told` names them. "ALL" are the members at
         the time; a MEMBER mentions at most 200 like that (TOO_MANY).
+
+        A file is attached once, to a message of its uploader in its session, when it is complete;
+        of a message that names another none is (NO_SUCH_FILE).
 
         Raises:
             StoreAmbiguous: the connection was lost while COMMIT was under way.

@@ -7,6 +7,15 @@ from typing import Literal
 from chatd.model import Shape
 
 
+class FileLimits(Shape):
+    """What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files."""
+
+    max_bytes: int
+    max_attachments: int
+    max_user_bytes: int
+    max_user_files: int
+
+
 class Features(Shape):
     """What is on here and what is off: a front end shows no button that leads nowhere."""
 
@@ -16,4 +25,5 @@ class Features(Shape):
     email_verification: Literal["off", "optional", "required"]
     ai: bool
     files: bool
+    file_limits: FileLimits | None  # None where `files` is false
     search: bool  # off where messages are encrypted at rest

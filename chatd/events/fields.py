@@ -17,6 +17,7 @@ MAX_MARKS = 30  # that combine, in a row: more than any language has (UAX #15, S
 MAX_NAME = 80  # characters
 MAX_EMOJI = 32  # bytes of UTF-8: the flag of Wales has 28, a family of four 25
 MAX_MENTIONS = 50  # people called by name; who wants more of them calls all
+MAX_ATTACHMENTS = 10  # files of a message: a row of pictures
 MAX_QUERY = 200  # characters
 MAX_WORDS = 8  # of a query: each is one more pattern that every candidate is held against
 MAX_SEQ = 2**53 - 1  # what a JavaScript number holds exactly
@@ -61,6 +62,10 @@ def _clean_content(text: str) -> str:
         msg = "is too long"
         raise ValueError(msg)
     return cleaned
+
+
+def _clean_caption(text: str) -> str:
+    return _clean_content(text) if text.strip() else ""
 
 
 def _clean_emoji(text: str) -> str:
@@ -110,6 +115,13 @@ def clean_query(text: str) -> str:
     return " ".join(words)
 
 
+def _without_repeats(ids: list[UUID]) -> list[UUID]:
+    if len(set(ids)) != len(ids):
+        msg = "names one twice"
+        raise ValueError(msg)
+    return ids
+
+
 def _in_utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         msg = "needs a time zone"
@@ -128,6 +140,7 @@ def _lower(address: str) -> str:
 Content = Annotated[
     str, Field(min_length=1, max_length=MAX_CONTENT), AfterValidator(_clean_content)
 ]
+Caption = Annotated[str, Field(max_length=MAX_CONTENT), AfterValidator(_clean_caption)]
 Emoji = Annotated[str, Field(min_length=1, max_length=MAX_EMOJI), AfterValidator(_clean_emoji)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(clean_name)]
 Email = Annotated[EmailStr, Field(max_length=254), AfterValidator(_lower)]
@@ -141,6 +154,9 @@ ClientMsgId = Annotated[
     Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="unique per sender"),
 ]
 Mentioned = Annotated[list[UUID], Field(max_length=MAX_MENTIONS)] | Literal["ALL"]
+Attached = Annotated[
+    list[UUID], Field(max_length=MAX_ATTACHMENTS), AfterValidator(_without_repeats)
+]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]

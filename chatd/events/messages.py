@@ -5,21 +5,43 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chatd.events.fields import MAX_SEQ, ClientMsgId, Content, Emoji, Limit, Mentioned
+from chatd.events.fields import (
+    MAX_SEQ,
+    Attached,
+    Caption,
+    ClientMsgId,
+    Content,
+    Emoji,
+    Limit,
+    Mentioned,
+)
 from chatd.events.sessions import SessionRef
 from chatd.model import Message, Shape
 
 
 class MessageSend(SessionRef):
-    """Send a message; a repeat with the same `clientMsgId` answers what is stored."""
+    """Send a message; a repeat with the same `clientMsgId` answers what is stored.
 
-    content: Content
+    `attachments` are complete files of the caller in this session, each in one message; beside them
+    `content` may be empty.
+    """
+
+    attachments: Annotated[Attached, Field(default_factory=list)]
+    content: Annotated[Caption, Field(validate_default=True)] = ""
     client_msg_id: ClientMsgId | None = None
     reply_to_id: UUID | None = None
     mentions: Annotated[Mentioned, Field(default_factory=list)]
     deadline_ms: Annotated[int, Field(ge=1, le=60_000, strict=True)] | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, content: str, info: ValidationInfo) -> str:
+        if not content and not info.data.get("attachments"):
+            msg = "is empty, and nothing is attached"
+            raise ValueError(msg)
+        return content
 
 
 class SendAnswer(Shape):

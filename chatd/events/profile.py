@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -42,26 +43,31 @@ AvatarColor = Annotated[
 
 
 class UserUpdate(Shape):
-    """Change the caller's name or avatar: a picture or a colour; null takes back either."""
+    """Change the caller's name or avatar: a picture elsewhere, a colour, or a file.
+
+    Null takes back whichever there is. The file is an image of the caller's, of no session.
+    """
 
     name: Name | None = None
     avatar_url: AvatarUrl | None = None
     avatar_color: AvatarColor | None = None
+    avatar_file_id: UUID | None = None
 
     @model_validator(mode="after")
     def _is_one_change(self) -> UserUpdate:
-        if not self.model_fields_set or (self.name is None and not self.sets_avatar):
+        if self.name is None and not self.sets_avatar:
             msg = "nothing is changed"
             raise ValueError(msg)
-        if self.avatar_url is not None and self.avatar_color is not None:
-            msg = "an avatar is a picture or a colour"
+        chosen = (self.avatar_url, self.avatar_color, self.avatar_file_id)
+        if sum(each is not None for each in chosen) > 1:
+            msg = "an avatar is a picture, a colour or a file"
             raise ValueError(msg)
         return self
 
     @property
     def sets_avatar(self) -> bool:
         """Whether the avatar changes."""
-        return bool(self.model_fields_set & {"avatar_url", "avatar_color"})
+        return bool(self.model_fields_set & {"avatar_url", "avatar_color", "avatar_file_id"})
 
     @property
     def avatar(self) -> str | None:

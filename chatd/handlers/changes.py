@@ -76,6 +76,8 @@ async def delete(services: Services, caller: Caller, command: MessageDelete) -> 
         return change, [_event("message:deleted", change.message, deleted_event(change.message))]
 
     message = _after(await services.journal.change(work))
+    if access.message.attachments is not None and services.files is not None:
+        services.files.sweep()
     return dumps({"message": message_dict(message)})
 
 

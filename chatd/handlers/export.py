@@ -10,7 +10,7 @@ import trio
 from chatd.context import Caller, Services
 from chatd.errors import Conflict, Overloaded, StoreBug, StoreError, Unauthorized, Unavailable
 from chatd.events.answers import Nothing
-from chatd.handlers.export_parts import PARTS
+from chatd.handlers.export_parts import PARTS, contents
 from chatd.handlers.operations import Operation, Route, Streamed, spend
 from chatd.limits import Rate
 from chatd.model import account_dict, dumps, iso_or_none
@@ -36,6 +36,7 @@ mentions.json    messages that mention the account
 ai_sessions.json conversations with the assistant
 ai_messages.json their questions and answers, by conversation and then in their order
 audit.json       logins and other acts on the account, the newest first
+files.json       files that the account uploaded; their bytes are in the folder files/
 
 Not here: the password, the texts of tokens and recovery codes, of which only hashes are kept; the
 secret of the second factor, which is for one authenticator; and what others wrote. What was written
@@ -85,6 +86,14 @@ async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, No
                         await trio.lowlevel.checkpoint()  # an empty piece does not wait
                         yield archive.take()
             archive.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+        last = ""
+        async with aclosing(contents(services, user.id)) as parts:
+            async for path, data in parts:
+                if path != last:
+                    archive.begin(path, is_packed=False)
+                    last = path
+                archive.write(data)
+                yield archive.take()
         archive.finish()
         yield archive.take()
     except StoreError as trouble:

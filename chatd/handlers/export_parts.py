@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -17,10 +17,11 @@ from chatd.contract.own import (
     OwnRevisionRow,
     OwnSessionRow,
 )
+from chatd.errors import NotFound
 from chatd.handlers.api_tokens import api_token_dict
 from chatd.handlers.audit import audit_dict
-from chatd.model import device_dict, iso, iso_or_none, user_dict
-from chatd.rows import UNREADABLE
+from chatd.model import attachment_dict, device_dict, iso, iso_or_none, user_dict
+from chatd.rows import UNREADABLE, FileRow
 
 T = TypeVar("T", OwnMessageRow, OwnReactionRow, OwnRevisionRow, OwnMentionRow)
 
@@ -35,6 +36,7 @@ class Span(NamedTuple):
 
 Rows = AsyncGenerator[dict[str, Any], None]
 PAGE = 200  # rows of one read: 13 MB at most, when each is as long as a message can be
+READ = 262_144  # bytes of one read of a file
 SPAN = 10_000  # of `seq` that one read looks through for somebody's rows: some ms
 
 
@@ -187,6 +189,49 @@ async def _own_conversations(
         after = rows[-1].id
 
 
+async def files(services: Services, user_id: UUID) -> Rows:
+    """Give what is known of the user's files, and where the archive has each."""
+    async with aclosing(_own_files(services, user_id)) as found:
+        async for row in found:
+            yield attachment_dict(row.attachment) | {
+                "sessionId": row.session_id,
+                "messageId": row.message_id,
+                "createdAt": iso(row.created_at),
+                "path": _path(row),
+            }
+
+
+async def contents(services: Services, user_id: UUID) -> AsyncGenerator[tuple[str, bytes], None]:
+    """Give the bytes of the user's files, piece by piece, each with its path in the archive.
+
+    Of a file that is deleted meanwhile the rest is missing.
+
+    Raises:
+        Unavailable: they cannot be reached.
+    """
+    if services.files is None:
+        return
+    async with aclosing(_own_files(services, user_id)) as found:
+        async for row in found:
+            path = _path(row)
+            with suppress(NotFound):
+                for start in range(0, row.size, READ):
+                    length = min(READ, row.size - start)
+                    yield path, await services.files.blobs.read(row.key, start, length)
+
+
+def _path(row: FileRow) -> str:
+    return f"files/{row.id}/{row.name}"
+
+
+async def _own_files(services: Services, user_id: UUID) -> AsyncGenerator[FileRow, None]:
+    after = None
+    while rows := await services.store.own_files(user_id, after=after, limit=PAGE):
+        for row in rows:
+            yield row
+        after = rows[-1].id
+
+
 async def _own_sessions(services: Services, user_id: UUID) -> AsyncGenerator[OwnSessionRow, None]:
     after = None
     while rows := await services.store.own_sessions(user_id, after=after, limit=PAGE):
@@ -247,4 +292,5 @@ PARTS: dict[str, Callable[[Services, UUID], Rows]] = {
     "ai_sessions.json": ai_sessions,
     "ai_messages.json": ai_messages,
     "audit.json": audit,
+    "files.json": files,
 }

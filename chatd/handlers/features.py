@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from chatd.config import Settings
 from chatd.context import Caller, Services
 from chatd.events.answers import Nothing
 from chatd.events.features import Features
+from chatd.events.fields import MAX_ATTACHMENTS
 from chatd.handlers.operations import Operation, Route
 from chatd.model import dumps
 
@@ -18,10 +20,20 @@ async def features(services: Services, _caller: Caller, _command: Nothing) -> by
             "mail": services.mailer is not None,
             "emailVerification": services.settings.email_verification,
             "ai": services.assistant is not None,
-            "files": False,
+            "files": services.files is not None,
+            "fileLimits": None if services.files is None else _file_limits(services.settings),
             "search": services.is_searchable(),
         }
     )
+
+
+def _file_limits(settings: Settings) -> dict[str, int]:
+    return {
+        "maxBytes": settings.file_bytes,
+        "maxAttachments": MAX_ATTACHMENTS,
+        "maxUserBytes": settings.user_file_bytes,
+        "maxUserFiles": settings.user_files,
+    }
 
 
 OPERATIONS = (

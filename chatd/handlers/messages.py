@@ -33,6 +33,7 @@ def send(services: Services, caller: Caller, command: MessageSend, reply: Reply)
         client_msg_id=command.client_msg_id,
         reply_to_id=command.reply_to_id,
         mentions=unique(command.mentions) if command.mentions else (),
+        attachments=tuple(command.attachments),
     )
 
     def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
@@ -76,8 +77,9 @@ def _is_repeat(row: MessageRow, message: NewMessage) -> bool:
     if row.version > 1 or row.deleted_at is not None:
         return row.session_id == message.session_id
     answered = None if row.reply_to is None else row.reply_to.id
-    said = (message.session_id, message.content, message.reply_to_id)
-    return (row.session_id, row.content, answered) == said
+    attached = tuple(each.id for each in row.attachments or ())
+    said = (message.session_id, message.content, message.reply_to_id, message.attachments)
+    return (row.session_id, row.content, answered, attached) == said
 
 
 async def history(services: Services, caller: Caller, command: History) -> bytes:

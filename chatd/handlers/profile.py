@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from chatd.context import Caller, Services
-from chatd.errors import Unauthorized
+from chatd.errors import NotFound, Unauthorized
 from chatd.events.accounts import Me
 from chatd.events.profile import UserUpdate
+from chatd.handlers.files import files_of
 from chatd.handlers.operations import Operation, Route
 from chatd.limits import Rate
 from chatd.model import account_dict, dumps, user_dict
@@ -16,9 +17,21 @@ TOLD_SESSIONS = 500  # whose members hear of it, the latest active: as many as a
 async def update(services: Services, caller: Caller, command: UserUpdate) -> bytes:
     """Change the caller's name or avatar; who is connected and shares a session is told."""
     store = services.store
-    user = await store.update_user(
-        caller.user_id, name=command.name, avatar=command.avatar, sets_avatar=command.sets_avatar
-    )
+    if command.avatar_file_id is not None:
+        files_of(services)
+        user = await store.set_avatar_file(
+            caller.user_id, command.avatar_file_id, name=command.name
+        )
+        if user is None:
+            msg = "no complete picture of yours, or one of a session"
+            raise NotFound(msg)
+    else:
+        user = await store.update_user(
+            caller.user_id,
+            name=command.name,
+            avatar=command.avatar,
+            sets_avatar=command.sets_avatar,
+        )
     if user is None:
         raise Unauthorized
     states = await store.first_states([user.id], TOLD_SESSIONS)

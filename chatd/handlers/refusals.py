@@ -21,6 +21,7 @@ _REFUSALS: dict[Append, type[ChatError]] = {
     Append.SLOW_MODE: SlowMode,
     Append.TOO_MANY: Forbidden,
     Append.NO_SUCH_REPLY: NotFound,
+    Append.NO_SUCH_FILE: NotFound,
     Append.INVALID: ValidationFailed,
 }
 

@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 import orjson
 import trio
 
-from chatd.errors import MethodNotAllowed, NotFound
+from chatd.errors import NotFound
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import DirectHandler
 from chatd.wire.http import RequestHead
-from chatd.wire.http_response import error_answer
+from chatd.wire.ranges import is_known
 
 PREFIX: Final = "/socket.io/"
 FILES: Final = (
@@ -65,7 +65,7 @@ class Bundle:
             NotFound: the bundle was not built.
         """
         if exchange.head.method not in ("GET", "HEAD"):
-            await _refuse_method(exchange)
+            await exchange.refuse_method(b"GET, HEAD")
             return
         file = self._files.get(name)
         if file is None:
@@ -78,7 +78,7 @@ class Bundle:
             (b"access-control-allow-origin", b"*"),  # module scripts and `integrity` ask for it
             (b"cross-origin-resource-policy", b"cross-origin"),
         ]
-        if _is_known(exchange.head, file.etag):
+        if is_known(exchange.head, file.etag):
             exchange.start(304, headers)  # not `respond`: its length would be that of a 200
             await exchange.send(b"", more=False)
             return
@@ -114,15 +114,3 @@ def accepts_gzip(head: RequestHead) -> bool:
         weights = [value for value in parameters if value.startswith(b"q=")]
         accepted[coding] = not any(weight[2:].strip(b"0.") == b"" for weight in weights)
     return accepted.get(b"gzip", accepted.get(b"*", False))
-
-
-def _is_known(head: RequestHead, etag: bytes) -> bool:
-    """Whether If-None-Match has it: the weak comparison (RFC 9110 13.1.2)."""
-    known = [tag.strip() for tag in b",".join(head.values(b"if-none-match")).split(b",")]
-    return b"*" in known or etag in known or etag.removeprefix(b"W/") in known
-
-
-async def _refuse_method(exchange: Exchange) -> None:
-    headers, body = error_answer(MethodNotAllowed(), exchange.request_id)
-    kept = [header for header in headers if header[0] not in (b"allow", b"content-length")]
-    await exchange.respond(405, [*kept, (b"allow", b"GET, HEAD")], body)

@@ -39,6 +39,7 @@ from chatd.nurseries.chat_engine import open_chat_engine
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
+from chatd.nurseries.files import open_files
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
@@ -172,6 +173,7 @@ async def open_daemon(
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
         await enter(open_sweeper(store))
+        files = await enter(open_files(settings, store, keys, now))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         mailer = await enter(open_mail(settings, now=now, metrics=metrics))
         tokens = AccessTokens(keys, settings.access_token_ttl)
@@ -203,6 +205,7 @@ async def open_daemon(
             is_searchable=lambda: resealing.is_searchable,
             issuer=issuer,
             mailer=mailer,
+            files=files,
         )
         await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))

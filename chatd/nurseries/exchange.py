@@ -6,7 +6,7 @@ import time
 
 import trio
 
-from chatd.errors import ChatError
+from chatd.errors import ChatError, MethodNotAllowed
 from chatd.nurseries.http_stream import HttpStream, PeerGone
 from chatd.wire.edge import edge_lines
 from chatd.wire.http import RequestHead
@@ -32,6 +32,7 @@ class Exchange:
         "_body_deadline",
         "_is_broken",
         "_pending",
+        "_progress",
         "_response",
         "_stream",
         "_watch_scope",
@@ -45,6 +46,7 @@ class Exchange:
         self._stream = stream
         self._body: BodyReader | None = None
         self._body_deadline = 0.0
+        self._progress = PROGRESS_BYTES
         self._is_broken = False
         self._response: Response | None = None
         self._pending = b""  # a head that waits for the first piece of its body
@@ -98,8 +100,11 @@ class Exchange:
             pieces.append(await self.read_piece())
         return b"".join(pieces)
 
-    def open_body(self, limit: int) -> BodyReader:
+    def open_body(self, limit: int, *, progress: int = PROGRESS_BYTES) -> BodyReader:
         """Set the limit of the body; the first one counts.
+
+        Args:
+            progress: bytes that buy a second more.
 
         Raises:
             PayloadTooLarge: the client declared more.
@@ -111,6 +116,7 @@ class Exchange:
                 self._is_broken = True
                 raise
             self._body_deadline = trio.current_time() + self._stream.settings.body_timeout
+            self._progress = progress
         return self._body
 
     async def read_piece(self) -> bytes:
@@ -127,7 +133,7 @@ class Exchange:
             await stream.write(CONTINUE)
         try:
             while not (piece := body.feed(stream.buffer)) and not body.is_complete:
-                bonus = body.received // PROGRESS_BYTES
+                bonus = body.received // self._progress
                 with trio.move_on_at(self._body_deadline + bonus) as body_scope:
                     if not await stream.fill():
                         raise PeerGone
@@ -154,6 +160,12 @@ class Exchange:
         self._response = None  # a head that has not left is replaced
         self.start(error.status, headers)
         await self.send(body, more=False)
+
+    async def refuse_method(self, allowed: bytes) -> None:
+        """Answer that the path has other methods, and which (RFC 9110 15.5.6)."""
+        headers, body = error_answer(MethodNotAllowed(), self.request_id)
+        kept = [header for header in headers if header[0] not in (b"allow", b"content-length")]
+        await self.respond(405, [*kept, (b"allow", allowed)], body)
 
     def start(self, status: int, headers: Headers) -> None:
         """Begin an answer. The head waits for the first piece, so that both leave in one write."""

@@ -68,12 +68,12 @@ class _Submission(NamedTuple):
     def keys(self) -> tuple[object, ...]:
         """What no two transactions that are under way share, nor two messages of a batch the last.
 
-        The session, for its order; and what makes a repeat of the message one.
+        The session, for its order; what makes a repeat of the message one; its files.
         """
         message = self.message
         if message.client_msg_id is None:
-            return (message.session_id,)
-        return message.session_id, (message.sender_id, message.client_msg_id)
+            return (message.session_id, *message.attachments)
+        return message.session_id, (message.sender_id, message.client_msg_id), *message.attachments
 
 
 class _Change:

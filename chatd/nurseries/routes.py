@@ -7,6 +7,7 @@ from functools import partial
 from chatd.errors import Forbidden
 from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import ASGIApp
+from chatd.nurseries.blob_door import blob_routes
 from chatd.nurseries.bundle import bundle_routes
 from chatd.nurseries.chat_engine import ENGINE_PATHS
 from chatd.nurseries.doors import Doors
@@ -38,6 +39,7 @@ def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors) -> Routes:
             "/metrics": partial(metrics_page, live.services.metrics, live.services.settings),
             **dict.fromkeys(ENGINE_PATHS, engine.serve),
             **bundle_routes(),
+            **blob_routes(live.services),
         },
         upgrades={
             "/ws": UpgradeRoute(screen_plain, plain),

@@ -233,6 +233,7 @@ class Changes:
                 mentions=None,
                 pinned_at=None,
                 pinned_by=None,
+                attachments=None,
             )
             return MessageChange(row, is_changed=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.contract.acts import Act, Standing
+from chatd.contract.files import Bound, Quota
 from chatd.keyring import MARK
 from chatd.model import iso_or_none
 from chatd.rows import (
@@ -32,6 +33,15 @@ EXCERPT = 200  # characters of an answered message that its replies show; in sch
 MENTION_ALL = 200  # members up to whom each may call all; in append_messages() as well
 EMOJI = 20  # different ones a message: a row of buttons, not a wall
 REACTORS = 20  # people who are named of one emoji, in reactions_of() as well: the rest is a number
+
+
+def passed_bound(use: Quota, quota: Quota) -> Bound | None:
+    """Return the first bound of a quota that a use passes."""
+    if use.uploads > quota.uploads:
+        return "uploads"
+    if use.files > quota.files:
+        return "files"
+    return "bytes" if use.size > quota.size else None
 
 
 def is_storable(message: NewMessage) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from chatd.rows import Mentions, MessageRow, ReactionRow, ReplyRow
+from chatd.rows import AttachmentRow, Mentions, MessageRow, ReactionRow, ReplyRow
 from chatd.store.arrays import Uuids
 
 # Of a message `m` and its sender `u`, in the order of MessageRow.
@@ -13,10 +13,12 @@ MESSAGE = """m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.av
            m.content, m.created_at, m.client_msg_id,
            CASE WHEN m.reply_to_id IS NOT NULL THEN reply_of(m.reply_to_id, m.reply_excerpt) END,
            m.mentions, m.version, m.edited_at, m.deleted_at, m.deleted_by, m.pinned_at, m.pinned_by,
-           CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END"""
+           m.attachments, CASE WHEN m.reaction_count > 0 THEN reactions_of(m.id) END"""
 
 
-_REPLY, _MENTIONS = map(MessageRow._fields.index, ("reply_to", "mentions"))
+_REPLY, _MENTIONS, _ATTACHMENTS = map(
+    MessageRow._fields.index, ("reply_to", "mentions", "attachments")
+)
 
 
 def message_row(*columns: Any) -> MessageRow:
@@ -26,6 +28,8 @@ def message_row(*columns: Any) -> MessageRow:
         row = row._replace(reply_to=reply_row(columns[_REPLY]))
     if columns[_MENTIONS] is not None:
         row = row._replace(mentions=mentions_of(columns[_MENTIONS]))
+    if columns[_ATTACHMENTS] is not None:
+        row = row._replace(attachments=attachments_of(columns[_ATTACHMENTS]))
     if columns[-1] is not None:
         row = row._replace(reactions=tuple(_reaction(*each) for each in columns[-1]))
     return row
@@ -42,6 +46,11 @@ def reply_row(columns: list[Any] | None) -> ReplyRow | None:
 def mentions_of(ids: list[UUID] | None) -> Mentions | None:
     """Return whom a message mentions: everybody is an empty array."""
     return None if ids is None else tuple(ids) or "ALL"
+
+
+def attachments_of(columns: list[list[Any]]) -> tuple[AttachmentRow, ...]:
+    """Return what a message says of its files."""
+    return tuple(AttachmentRow(UUID(file_id), *rest) for file_id, *rest in columns)
 
 
 def ids_of(mentions: Mentions | None) -> Uuids | None:

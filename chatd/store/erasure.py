@@ -14,6 +14,7 @@ from chatd.rows import MemberChange
 from chatd.store.arrays import Uuids
 from chatd.store.columns import MESSAGE
 from chatd.store.contents import Contents
+from chatd.store.files import FORGET_FILES
 from chatd.store.members import leave
 from chatd.store.mentions import lock_mentioned
 from chatd.store.pool import Pool, Rows, Transaction
@@ -226,6 +227,7 @@ class Erasure:
                 await transaction.fetch(_FORGET_IDENTITIES, params)
                 await transaction.fetch(_FORGET_SECRETS, params)
                 await transaction.fetch(_FORGET_CONVERSATIONS, params)
+                await transaction.fetch(FORGET_FILES, params)
                 await transaction.fetch(_FORGET_ADDRESSES, params)
                 await transaction.fetch(_WRITE_AUDIT, params)
             elif not await transaction.fetch(_IS_BEGUN, params):

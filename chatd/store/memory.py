@@ -17,6 +17,7 @@ from chatd.store.memory_audit_chain import MemoryAuditChain
 from chatd.store.memory_bans import MemoryBans
 from chatd.store.memory_encryption import MemoryEncryption
 from chatd.store.memory_erasure import MemoryErasure
+from chatd.store.memory_files import MemoryFiles
 from chatd.store.memory_invites import MemoryInvites
 from chatd.store.memory_mail import MemoryMail
 from chatd.store.memory_messages import MemoryMessages
@@ -57,6 +58,7 @@ class MemoryStore(
     MemoryEncryption,
     MemoryAuditChain,
     MemoryAi,
+    MemoryFiles,
 ):
     """A whole store in memory.
 

@@ -66,7 +66,24 @@ class MemoryAppend(Tables):
         if refusal is None:
             count = session.row().member_count
             refusal = mention_refusal(self._rules(session, member), message.mentions, count)
+        if message.attachments and not self._are_usable(message):
+            refusal = Append.NO_SUCH_FILE
         return None if refusal is None else AppendRow(refusal)
+
+    def _are_usable(self, message: NewMessage) -> bool:
+        """Tell whether all files of a message can be attached to it."""
+        for file_id in message.attachments:
+            file = self._files.get(file_id)
+            if (
+                file is None
+                or file.revoked_at is not None
+                or (file.row.uploader_id, file.row.session_id)
+                != (message.sender_id, message.session_id)
+                or file.row.completed_at is None
+                or file.row.message_id is not None
+            ):
+                return False
+        return True
 
     def _find_by_key(self, message: NewMessage) -> MessageRow | None:
         if message.client_msg_id is None:
@@ -90,6 +107,10 @@ class MemoryAppend(Tables):
             reply_excerpt=self._excerpt(new.reply_to_id),
             mentions=session.mentionable(new.mentions),
         )
+        for file_id in new.attachments:
+            file = self._files[file_id]
+            file.row = file.row._replace(message_id=new.id)
+            message.files.append(file)
         session.messages.append(message)
         session.active_at = new.created_at
         self._by_id[new.id] = (session, message)

@@ -46,6 +46,9 @@ class MemoryErasure(MemoryMembers):
             del self._recoveries[pid]
         self._forget_identities(user_id)
         self._forget_conversations(user_id)
+        for file in self._files.values():
+            if file.row.uploader_id == user_id and file.row.message_id is None:
+                file.revoke(at)
         self.audit[:] = [
             (whose, row._replace(address=None, details={}) if whose == user_id else row)
             for whose, row in self.audit

@@ -93,4 +93,7 @@ class MemorySettings(MemoryActs):
         if gone:
             return len(gone)
         del self._sessions[session.id]
+        for file in self._files.values():
+            if file.row.session_id == session.id and session.deleted_at is not None:
+                file.revoke(session.deleted_at)
         return 1

@@ -20,6 +20,7 @@ from chatd.errors import StoreAmbiguous, StoreBug
 from chatd.keyring import MARK, Keyring, Purpose, purpose_of, version_of
 from chatd.rows import (
     AuditRow,
+    FileRow,
     InviteRow,
     LeftReason,
     MailPurpose,
@@ -67,6 +68,21 @@ class Member:
 
 
 @dataclass(slots=True)
+class File:
+    """A row of files; whether it is an avatar is the user's to say."""
+
+    row: FileRow
+    loose_since: datetime
+    revoked_at: datetime | None = None
+    sweep_at: datetime | None = None
+
+    def revoke(self, at: datetime) -> None:
+        """Give it to nobody any more, and let the sweep find it; once."""
+        if self.revoked_at is None:
+            self.revoked_at = self.sweep_at = at
+
+
+@dataclass(slots=True)
 class Message:
     """A row of messages; the sender's name is joined when it is read."""
 
@@ -90,6 +106,7 @@ class Message:
     pinned_by: UUID | None = None
     revisions: list[tuple[int, str, datetime]] = field(default_factory=list)
     reactions: dict[str, list[UUID]] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +175,9 @@ class Session:
         self.mention(message)
         message.revisions.clear()
         message.reactions.clear()
+        for file in message.files:
+            file.revoke(at)
+        message.files.clear()
         for reply in self.messages:
             if reply.reply_to_id == message.id:
                 reply.reply_excerpt = None
@@ -305,6 +325,7 @@ class Tables:
         self._erasures: dict[UUID, Erasure] = {}
         self._direct: dict[str, UUID] = {}
         self._recoveries: dict[str, RecoveryRow] = {}
+        self._files: dict[UUID, File] = {}
         self._acts: list[tuple[UUID, SessionAuditRow]] = []  # session, what was done in it
         self._contents = Contents(keyring or Keyring())
         self._content_keys: dict[str, KeyRow] = {}
@@ -432,6 +453,7 @@ class Tables:
             deleted_by=message.deleted_by,
             pinned_at=message.pinned_at,
             pinned_by=message.pinned_by,
+            attachments=tuple(file.row.attachment for file in message.files) or None,
             reactions=tuple(
                 ReactionRow(emoji, len(who), tuple(who[:REACTORS]))
                 for emoji, who in sorted(message.reactions.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from chatd.errors import StoreAmbiguous, StoreBug, StoreError
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
+from chatd.store.attaching import attach, unattached, with_usable_files
 from chatd.store.checks import is_storable
 from chatd.store.columns import MESSAGE, mentions_of, reply_row
 from chatd.store.contents import Contents
@@ -72,37 +73,59 @@ class Messages:
         good = [message for message in batch if is_storable(message)]
         if not good:
             return [AppendRow(Append.INVALID) for _ in batch]
-        params = self._columns(good)
-        statement = _APPEND_MESSAGES
-        if any(message.mentions for message in good):
-            params["mentioned"], statement = _mentioned(good), _APPEND_MENTIONS
+        append = self._append
+        if any(message.attachments for message in good):
+            append = self._append_attaching
         try:
-            rows = await self._pool.fetch(statement, params, writes=True)
+            appended = await append(good)
         except StoreBug as bug:
             if constraint_of(bug) not in _RACED:
                 raise
-            rows = await self._pool.fetch(statement, params, writes=True)
-        outcomes = [await self._whole(self._opened(row)) for row in _outcomes(good, rows)]
+            appended = await append(good)
+        outcomes = [await self._whole(row) for row in appended]
         if len(good) == len(batch):
             return outcomes
         by_id = {message.id: row for message, row in zip(good, outcomes, strict=True)}
         return [by_id.get(message.id) or AppendRow(Append.INVALID) for message in batch]
 
+    async def _append(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        rows = await self._pool.fetch(*self._statement(batch), writes=True)
+        return [self._opened(row) for row in _outcomes(batch, rows)]
+
+    async def _append_attaching(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        async def work(transaction: Transaction) -> list[AppendRow]:
+            await transaction.fetch(_LOCK_SESSIONS, self._columns(batch))
+            fit = await with_usable_files(transaction, batch)
+            rows = await transaction.fetch(*self._statement(fit)) if fit else []
+            appended = [self._opened(row) for row in _outcomes(fit, rows)]
+            found = await attach(transaction, fit, appended)
+            outcomes = {message.id: row for message, row in zip(fit, found, strict=True)}
+            rest = [message for message in batch if message.id not in outcomes]
+            judged = await unattached(transaction, self._columns(rest)) if rest else []
+            for message, verdict in zip(rest, judged, strict=True):
+                outcomes[message.id] = (
+                    verdict
+                    if isinstance(verdict, AppendRow)
+                    else AppendRow(Append.DUPLICATE, await self._message(transaction, verdict))
+                )
+            return [outcomes[message.id] for message in batch]
+
+        return await self._pool.transact(work)
+
     async def _whole(self, outcome: AppendRow) -> AppendRow:
-        """Complete a duplicate that was changed: the batch's answer has not all its columns.
+        """Complete a duplicate: the batch's answer has not all its columns.
 
         Raises:
             StoreAmbiguous: it cannot be read now, and the batch is stored: nobody may be told else.
         """
-        row = outcome.row
-        if row is None or row.changed_seq == row.seq:
+        if outcome.row is None or outcome.outcome is not Append.DUPLICATE:
             return outcome
         try:
-            [columns] = await self._pool.fetch(_MESSAGE, {"message_id": row.id})
+            row = await self._message(self._pool, outcome.row.id)
         except StoreError as trouble:
             msg = "a duplicate cannot be read"
             raise StoreAmbiguous(msg) from trouble
-        return AppendRow(outcome.outcome, self._contents.message_row(*columns))
+        return AppendRow(outcome.outcome, row)
 
     async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
         """Tell what became of a batch whose COMMIT was lost."""
@@ -137,13 +160,23 @@ class Messages:
         }
 
     def _opened(self, outcome: AppendRow) -> AppendRow:
-        """Open what a batch's answer says of a message; a changed duplicate is read again."""
+        """Open what a batch's answer says of a stored message; a duplicate is read again."""
         row = outcome.row
-        if row is None or row.changed_seq != row.seq:
-            return outcome
-        if outcome.outcome is Append.STORED and row.reply_to is None:
+        if row is None or outcome.outcome is not Append.STORED or row.reply_to is None:
             return outcome  # all there is of it is what was sent
         return outcome._replace(row=self._contents.opened(row))
+
+    async def _message(self, reader: Pool | Transaction, message_id: UUID) -> MessageRow:
+        [columns] = await reader.fetch(_MESSAGE, {"message_id": message_id})
+        return self._contents.message_row(*columns)
+
+    def _statement(self, batch: Sequence[NewMessage]) -> tuple[LiteralString, dict[str, Any]]:
+        """Return what appends a batch, and its parameters."""
+        params = self._columns(batch)
+        if not any(message.mentions for message in batch):
+            return _APPEND_MESSAGES, params
+        params["mentioned"] = _mentioned(batch)
+        return _APPEND_MENTIONS, params
 
 
 def _mentioned(batch: Sequence[NewMessage]) -> str:

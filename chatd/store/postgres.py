@@ -18,6 +18,7 @@ from chatd.store.changes import Changes
 from chatd.store.contents import Contents
 from chatd.store.encryption import Encryption
 from chatd.store.erasure import Erasure
+from chatd.store.files import Files
 from chatd.store.invites import Invites
 from chatd.store.mail import Mail
 from chatd.store.members import Members
@@ -77,6 +78,7 @@ class PostgresStore(
     AiAnswers,
     OwnAi,
     AiUser,
+    Files,
 ):
     """The durable side of chatd.
 

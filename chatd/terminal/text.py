@@ -50,7 +50,8 @@ def message_lines(message: JsonObject) -> str:
     sender = message.get("sender")
     name = one_line(sender.get("name", "?")) if isinstance(sender, dict) else "?"
     content = clean(message.get("content", "")).replace("\n", "\n        ")
-    return f"[{clock_of(message)}] {name}: {content}"
+    files = "".join(f" [{clean(file['name'])}]" for file in message.get("attachments", ()))
+    return f"[{clock_of(message)}] {name}: {content}{files}"
 
 
 def session_line(number: int, session: JsonObject, title: str) -> str:

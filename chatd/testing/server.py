@@ -199,6 +199,7 @@ async def open_chatd(
     """
     defaults: dict[str, Any] = {
         "environment": "development",
+        "files": "off",  # a mock clock does not wait for a disk
         "bcrypt_rounds": 4,
         "rate_limits": "off",
         "signing_keys": ("test:" + "k" * 40,),

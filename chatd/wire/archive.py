@@ -42,12 +42,12 @@ class Archive:
         )
         self._file: IO[bytes] | None = None
 
-    def begin(self, name: str) -> None:
-        """End the file under way and begin another."""
+    def begin(self, name: str, *, is_packed: bool = True) -> None:
+        """End the file under way and begin another; pictures and videos are packed already."""
         self._end()
         parts: Any = self._at.timetuple()[:6]
         info = zipfile.ZipInfo(name, parts)
-        info.compress_type = zipfile.ZIP_DEFLATED
+        info.compress_type = zipfile.ZIP_DEFLATED if is_packed else zipfile.ZIP_STORED
         self._file = self._zip.open(info, "w", force_zip64=True)
 
     def write(self, data: bytes) -> None:

@@ -82,8 +82,8 @@ class Stage:
         return answer.status_code
 
 
-async def open_stage(door: Door, mark: str) -> Stage:
-    """Return a new person with a session, a friend in it, a message, an invite and a device."""
+async def open_stage(door: Door, mark: str, operation: str = "") -> Stage:
+    """Return a new person with everything that an operation can be about."""
     people = []
     for _ in range(3):
         body = {"email": f"{mark}-{uuid4().hex}@example.org", PASSWORD: f"{mark} {PASSWORD}"}
@@ -96,12 +96,35 @@ async def open_stage(door: Door, mark: str) -> Stage:
     sent = await door.post(f"{path}/messages", {"content": f"{mark} hello"}, token)
     invite = (await door.post(f"{path}/invites", {}, token))["invite"]["code"]
     door.secrets.add(invite)
+    bot = (await door.post("/users/me/bots", {"name": "robot"}, token))["user"]["id"]
+    wanted: Json = {"name": f"{mark} token", "scopes": ["read"]}
+    api_token = await door.post("/auth/tokens", wanted, token)
+    door.secrets.add(api_token["token"])
+    asked = await door.post("/ai/sessions", {"title": f"{mark} talk"}, token)
+    promise = {"fileName": "tea.txt", "size": 3, "mimeType": "text/plain", "sessionId": session}
+    file = await door.post("/files", promise, token)
+    link = file["upload"]
+    await door.call(link["method"], link["url"], headers=link["headers"], content=b"tea")
+    if operation != "file-complete":
+        await door.post(f"/files/{file['fileId']}/complete", {}, token)
+    message = sent["message"]["id"]
+    if operation.startswith("ai-"):  # of these the messages are the assistant's
+        path = f"/ai/sessions/{asked['aiSession']['id']}/messages"
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await door.call("POST", path, json={"content": f"{mark} why?"}, headers=headers)
+        if answer.status_code < 300:  # the model does not answer, and soon nobody asks it
+            message = answer.json()["messageId"]
     ids = {
+        "tokenId": api_token["apiToken"]["id"],
+        "botId": bot,
+        "aiSessionId": asked["aiSession"]["id"],
+        "fileId": file["fileId"],
+        "scopes": ["read"],
         "sessionId": session,
-        "messageId": sent["message"]["id"],
+        "messageId": message,
         "replyToId": sent["message"]["id"],
         "aroundId": sent["message"]["id"],
-        "userId": friend["user"]["id"],
+        "userId": bot if operation == "bot-remove" else friend["user"]["id"],
         "userIds": [friend["user"]["id"]],
         "memberIds": [stranger["user"]["id"]],
         "mentions": [friend["user"]["id"]],

@@ -172,11 +172,11 @@ async def tell_everything(daemon: Daemon) -> tuple[set[str], list[str]]:
     async with open_door(daemon) as door:
         for operation in OPERATIONS:
             if operation.route is not None and await by_rest(
-                operation, await open_stage(door, MARK)
+                operation, await open_stage(door, MARK, operation.name)
             ):
                 done.add(operation.name)
             if operation.event is not None and await by_socket(
-                daemon.port, operation, await open_stage(door, MARK)
+                daemon.port, operation, await open_stage(door, MARK, operation.name)
             ):
                 done.add(operation.name)
         stage = await open_stage(door, MARK)
@@ -195,6 +195,12 @@ SECRETS: dict[str, Any] = {  # of the settings, beside the ones that the daemon 
     "oidc_issuer": "http://127.0.0.1:9",  # nobody is there, and the log says so
     "oidc_client_id": "chatd",
     "oidc_client_secret": f"{MARK}-client",
+    "smtp_url": f"smtp://chatd:{MARK}-mail@127.0.0.1:9",  # nor there
+    "mail_from": "chat@example.org",
+    "openai_model": "a-model",
+    "ai_breaker_failures": 1_000_000,
+    "openai_base_url": "http://127.0.0.1:9/v1",
+    "openai_api_key": f"{MARK}-openai",
 }
 
 

@@ -192,7 +192,7 @@ async def test_every_answer_has_every_header_once_and_tells_nothing_of_the_serve
     assert answer.status == int(name[:3])
     assert {header: answer.headers.get(header) for header in HEADERS} == HEADERS
     assert answer.headers["content-security-policy"] == (
-        "default-src 'none'; frame-ancestors 'none'"
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     assert answer.headers["x-request-id"]
     assert answer.headers.keys().isdisjoint({"server", "x-powered-by", "via"})

@@ -218,6 +218,9 @@ async def test_what_is_given_up_before_it_connects_is_not_handed_over(
     with pytest.raises(UndeliveredError, match="given up"):
         await trio.to_thread.run_sync(attempt.run, message_of(LETTER, SENDER, datetime.now(UTC)))
     assert server.commands == []
+    # Behind a second one the server has seen the end of the first.
+    second = _Attempt(url, "example.org", 10, ssl.create_default_context())
+    await trio.to_thread.run_sync(second.run, message_of(LETTER, SENDER, datetime.now(UTC)))
 
 
 async def test_a_letter_that_was_taken_is_not_sent_again_for_a_goodbye_that_hangs() -> None:

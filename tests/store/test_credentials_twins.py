@@ -15,7 +15,18 @@ from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from tests.store.kit import DAY, NOW
-from tests.store.test_twins import CLEAN, Step, furnish, outcome, some, step, times, tokens, users
+from tests.store.test_twins import (
+    CLEAN,
+    UNLOCK,
+    Step,
+    furnish,
+    outcome,
+    some,
+    step,
+    times,
+    tokens,
+    users,
+)
 
 steps_of_time = st.integers(0, 5)
 secrets = st.sampled_from([b"one", b"two"])
@@ -120,6 +131,7 @@ async def test_both_stores_tell_the_same_story_of_credentials(
     memory = MemoryStore(epoch=uuid4())
     with trio.fail_after(20):
         async with open_pool(database_url, size=1) as pool:
+            await pool.transact(lambda each: each.script(UNLOCK))
             await pool.fetch(CLEAN)
             postgres = PostgresStore(pool)
             for store in (memory, postgres):

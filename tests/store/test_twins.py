@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 
 from chatd.contract import Store
 from chatd.contract.acts import Act, Mute
+from chatd.contract.files import Quota, Seen
 from chatd.contract.reading import UnreadQuestion
 from chatd.errors import StoreBug
-from chatd.rows import MailPurpose, Mentions, NewMessage, PasswordProof, RecoveryRow
+from chatd.rows import FileRow, MailPurpose, Mentions, NewMessage, PasswordProof, RecoveryRow
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
@@ -24,6 +27,7 @@ from tests.store.test_members import allow
 
 USERS = 4
 SESSIONS = 4
+FILES = 6
 ROLES = ("OWNER", "ADMIN", "MEMBER", "READ_ONLY")
 CLEAN = """
     TRUNCATE users, devices, sessions, refresh_families, refresh_tokens, audit_log, audit_chain,
@@ -56,10 +60,28 @@ hashes = st.sampled_from([None, "hash"])
 pids = st.integers(0, 3).map(lambda n: f"pid {n}")
 
 
+def promise(number: int, uploader_id: UUID, session_id: UUID | None, at: datetime) -> FileRow:
+    """Return a file that is the same in each run."""
+    return FileRow(
+        some("fi", number),
+        f"{number:032x}",
+        uploader_id,
+        session_id,
+        "cat.png",
+        10 + number,
+        "image/png",
+        at,
+        at + 2 * SECOND,
+    )
+
+
 @st.composite
 def batches(draw: st.DrawFn) -> list[NewMessage]:
     """Return messages with distinct ids and keys, as the journal sees to it."""
     ids = draw(st.lists(messages, unique=True, max_size=5))
+    free = draw(st.permutations(range(FILES)))  # a file goes with one message of a batch
+    sizes = draw(st.lists(st.sampled_from([0, 0, 1, 2]), min_size=len(ids), max_size=len(ids)))
+    given = iter(free)
     batch = [
         NewMessage(
             id=each,
@@ -70,8 +92,9 @@ def batches(draw: st.DrawFn) -> list[NewMessage]:
             client_msg_id=draw(st.none() | st.sampled_from(["a", "b", "c"])),
             reply_to_id=draw(st.none() | messages),
             mentions=draw(mentions),
+            attachments=tuple(some("fi", n) for n in islice(given, size)),
         )
-        for each in ids
+        for each, size in zip(ids, sizes, strict=True)
     ]
     keys = {(each.sender_id, each.client_msg_id): each for each in batch}
     return [
@@ -274,6 +297,38 @@ steps = st.one_of(
     step("memberships", users, st.lists(sessions, max_size=3)),
 )
 
+files = st.integers(0, FILES).map(lambda n: some("fi", n))
+rows = st.builds(
+    promise,
+    st.integers(0, FILES),
+    users,
+    st.none() | sessions,
+    times,
+)
+looks = st.sampled_from([Seen(None), Seen("image/png", 4, 3, has_thumbnail=True)])
+of_files = st.one_of(
+    step("insert_file", rows, st.just(Quota(50, 4, 3))),
+    step("own_file", files, users),
+    step("complete_file", files, users, looks, times),
+    step("file_for", files, users),
+    step("file_for", files, users),
+    step("avatar_file", files),
+    step("set_avatar_file", users, files, name=st.none() | st.just("Zoe")),
+    step(
+        "update_user",
+        users,
+        name=st.none(),
+        avatar=st.none() | st.just("#123456"),
+        sets_avatar=st.booleans(),
+    ),
+    step("file_by_key", st.integers(0, FILES).map(lambda n: f"{n:032x}")),
+    step("revoke_file", files, users, times),
+    step("revoke_loose", times, times, st.just(100)),
+    step("files_to_sweep", times, limits),
+    step("note_swept", files, st.none() | times),
+    step("own_files", users, after=st.none() | files, limit=limits),
+)
+
 acts = st.builds(Act, users, times, st.just(allow))
 codes = st.integers(0, 3).map(lambda n: f"code {n}")
 moderation = st.one_of(
@@ -348,6 +403,11 @@ async def furnish(store: Store) -> None:
     await store.append_messages(
         [NewMessage(some("me", n), some("se", 0), some("us", n), "hello", NOW) for n in range(3)]
     )
+    for number in range(3):
+        user_id = some("us", number)
+        row = promise(number, user_id, some("se", 0), NOW)
+        await store.insert_file(row, Quota(1000, 10, 10))
+        await store.complete_file(row.id, user_id, Seen(None), NOW)
 
 
 @settings(
@@ -355,7 +415,7 @@ async def furnish(store: Store) -> None:
     deadline=None,  # PostgreSQL's time is not ours
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(story=st.lists(steps | moderation, min_size=5, max_size=40))
+@given(story=st.lists(steps | moderation | of_files, min_size=5, max_size=40))
 async def test_both_stores_tell_the_same_story(database_url: str, story: list[Step]) -> None:
     memory = MemoryStore(epoch=uuid4())
     with trio.fail_after(10):
