@@ -163,7 +163,7 @@ class AiConversations:
             "system_prompt": self._contents.seal_ai(prompt_slot(ai_session_id), system_prompt),
         }
         rows = await self._pool.fetch(_CREATE, params, writes=True)
-        return self._session(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def ai_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
@@ -176,13 +176,13 @@ class AiConversations:
             "before_id": before_id,
             "limit": limit,
         }
-        return [self._session(*row) for row in await self._pool.fetch(_LIST, params)]
+        return [self._ai_session(*row) for row in await self._pool.fetch(_LIST, params)]
 
     async def ai_session(self, ai_session_id: UUID, user_id: UUID) -> AiSessionRow | None:
         """Return a conversation of this user."""
         params = {"ai_session_id": ai_session_id, "user_id": user_id}
         rows = await self._pool.fetch(_ONE, params)
-        return self._session(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def update_ai_session(
         self,
@@ -204,14 +204,14 @@ class AiConversations:
             "system_prompt": self._contents.seal_ai(prompt_slot(ai_session_id), system_prompt),
         }
         rows = await self._pool.fetch(_UPDATE, params, writes=True)
-        return self._session(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def title_ai_session(self, ai_session_id: UUID, title: str) -> AiSessionRow | None:
         """Name a conversation that has no name yet."""
         sealed = self._contents.seal_ai(title_slot(ai_session_id), title)
         params = {"ai_session_id": ai_session_id, "title": sealed}
         rows = await self._pool.fetch(_TITLE, params, writes=True)
-        return self._session(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def delete_ai_session(self, ai_session_id: UUID, user_id: UUID) -> bool:
         """Delete a conversation with its messages."""
@@ -226,13 +226,13 @@ class AiConversations:
         if await self.ai_session(ai_session_id, user_id) is None:
             return None
         rows = await self._pool.fetch(_MESSAGES, params)
-        return [self._message(*row) for row in reversed(rows)]
+        return [self._ai_message(*row) for row in reversed(rows)]
 
     async def ai_message(self, message_id: UUID, user_id: UUID) -> AiMessageRow | None:
         """Return a message of this user's, or the answer that has taken its place."""
         params = {"message_id": message_id, "user_id": user_id}
         rows = await self._pool.fetch(_MESSAGE, params)
-        return self._message(*rows[0]) if rows else None
+        return self._ai_message(*rows[0]) if rows else None
 
     async def checkpoint_answer(self, ai_session_id: UUID, message_id: UUID, content: str) -> None:
         """Keep what has come of an answer that is under way."""
@@ -256,7 +256,7 @@ class AiConversations:
             for (user_id,) in await transaction.fetch(_FINISH, params):
                 await transaction.fetch(_COUNT, params | {"user_id": user_id, "day": day})
             rows = await transaction.fetch(_ANY_MESSAGE, params)
-            return self._message(*rows[0]) if rows else None
+            return self._ai_message(*rows[0]) if rows else None
 
         return await self._pool.transact(work)
 
@@ -274,8 +274,8 @@ class AiConversations:
         params = {"user_id": user_id, "day": day, **usage._asdict()}
         await self._pool.fetch(_COUNT, params, writes=True)
 
-    def _session(self, *columns: Any) -> AiSessionRow:
+    def _ai_session(self, *columns: Any) -> AiSessionRow:
         return self._contents.ai_session(AiSessionRow(*columns))
 
-    def _message(self, *columns: Any) -> AiMessageRow:
+    def _ai_message(self, *columns: Any) -> AiMessageRow:
         return self._contents.ai_message(AiMessageRow(*columns))
