@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
@@ -16,7 +17,7 @@ import trio
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation
 from tests.hostile.doors import by_ws, doors_of
-from tests.hostile.place import Place, ask
+from tests.hostile.place import Place, ask, open_http
 from tests.scenarios.talker import Person, create_session, register, rest
 
 pytestmark = pytest.mark.threat("T81", "T86")
@@ -44,6 +45,8 @@ IN_SESSION = ("sessionId",)
 ON_MEMBER = ("sessionId", "userId")
 IN_CONVERSATION = ("aiSessionId",)
 ON_ANSWER = ("messageId:answerId",)
+ON_FILE = ("fileId",)
+PROMISE = {"fileName": "a.txt", "size": 8, "mimeType": "text/plain"}
 ROWS = {
     "device-remove": Row(("deviceId",), UNKNOWN),
     "session-get": Row(IN_SESSION, MEMBERS_ONLY),
@@ -88,9 +91,17 @@ ROWS = {
     "ai-attach": Row(ON_ANSWER, UNKNOWN),
     "ai-follow": Row(ON_ANSWER, UNKNOWN),
     "ai-stop": Row(ON_ANSWER, UNKNOWN),
+    "file-create": Row(IN_SESSION, MEMBERS_ONLY, PROMISE),
+    "file-complete": Row(ON_FILE, UNKNOWN),
+    "file-delete": Row(ON_FILE, UNKNOWN),
+    "file-link": Row(ON_FILE, UNKNOWN),
+    "file-read": Row(ON_FILE, UNKNOWN),
+    "file-thumbnail": Row(ON_FILE, UNKNOWN),
+    "user-update": Row(("avatarFileId:fileId",), UNKNOWN),
 }
 # What names something that is nobody's secret, or is the secret itself.
 OPEN = {
+    "avatar": "pictures of people are shown to all, as their names are",
     "user-get": "all accounts of a server are visible to all who have one",
     "users-status": "who is not in scope is told as OFFLINE, like nobody",
     "session-create": "names people, whom everybody sees",
@@ -147,6 +158,7 @@ def scene(place: Place) -> Scene:
             "aiSessionId": asked["aiSessionId"],
             "questionId": asked["id"],
             "answerId": asked["answerId"],
+            "fileId": await upload(place, session),
             **await make_bot(place),
         }
         nothing = {name: str(uuid4()) for name in theirs}
@@ -166,6 +178,21 @@ async def ask_assistant(place: Place) -> dict[str, str]:
     assert b"event: ai:error" in told.body
     question: dict[str, str] = sent["userMessage"]
     return question | {"answerId": sent["messageId"]}
+
+
+async def upload(place: Place, session: str) -> str:
+    """Let Ann put a file into a session."""
+    daemon, token = place.daemon, place.ann.token
+    made = await rest(daemon, "POST", "/files", token, {**PROMISE, "sessionId": session})
+    url = urlsplit(made["upload"]["url"])
+    head = [f"PUT {url.path}?{url.query} HTTP/1.1", "Host: localhost", "Content-Length: 8"]
+    head += [f"{name}: {value}" for name, value in made["upload"].get("headers", {}).items()]
+    async with open_http(place) as client:
+        await client.send("\r\n".join([*head, "", "a secret"]).encode())
+        assert (await client.read("PUT")).status < 300
+    file_id: str = made["fileId"]
+    await rest(daemon, "POST", f"/files/{file_id}/complete", token, {})
+    return file_id
 
 
 async def make_bot(place: Place) -> dict[str, str]:
@@ -249,7 +276,7 @@ async def test_what_a_stranger_tried_has_changed_nothing(place: Place, scene: Sc
 
 
 @pytest.mark.usefixtures("bystander")
-async def test_what_a_stranger_tried_has_changed_no_conversation_no_token_and_no_bot(
+async def test_what_a_stranger_tried_has_changed_no_conversation_token_bot_or_file(
     place: Place, scene: Scene
 ) -> None:
     async def read(path: str) -> Any:
@@ -266,3 +293,5 @@ async def test_what_a_stranger_tried_has_changed_no_conversation_no_token_and_no
     assert [each["id"] for each in tokens] == [scene.theirs["tokenId"]]
     bots = (await read("/users/me/bots"))["bots"]
     assert [each["id"] for each in bots] == [scene.theirs["botId"]]
+    link = await ask(place, "GET", f"/files/{scene.theirs['fileId']}/link", token=place.ann.token)
+    assert link.status == 200
