@@ -6,10 +6,12 @@ from typing import Any
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow, Usage
 from chatd.model import iso
+from chatd.rows import UNREADABLE
 
 
 def ai_session_dict(row: AiSessionRow) -> dict[str, Any]:
     """Return an `AiSession`."""
+    is_unreadable = row.title is UNREADABLE or row.system_prompt is UNREADABLE
     return {
         "id": row.id,
         "title": row.title,
@@ -18,6 +20,7 @@ def ai_session_dict(row: AiSessionRow) -> dict[str, Any]:
         "createdAt": iso(row.created_at),
         "activeAt": iso(row.active_at),
         "runningId": row.running_id,
+        **marked(is_unreadable=is_unreadable),
     }
 
 
@@ -38,6 +41,7 @@ def ai_message_dict(row: AiMessageRow) -> dict[str, Any]:
         "usage": None
         if row.prompt_tokens is None or row.completion_tokens is None
         else usage_dict(Usage(row.prompt_tokens, row.completion_tokens, row.is_estimated)),
+        **marked(is_unreadable=row.content is UNREADABLE),
     }
 
 
@@ -48,3 +52,8 @@ def usage_dict(usage: Usage) -> dict[str, Any]:
         "completionTokens": usage.completion_tokens,
         "estimated": usage.is_estimated,
     }
+
+
+def marked(*, is_unreadable: bool) -> dict[str, bool]:
+    """Return what tells a text that does not decrypt from an empty one."""
+    return {"unreadable": True} if is_unreadable else {}

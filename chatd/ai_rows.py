@@ -23,7 +23,7 @@ class Usage(NamedTuple):
 
 
 class AiSessionRow(NamedTuple):
-    """A conversation of one user with the assistant."""
+    """A conversation of one user with the assistant; its texts may be UNREADABLE."""
 
     id: UUID
     user_id: UUID
@@ -36,7 +36,10 @@ class AiSessionRow(NamedTuple):
 
 
 class AiMessageRow(NamedTuple):
-    """A question or an answer; `seq` orders them, an answer stands behind its question."""
+    """A question or an answer; `seq` orders them, an answer stands behind its question.
+
+    `content` may be UNREADABLE.
+    """
 
     id: UUID
     ai_session_id: UUID
@@ -94,8 +97,9 @@ class FinishedAnswer(NamedTuple):
     """How an answer ends."""
 
     id: UUID
+    ai_session_id: UUID
     status: AiStatus
-    content: str
+    content: str | None  # None: what was kept of it
     finish_reason: str | None
     error_code: str | None
     usage: Usage

@@ -9,9 +9,9 @@ that stands in front of the base64 is authenticated, and with it the scope and t
 value that was copied elsewhere, or changed, does not open.
 
 Nonces are random, 96 bits. With one key for everything 2^32 texts would be the end (NIST SP 800-38D
-8.3); so each scope, a chat session, has a key of its own, derived by HKDF-Expand (RFC 5869; the key
-is random already, so there is nothing to extract). 2^32 texts of one session give two equal
-nonces with a probability of 2^-33.
+8.3); so each scope, a chat session or a conversation with the assistant, has a key of its own,
+derived by HKDF-Expand (RFC 5869; the key is random already, so there is nothing to extract). 2^32
+texts of one session give two equal nonces with a probability of 2^-33.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class Purpose(Enum):
 
     MESSAGE = "m"
     EXCERPT = "e"  # what a reply shows of the message that it answers
+    AI_MESSAGE = "a"  # a question to the assistant, or an answer
+    AI_TITLE = "t"  # of a conversation with the assistant
+    AI_PROMPT = "p"  # what its user wishes for that conversation
 
 
 class Unreadable(Exception):
@@ -64,7 +67,8 @@ class NoKey(Unreadable):
 class Slot(NamedTuple):
     """Where a text stands: what it is bound to.
 
-    `scope` has a key of its own, such as the session of a message; `row` is the id of the row.
+    `scope` has a key of its own: the session of a message, or a conversation with the assistant;
+    `row` is the id of the row.
     """
 
     purpose: Purpose

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from chatd.ai_rows import ASSISTANT_ID, AiMessageRow
-from chatd.rows import MessageRow
+from chatd.rows import UNREADABLE, MessageRow
 
 TURN_TOKENS = 4  # what stands around each turn
 TITLE_CHARS = 80  # as a session's name
@@ -91,14 +91,14 @@ def conversation(
 ) -> tuple[Turn, ...]:
     """Return what is sent for the last of these messages, a question; oldest first.
 
-    What the user wishes for the conversation stays, the oldest turns are left out. Answers
-    without text are left out as well.
+    What the user wishes for the conversation stays, the oldest turns are left out. What has no
+    text is left out as well: answers that have failed, and what does not decrypt.
 
     Raises:
         TooLong: not even the question fits.
     """
     head = [Turn("system", _with(ABOUT, instructions))]
-    if system_prompt is not None:
+    if system_prompt:
         wishes = f"My wishes for this conversation:\n{system_prompt}"
         head.append(Turn("user", wishes))
     said = [
@@ -123,7 +123,7 @@ def session_conversation(
         if row.sender_id == ASSISTANT_ID
         else Turn("user", f"{row.sender_name}: {row.content}")
         for row in messages
-        if row.deleted_at is None
+        if row.deleted_at is None and row.content is not UNREADABLE
     ]
     return (head, *window(said, budget - tokens_of([head])))
 

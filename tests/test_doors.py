@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 from chatd.config import Settings
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.http import HttpServer, Routes
-from chatd.nurseries.listener import open_listeners
+from chatd.nurseries.listener import bound_port, open_listeners
 from chatd.testing.server import PEER
 from tests.http_kit import Answer, get, no_app, peer, wait_until
 from tests.listener_kit import http, open_door
@@ -66,6 +67,19 @@ async def test_one_address_has_so_many_connections_and_others_are_let_in() -> No
         dora = await door.connect()
         async with dora.stream, boris.stream:
             assert (await dora.ask(get())).status == 200
+
+
+@pytest.mark.threat("T18")
+async def test_those_who_wait_to_be_accepted_together_are_counted_one_by_one() -> None:
+    settings = Settings(port=0, max_connections_per_address=2)
+    listeners = await open_listeners(settings)
+    async with AsyncExitStack() as clients:
+        for _ in range(12):
+            client = await trio.open_tcp_stream("127.0.0.1", bound_port(listeners[0]))
+            await clients.enter_async_context(client)
+        async with open_door(listeners, http(settings), settings=settings) as door:
+            await wait_until(lambda: door.guard.open + door.guard.refused == 12)
+            assert door.guard.refused == 10
 
 
 async def test_one_address_connects_so_often_and_is_told_when_to_come_back() -> None:

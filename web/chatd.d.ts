@@ -21,7 +21,7 @@ export interface AiAttach {
   fromIndex?: number;
 }
 
-/** What there is of an answer from `index` on; unless it is `done` the rest follows. */
+/** What there is of an answer from `index` on; unless it is `done` the rest follows. `unreadable` is as of a message: `text` is empty then. */
 export interface AiAttached {
   messageId: string;
   text: string;
@@ -30,6 +30,7 @@ export interface AiAttached {
   status: "STREAMING" | "COMPLETE" | "STOPPED" | "FAILED" | "INTERRUPTED";
   finishReason: string | null;
   errorCode: string | null;
+  unreadable?: boolean;
 }
 
 /** More of an answer: `text` stands at `index`, in UTF-16 units. Who has less than `index` units has missed something, and attaches from there. */
@@ -42,7 +43,7 @@ export interface AiDelta {
   text: string;
 }
 
-/** An answer is complete, or was stopped; `content` is all of it. */
+/** An answer is complete, or was stopped; `content` is all of it. `unreadable`, as of a message, is for who asks for it once more. */
 export interface AiDone {
   messageId: string;
   aiSessionId?: string | null;
@@ -51,9 +52,10 @@ export interface AiDone {
   content: string;
   finishReason: string | null;
   usage: AiUsage | null;
+  unreadable?: boolean;
 }
 
-/** An answer has failed; `partial` is what had come, and is kept. */
+/** An answer has failed; `partial` is what had come, and is kept; `unreadable` as of its end. */
 export interface AiError {
   messageId: string;
   aiSessionId?: string | null;
@@ -64,9 +66,10 @@ export interface AiError {
   partial: string;
   retryable: boolean;
   retryAfterMs?: number | null;
+  unreadable?: boolean;
 }
 
-/** A question or an answer. An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two. */
+/** A question or an answer. An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two. `unreadable` is as of a message: `content` is empty then. */
 export interface AiMessage {
   id: string;
   aiSessionId: string;
@@ -80,6 +83,7 @@ export interface AiMessage {
   finishReason: string | null;
   errorCode: string | null;
   usage: AiUsage | null;
+  unreadable?: boolean;
 }
 
 /** Page through a conversation: the newest messages, or those below a `seq`. */
@@ -114,7 +118,7 @@ export interface AiSent {
   duplicate: boolean;
 }
 
-/** A conversation of the caller with the assistant; `runningId` is the answer under way. */
+/** A conversation of the caller with the assistant; `runningId` is the answer under way. `unreadable` is there only when it is true: title or system prompt, then empty, are encrypted at rest, and this server cannot decrypt them. */
 export interface AiSession {
   id: string;
   title: string | null;
@@ -123,6 +127,7 @@ export interface AiSession {
   createdAt: string;
   activeAt: string;
   runningId: string | null;
+  unreadable?: boolean;
 }
 
 /** One conversation. */
@@ -1430,7 +1435,7 @@ export interface ServerEvents {
   "ai:delta": (data: AiDelta) => void;
   /** An answer is complete, or was stopped; `content` is all of it. */
   "ai:done": (data: AiDone) => void;
-  /** An answer has failed; `partial` is what had come, and is kept. */
+  /** An answer has failed; `partial` is what had come, and is kept; `unreadable` as of its end. */
   "ai:error": (data: AiError) => void;
   /** A conversation of the receiver has another title, model or system prompt. */
   "ai:updated": (data: AiUpdated) => void;

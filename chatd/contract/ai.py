@@ -89,7 +89,7 @@ class AiStore(Protocol):
             StoreAmbiguous: the connection was lost while COMMIT was under way.
         """
 
-    async def checkpoint_answer(self, message_id: UUID, content: str) -> None:
+    async def checkpoint_answer(self, ai_session_id: UUID, message_id: UUID, content: str) -> None:
         """Keep what has come of an answer that is under way."""
 
     async def finish_answer(self, finished: FinishedAnswer, *, day: date) -> AiMessageRow | None:

@@ -45,11 +45,11 @@ class EncryptionStore(Protocol):
         """
 
     async def reseal_messages(self, limit: int, at: datetime) -> int:
-        """Write about so many messages anew with the first key; 0 when there is nothing to do.
+        """Write about so many texts anew with the first key; 0 when there is nothing to do.
 
-        Holds the locks of their sessions. Where the walk has got to is stored with it, so that
-        another one goes on; at its end the keys that nothing needs any more are forgotten. What
-        does not open stays as it is.
+        Those of messages and of conversations with the assistant, whose locks are held. Where the
+        walk has got to is stored with it, so that another one goes on; at its end the keys that
+        nothing needs any more are forgotten. What does not open stays as it is.
         """
 
     async def count_texts(self) -> dict[str, int]:

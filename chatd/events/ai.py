@@ -17,7 +17,11 @@ Index = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 
 
 class AiSession(Shape):
-    """A conversation of the caller with the assistant; `runningId` is the answer under way."""
+    """A conversation of the caller with the assistant; `runningId` is the answer under way.
+
+    `unreadable` is there only when it is true: title or system prompt, then empty, are encrypted
+    at rest, and this server cannot decrypt them.
+    """
 
     id: UUID
     title: str | None
@@ -26,6 +30,7 @@ class AiSession(Shape):
     created_at: Time
     active_at: Time
     running_id: UUID | None
+    unreadable: bool = False
 
 
 class AiUsage(Shape):
@@ -41,6 +46,7 @@ class AiMessage(Shape):
 
     An answer is STREAMING while it is under way; COMPLETE; STOPPED by its user; FAILED before any
     text came; INTERRUPTED with the text that had come. `errorCode` tells why of the last two.
+    `unreadable` is as of a message: `content` is empty then.
     """
 
     id: UUID
@@ -55,6 +61,7 @@ class AiMessage(Shape):
     finish_reason: str | None
     error_code: str | None
     usage: AiUsage | None
+    unreadable: bool = False
 
 
 # Commands
@@ -162,7 +169,10 @@ class AiSent(Shape):
 
 
 class AiAttached(Shape):
-    """What there is of an answer from `index` on; unless it is `done` the rest follows."""
+    """What there is of an answer from `index` on; unless it is `done` the rest follows.
+
+    `unreadable` is as of a message: `text` is empty then.
+    """
 
     message_id: UUID
     text: str
@@ -171,6 +181,7 @@ class AiAttached(Shape):
     status: AiStatus
     finish_reason: str | None
     error_code: str | None
+    unreadable: bool = False
 
 
 # Events
@@ -202,21 +213,26 @@ class AiDelta(AiEvent):
 
 
 class AiDone(AiEvent):
-    """An answer is complete, or was stopped; `content` is all of it."""
+    """An answer is complete, or was stopped; `content` is all of it.
+
+    `unreadable`, as of a message, is for who asks for it once more.
+    """
 
     content: str
     finish_reason: str | None
     usage: AiUsage | None
+    unreadable: bool = False
 
 
 class AiError(AiEvent):
-    """An answer has failed; `partial` is what had come, and is kept."""
+    """An answer has failed; `partial` is what had come, and is kept; `unreadable` as of its end."""
 
     code: str
     message: str
     partial: str
     retryable: bool
     retry_after_ms: int | None = None
+    unreadable: bool = False
 
 
 class AiUpdated(Shape):

@@ -230,6 +230,7 @@ def _attached(kept: Kept, text: str, index: int) -> bytes:
             "status": kept.status,
             "finishReason": kept.finish_reason,
             "errorCode": kept.error_code,
+            **kept.mark,
         }
     )
 

@@ -12,11 +12,12 @@ from uuid import UUID
 
 import trio
 
-from chatd.ai_payloads import usage_dict
+from chatd.ai_payloads import marked, usage_dict
 from chatd.ai_rows import AiStatus, Usage
 from chatd.contract.assistant import Answer
 from chatd.handlers.operations import Streamed
 from chatd.model import dumps
+from chatd.rows import UNREADABLE
 from chatd.units import slice_units, units_in
 
 Event = tuple[str, bytes]  # name, and data as JSON
@@ -32,6 +33,11 @@ class Kept(NamedTuple):
     finish_reason: str | None
     error_code: str | None
     usage: Usage | None = None
+
+    @property
+    def mark(self) -> dict[str, bool]:
+        """What tells a text that does not decrypt from an empty one."""
+        return marked(is_unreadable=self.text is UNREADABLE)
 
 
 def stream(pieces: AsyncGenerator[bytes, None]) -> Streamed:
@@ -91,7 +97,7 @@ async def kept_events(
     if text:
         index = start + units_in(text)
         yield event("ai:delta", dumps({"messageId": kept.id, "index": start, "text": text}), index)
-    end: dict[str, object] = {"messageId": kept.id}
+    end: dict[str, object] = {"messageId": kept.id, **kept.mark}
     if kept.error_code is None:
         usage = None if kept.usage is None else usage_dict(kept.usage)
         end |= {"content": kept.text, "finishReason": kept.finish_reason, "usage": usage}

@@ -61,6 +61,8 @@ async def _end(services: Services, user_id: UUID) -> None:
         await services.store.begin_erasure(user_id, deletes_messages=False, at=services.now())
     finally:  # as with a single token
         services.sockets.cut_families(tokens, CloseCode.REVOKED)
+    if services.assistant is not None:
+        services.assistant.end_user(user_id)
     services.erasures.wake()
 
 

@@ -33,6 +33,7 @@ from chatd.ids import uuid7
 from chatd.nurseries.generation import Generation
 from chatd.nurseries.provider import ModelRequest
 from chatd.prompts import TooLong, Turn, conversation
+from chatd.rows import UNREADABLE
 
 CONTEXT_MESSAGES = 50  # that are read for a question: what fits into a context is rarely more
 MAX_ANSWER = 65_536  # characters of an answer: four times what one of ai_max_tokens usually has
@@ -81,6 +82,8 @@ class Conversation:
         return None
 
     def _repeated(self, asked: AiMessageRow, answer: AiMessageRow) -> Asked:
+        if asked.content is UNREADABLE:  # it cannot be compared: the same id is the same question
+            return Asked(asked, answer.id, None, is_duplicate=True)
         if self.question.content not in {None, asked.content}:
             raise IdempotencyConflict
         return Asked(asked, answer.id, None, is_duplicate=True)
@@ -100,6 +103,7 @@ class Conversation:
 
         Raises:
             PayloadTooLarge: the question does not fit.
+            Conflict: it does not decrypt.
         """
         settings = self._services.settings
         said = self._messages
@@ -109,6 +113,9 @@ class Conversation:
             said = [*said, _question(self.question.content)]
         if not said:
             raise NotFound(NO_ANSWER)
+        if said[-1].content is UNREADABLE:
+            msg = "the question cannot be decrypted: ask it anew"
+            raise Conflict(msg)
         try:
             turns: tuple[Turn, ...] = conversation(
                 said,
@@ -176,12 +183,13 @@ class Conversation:
 
     async def save(self, text: str) -> None:
         """Keep the text so far."""
-        await self._store.checkpoint_answer(self.id, text)
+        await self._store.checkpoint_answer(self.session.id, self.id, text)
 
     async def finish(self, end: Ending, text: str) -> None:
         """Store the end, again until the store takes it or the caller is cancelled."""
         finished = FinishedAnswer(
             self.id,
+            self.session.id,
             end.status,
             text,
             end.finish_reason,
@@ -200,7 +208,9 @@ class Conversation:
         """End the answer that was under way when the conversation was read."""
         left = self._messages[-1]
         cost = Usage(0, 0, is_estimated=True)
-        ended = FinishedAnswer(left.id, "INTERRUPTED", left.content, None, "unavailable", cost)
+        ended = FinishedAnswer(
+            left.id, self.session.id, "INTERRUPTED", None, None, "unavailable", cost
+        )
         await self._store.finish_answer(ended, day=self._services.now().date())
 
     async def set_title(self, title: str) -> None:

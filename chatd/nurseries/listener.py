@@ -113,6 +113,7 @@ class Guard:
                 _turn_away(stream, refusal)
             else:
                 self.open += 1
+                self._doors.enter(peer)  # not in the task: a burst of clients would not see it
                 self._connections.start_soon(self._run, stream, peer)
                 return
         await trio.aclose_forcefully(stream)
@@ -130,7 +131,6 @@ class Guard:
 
     async def _run(self, stream: trio.abc.Stream, peer: str) -> None:
         connection_id = random_hex(4)
-        self._doors.enter(peer)
         try:
             await self._serve(stream, peer, connection_id)
         except* Exception as failure:  # noqa: BLE001 - a bug ends its connection, logged

@@ -1,7 +1,7 @@
 """Conversations with the assistant, in PostgreSQL.
 
-What people and the assistant have said stands in `content`, `title` and `system_prompt`, and passes
-through `session_row`, `message_row` and `stored_words` alone, on its way out and in.
+What people and the assistant have said stands in `content`, `title` and `system_prompt`: sealed, or
+plain, as `chatd.store.contents` has it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow, FinishedAnswer, Usage
+from chatd.store.contents import Contents, ai_slot, prompt_slot, title_slot
 from chatd.store.pool import Pool, Transaction
 
 SESSION = """
@@ -99,9 +100,10 @@ _CHECKPOINT = """
 _FINISH = """
     WITH ended AS (
         UPDATE ai_messages m
-        SET status = %(status)s, content = %(content)s, finish_reason = %(finish_reason)s,
-            error_code = %(error_code)s, prompt_tokens = %(prompt_tokens)s,
-            completion_tokens = %(completion_tokens)s, is_estimated = %(is_estimated)s
+        SET status = %(status)s, content = coalesce(%(content)s, content),
+            finish_reason = %(finish_reason)s, error_code = %(error_code)s,
+            prompt_tokens = %(prompt_tokens)s, completion_tokens = %(completion_tokens)s,
+            is_estimated = %(is_estimated)s
         WHERE m.id = %(message_id)s AND m.status = 'STREAMING'
         RETURNING m.ai_session_id
     )
@@ -139,6 +141,7 @@ class AiConversations:
     """The statements on conversations."""
 
     _pool: Pool
+    _contents: Contents
 
     async def create_ai_session(
         self,
@@ -156,10 +159,11 @@ class AiConversations:
             "user_id": user_id,
             "model": model,
             "at": at,
-            **stored_words(title=title, system_prompt=system_prompt),
+            "title": self._contents.seal_ai(title_slot(ai_session_id), title),
+            "system_prompt": self._contents.seal_ai(prompt_slot(ai_session_id), system_prompt),
         }
         rows = await self._pool.fetch(_CREATE, params, writes=True)
-        return session_row(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def ai_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
@@ -172,13 +176,13 @@ class AiConversations:
             "before_id": before_id,
             "limit": limit,
         }
-        return [session_row(*row) for row in await self._pool.fetch(_LIST, params)]
+        return [self._ai_session(*row) for row in await self._pool.fetch(_LIST, params)]
 
     async def ai_session(self, ai_session_id: UUID, user_id: UUID) -> AiSessionRow | None:
         """Return a conversation of this user."""
         params = {"ai_session_id": ai_session_id, "user_id": user_id}
         rows = await self._pool.fetch(_ONE, params)
-        return session_row(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def update_ai_session(
         self,
@@ -196,16 +200,18 @@ class AiConversations:
             "user_id": user_id,
             "model": model,
             "sets_prompt": sets_prompt,
-            **stored_words(title=title, system_prompt=system_prompt),
+            "title": self._contents.seal_ai(title_slot(ai_session_id), title),
+            "system_prompt": self._contents.seal_ai(prompt_slot(ai_session_id), system_prompt),
         }
         rows = await self._pool.fetch(_UPDATE, params, writes=True)
-        return session_row(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def title_ai_session(self, ai_session_id: UUID, title: str) -> AiSessionRow | None:
         """Name a conversation that has no name yet."""
-        params = {"ai_session_id": ai_session_id, **stored_words(title=title)}
+        sealed = self._contents.seal_ai(title_slot(ai_session_id), title)
+        params = {"ai_session_id": ai_session_id, "title": sealed}
         rows = await self._pool.fetch(_TITLE, params, writes=True)
-        return session_row(*rows[0]) if rows else None
+        return self._ai_session(*rows[0]) if rows else None
 
     async def delete_ai_session(self, ai_session_id: UUID, user_id: UUID) -> bool:
         """Delete a conversation with its messages."""
@@ -220,35 +226,37 @@ class AiConversations:
         if await self.ai_session(ai_session_id, user_id) is None:
             return None
         rows = await self._pool.fetch(_MESSAGES, params)
-        return [message_row(*row) for row in reversed(rows)]
+        return [self._ai_message(*row) for row in reversed(rows)]
 
     async def ai_message(self, message_id: UUID, user_id: UUID) -> AiMessageRow | None:
         """Return a message of this user's, or the answer that has taken its place."""
         params = {"message_id": message_id, "user_id": user_id}
         rows = await self._pool.fetch(_MESSAGE, params)
-        return message_row(*rows[0]) if rows else None
+        return self._ai_message(*rows[0]) if rows else None
 
-    async def checkpoint_answer(self, message_id: UUID, content: str) -> None:
+    async def checkpoint_answer(self, ai_session_id: UUID, message_id: UUID, content: str) -> None:
         """Keep what has come of an answer that is under way."""
-        params = {"message_id": message_id, **stored_words(content=content)}
+        sealed = self._contents.seal_ai(ai_slot(ai_session_id, message_id), content)
+        params = {"message_id": message_id, "content": sealed}
         await self._pool.fetch(_CHECKPOINT, params, writes=True)
 
     async def finish_answer(self, finished: FinishedAnswer, *, day: date) -> AiMessageRow | None:
         """End an answer that is under way and count its tokens."""
+        slot = ai_slot(finished.ai_session_id, finished.id)
         params = {
             "message_id": finished.id,
+            "content": self._contents.seal_ai(slot, finished.content),
             "status": finished.status,
             "finish_reason": finished.finish_reason,
             "error_code": finished.error_code,
             **finished.usage._asdict(),
-            **stored_words(content=finished.content),
         }
 
         async def work(transaction: Transaction) -> AiMessageRow | None:
             for (user_id,) in await transaction.fetch(_FINISH, params):
                 await transaction.fetch(_COUNT, params | {"user_id": user_id, "day": day})
             rows = await transaction.fetch(_ANY_MESSAGE, params)
-            return message_row(*rows[0]) if rows else None
+            return self._ai_message(*rows[0]) if rows else None
 
         return await self._pool.transact(work)
 
@@ -266,17 +274,8 @@ class AiConversations:
         params = {"user_id": user_id, "day": day, **usage._asdict()}
         await self._pool.fetch(_COUNT, params, writes=True)
 
+    def _ai_session(self, *columns: Any) -> AiSessionRow:
+        return self._contents.ai_session(AiSessionRow(*columns))
 
-def stored_words(**texts: str | None) -> dict[str, str | None]:
-    """Return what somebody has said, as it is stored."""
-    return texts
-
-
-def session_row(*columns: Any) -> AiSessionRow:
-    """Return a conversation of the columns `SESSION`."""
-    return AiSessionRow(*columns)
-
-
-def message_row(*columns: Any) -> AiMessageRow:
-    """Return a message of the columns `MESSAGE`."""
-    return AiMessageRow(*columns)
+    def _ai_message(self, *columns: Any) -> AiMessageRow:
+        return self._contents.ai_message(AiMessageRow(*columns))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import LiteralString
 
 from chatd.ai_rows import AiMessageRow, Begin, BeginRow, NewAnswer
-from chatd.store.ai import MESSAGE, message_row, stored_words
+from chatd.store.ai import MESSAGE
+from chatd.store.contents import Contents, ai_slot
 from chatd.store.pool import Params, Pool, Transaction
 
 _LOCK = """
@@ -54,7 +55,7 @@ _BEGIN = f"""
         id, ai_session_id, seq, role, status, content, created_at, model, replaces_id
     )
     VALUES (
-        %(id)s, %(ai_session_id)s, %(seq)s, 'ASSISTANT', 'STREAMING', %(nothing)s, %(at)s,
+        %(id)s, %(ai_session_id)s, %(seq)s, 'ASSISTANT', 'STREAMING', '', %(at)s,
         %(model)s, %(replaces_id)s
     )
     RETURNING {MESSAGE}
@@ -70,72 +71,74 @@ class AiAnswers:
     """The statements that begin an answer."""
 
     _pool: Pool
+    _contents: Contents
 
     async def begin_answer(self, new: NewAnswer) -> BeginRow:
         """Store a question and its answer, or the latter in place of an earlier one."""
-        params = new._asdict() | stored_words(content=new.content, nothing="")
+        params = new._asdict()
+        if new.question_id is not None:
+            slot = ai_slot(new.ai_session_id, new.question_id)
+            params["content"] = self._contents.seal_ai(slot, new.content)
 
         async def work(transaction: Transaction) -> BeginRow:
             locked = await transaction.fetch(_LOCK, params)
             if not locked:
                 return BeginRow(Begin.NOT_FOUND)
             last = locked[0][0]
-            earlier = await _earlier(transaction, params, last)
+            earlier = await self._earlier(transaction, params, last)
             if earlier is not None:
                 return earlier
-            running = await _one(transaction, _RUNNING, params)
+            running = await self._one(transaction, _RUNNING, params)
             if running is not None:
                 return BeginRow(Begin.RUNNING, answer=running)
             if new.replaces_id is not None:
-                return await _replace(transaction, params, last)
+                return await self._replace(transaction, params, last)
             place = params | {"seq": last + 2}
-            question = await _one(transaction, _ASK, place)
-            answer = await _one(transaction, _BEGIN, place)
+            question = await self._one(transaction, _ASK, place)
+            answer = await self._one(transaction, _BEGIN, place)
             await transaction.fetch(_MOVE_ON, place)
             return BeginRow(Begin.BEGUN, question, answer)
 
         return await self._pool.transact(work)
 
+    async def _earlier(
+        self, transaction: Transaction, params: Params, last: int
+    ) -> BeginRow | None:
+        """Return what an earlier call like this one has done, None when there was none."""
+        own = await self._one(transaction, _ANSWER, params)
+        if own is not None:
+            return await self._found(transaction, Begin.BEGUN, params, own)
+        if params["client_msg_id"] is not None:
+            question = await self._one(transaction, _ASKED, params)
+            if question is not None:
+                answer = await self._one(transaction, _AT, {**params, "seq": question.seq + 1})
+                return BeginRow(Begin.DUPLICATE, question, answer)
+        if params["replaces_id"] is not None:
+            newest = await self._one(transaction, _AT, {**params, "seq": last})
+            if newest is not None and newest.replaces_id == params["replaces_id"]:
+                return await self._found(transaction, Begin.DUPLICATE, params, newest)
+        return None
 
-async def _earlier(transaction: Transaction, params: Params, last: int) -> BeginRow | None:
-    """Return what an earlier call like this one has done, None when there was none."""
-    own = await _one(transaction, _ANSWER, params)
-    if own is not None:
-        return await _found(transaction, Begin.BEGUN, params, own)
-    if params["client_msg_id"] is not None:
-        question = await _one(transaction, _ASKED, params)
-        if question is not None:
-            answer = await _one(transaction, _AT, {**params, "seq": question.seq + 1})
-            return BeginRow(Begin.DUPLICATE, question, answer)
-    if params["replaces_id"] is not None:
-        newest = await _one(transaction, _AT, {**params, "seq": last})
-        if newest is not None and newest.replaces_id == params["replaces_id"]:
-            return await _found(transaction, Begin.DUPLICATE, params, newest)
-    return None
+    async def _replace(self, transaction: Transaction, params: Params, last: int) -> BeginRow:
+        place = {**params, "seq": last}
+        newest = await self._one(transaction, _AT, place)
+        if newest is None or newest.id != params["replaces_id"]:
+            return BeginRow(Begin.STALE)
+        await transaction.fetch(_REMOVE, params)
+        answer = await self._one(transaction, _BEGIN, place)
+        await transaction.fetch(_MOVE_ON, place)
+        assert answer is not None  # noqa: S101 - RETURNING
+        return await self._found(transaction, Begin.BEGUN, params, answer)
 
+    async def _found(
+        self, transaction: Transaction, outcome: Begin, params: Params, answer: AiMessageRow
+    ) -> BeginRow:
+        question = await self._one(transaction, _AT, {**params, "seq": answer.seq - 1})
+        return BeginRow(outcome, question, answer)
 
-async def _replace(transaction: Transaction, params: Params, last: int) -> BeginRow:
-    place = {**params, "seq": last}
-    newest = await _one(transaction, _AT, place)
-    if newest is None or newest.id != params["replaces_id"]:
-        return BeginRow(Begin.STALE)
-    await transaction.fetch(_REMOVE, params)
-    answer = await _one(transaction, _BEGIN, place)
-    await transaction.fetch(_MOVE_ON, place)
-    assert answer is not None  # noqa: S101 - RETURNING
-    return await _found(transaction, Begin.BEGUN, params, answer)
-
-
-async def _found(
-    transaction: Transaction, outcome: Begin, params: Params, answer: AiMessageRow
-) -> BeginRow:
-    question = await _one(transaction, _AT, {**params, "seq": answer.seq - 1})
-    return BeginRow(outcome, question, answer)
-
-
-async def _one(
-    transaction: Transaction, statement: LiteralString, params: Params
-) -> AiMessageRow | None:
-    for row in await transaction.fetch(statement, params):
-        return message_row(*row)
-    return None
+    async def _one(
+        self, transaction: Transaction, statement: LiteralString, params: Params
+    ) -> AiMessageRow | None:
+        for row in await transaction.fetch(statement, params):
+            return self._contents.ai_message(AiMessageRow(*row))
+        return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow
-from chatd.store.ai import MESSAGE, SESSION, message_row, session_row
+from chatd.store.ai import MESSAGE, SESSION
+from chatd.store.contents import Contents
 from chatd.store.pool import Pool
 
 _SESSIONS = f"""
@@ -30,13 +31,15 @@ class OwnAi:
     """The statements that give all that belongs to one user."""
 
     _pool: Pool
+    _contents: Contents
 
     async def own_ai_sessions(
         self, user_id: UUID, *, after: UUID | None, limit: int
     ) -> list[AiSessionRow]:
         """Return a user's conversations by rising id."""
         params = {"user_id": user_id, "after": after, "limit": limit}
-        return [session_row(*row) for row in await self._pool.fetch(_SESSIONS, params)]
+        rows = await self._pool.fetch(_SESSIONS, params)
+        return [self._contents.ai_session(AiSessionRow(*row)) for row in rows]
 
     async def own_ai_messages(
         self, ai_session_id: UUID, user_id: UUID, *, after: int, limit: int
@@ -48,4 +51,5 @@ class OwnAi:
             "after": after,
             "limit": limit,
         }
-        return [message_row(*row) for row in await self._pool.fetch(_MESSAGES, params)]
+        rows = await self._pool.fetch(_MESSAGES, params)
+        return [self._contents.ai_message(AiMessageRow(*row)) for row in rows]

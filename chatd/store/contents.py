@@ -1,4 +1,7 @@
-"""The texts of messages on their way into a row and out of it: plain, or sealed by the keyring."""
+"""The texts of messages and of conversations with the assistant, on their way in and out of a row.
+
+There they are plain, or sealed by the keyring.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from chatd.ai_rows import AiMessageRow, AiSessionRow
 from chatd.keyring import MARK, Keyring, NoKey, Purpose, Slot, Unreadable, purpose_of, version_of
 from chatd.rows import UNREADABLE, MessageRow, NewMessage
 from chatd.store.checks import EXCERPT
@@ -18,7 +22,7 @@ log = structlog.get_logger("chatd.contents")
 
 
 class Contents:
-    """What stands in `content` and `reply_excerpt`, and what it says.
+    """What stands in `content`, `reply_excerpt`, `title` and `system_prompt`, and what it says.
 
     A text that does not open is UNREADABLE where it is read, never an error: it takes down neither
     its page nor its session. Each is told once in the log, a missing key once; all are counted.
@@ -72,16 +76,38 @@ class Contents:
             row = row._replace(reply_to=reply._replace(excerpt=said))
         return row
 
+    def seal_ai(self, slot: Slot, text: str | None) -> str | None:
+        """Return a text of a conversation with the assistant as it is to be stored."""
+        return None if text is None else self.keyring.seal(slot, text)
+
+    def ai_session(self, row: AiSessionRow) -> AiSessionRow:
+        """Return a conversation as it was read, its texts opened."""
+        return row._replace(
+            title=self._opened(title_slot(row.id), row.title),
+            system_prompt=self._opened(prompt_slot(row.id), row.system_prompt),
+        )
+
+    def ai_message(self, row: AiMessageRow) -> AiMessageRow:
+        """Return a question or an answer as it was read, its text opened."""
+        if not row.content.startswith(MARK):
+            return row
+        slot = ai_slot(row.ai_session_id, row.id)
+        return row._replace(content=self._open(slot, row.content))
+
     def reseal_text(
         self, session_id: UUID, message_id: UUID, version: int, stored: str
     ) -> str | None:
         """Return a stored text as it is written now; None when it is so, or does not open."""
-        if self.keyring.is_current(stored) or not self.keyring.has_key_of(stored):
+        return self.reseal(Slot(Purpose.MESSAGE, session_id, message_id, version), stored)
+
+    def reseal(self, slot: Slot, stored: str | None) -> str | None:
+        """Return what stands in a slot as it is written now; None when it is so, or not to open."""
+        if stored is None or self.keyring.is_current(stored):
             return None
-        text = self.text(session_id, message_id, version, stored)
-        if text is UNREADABLE:
+        if not self.keyring.has_key_of(stored):
             return None
-        return self.seal_text(session_id, message_id, version, text)
+        text = self._open(slot, stored)
+        return None if text is UNREADABLE else self.keyring.seal(slot, text)
 
     def reseal_excerpt(
         self, session_id: UUID, message_id: UUID, parent_id: UUID, stored: str, quoted: str
@@ -108,6 +134,11 @@ class Contents:
             return None
         return keyring.seal(Slot(Purpose.EXCERPT, session_id, message_id), said)
 
+    def _opened(self, slot: Slot, stored: str | None) -> str | None:
+        if stored is None or not stored.startswith(MARK):
+            return stored
+        return self._open(slot, stored)
+
     def _open(self, slot: Slot, stored: str) -> str:
         try:
             return self.keyring.open(slot, stored)
@@ -132,3 +163,18 @@ class Contents:
             version=slot.version,
             why=why,
         )
+
+
+def ai_slot(ai_session_id: UUID, message_id: UUID) -> Slot:
+    """Return where the text of a question or an answer stands."""
+    return Slot(Purpose.AI_MESSAGE, ai_session_id, message_id)
+
+
+def title_slot(ai_session_id: UUID) -> Slot:
+    """Return where the title of a conversation stands."""
+    return Slot(Purpose.AI_TITLE, ai_session_id, ai_session_id)
+
+
+def prompt_slot(ai_session_id: UUID) -> Slot:
+    """Return where the system prompt of a conversation stands."""
+    return Slot(Purpose.AI_PROMPT, ai_session_id, ai_session_id)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
-
-import trio
 
 from chatd.contract.encryption import KeyRow, Pass
 from chatd.keyring import PLAIN
-from chatd.store.arrays import Texts, Uuids
+from chatd.store.ai_resealing import reseal_conversation
 from chatd.store.contents import Contents
-from chatd.store.pool import Pool, Rows, Transaction
+from chatd.store.pool import Pool, Transaction
+from chatd.store.resealing import reseal_session
 
-SESSIONS = 50  # of one transaction at most: it holds their locks
+SESSIONS = 50  # and conversations, of one transaction at most: it holds their locks
 
 _KEYS = """
     SELECT kid, fingerprint, since, given_up_at FROM content_keys ORDER BY kid
@@ -65,43 +63,34 @@ _TAKE_TURN = """
     FOR UPDATE SKIP LOCKED
 """
 
+# Sessions and conversations with the assistant in one order: no id is both.
 _NEXT = """
-    SELECT session_id, CASE WHEN session_id = %(session_id)s THEN %(seq)s ELSE 0 END
-    FROM messages
-    WHERE (session_id, seq) > (%(session_id)s::uuid, %(seq)s::bigint)
-    ORDER BY session_id, seq
+    (
+        SELECT session_id AS scope,
+               CASE WHEN session_id = %(session_id)s THEN %(seq)s::bigint ELSE 0 END,
+               false
+        FROM messages
+        WHERE (session_id, seq) > (%(session_id)s::uuid, %(seq)s::bigint)
+        ORDER BY session_id, messages.seq
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT id, CASE WHEN id = %(session_id)s THEN %(seq)s::bigint ELSE 0 END, true
+        FROM ai_sessions
+        WHERE id >= %(session_id)s
+          AND (
+              id > %(session_id)s
+              OR EXISTS (
+                  SELECT FROM ai_messages m
+                  WHERE m.ai_session_id = ai_sessions.id AND m.seq > %(seq)s
+              )
+          )
+        ORDER BY id
+        LIMIT 1
+    )
+    ORDER BY scope
     LIMIT 1
-"""
-
-_LOCK_SESSION = """
-    SELECT FROM sessions WHERE id = %(session_id)s FOR NO KEY UPDATE
-"""
-
-_WINDOW = """
-    SELECT m.id, m.seq, m.version, m.content, m.reply_to_id, m.reply_excerpt,
-           (SELECT quoted_text(p, m.reply_excerpt) FROM messages p WHERE p.id = m.reply_to_id)
-    FROM messages m
-    WHERE m.session_id = %(session_id)s AND m.seq > %(seq)s
-    ORDER BY m.seq
-    LIMIT %(limit)s
-"""
-
-_REVISIONS = """
-    SELECT message_id, version, content FROM message_revisions WHERE message_id = ANY (%(ids)s)
-"""
-
-_WRITE = """
-    UPDATE messages m
-    SET content = coalesce(b.content, m.content),
-        reply_excerpt = coalesce(b.excerpt, m.reply_excerpt)
-    FROM unnest(%(ids)s, %(contents)s, %(excerpts)s) AS b (id, content, excerpt)
-    WHERE m.id = b.id
-"""
-
-_WRITE_REVISIONS = """
-    UPDATE message_revisions r SET content = b.content
-    FROM unnest(%(ids)s, %(versions)s::integer[], %(contents)s) AS b (id, version, content)
-    WHERE r.message_id = b.id AND r.version = b.version
 """
 
 _MOVE = """
@@ -126,6 +115,12 @@ _COUNT = """
         UNION ALL
         SELECT substr(reply_excerpt, 1, 40) FROM messages
         WHERE NOT starts_with(reply_excerpt, E'\\x01m')
+        UNION ALL
+        SELECT substr(content, 1, 40) FROM ai_messages
+        UNION ALL
+        SELECT substr(title, 1, 40) FROM ai_sessions
+        UNION ALL
+        SELECT substr(system_prompt, 1, 40) FROM ai_sessions
     ) texts
     WHERE head <> ''
     GROUP BY 1
@@ -181,7 +176,7 @@ class Encryption:
         await self._pool.transact(work)
 
     async def reseal_messages(self, limit: int, at: datetime) -> int:
-        """Write about so many messages anew with the first key."""
+        """Write about so many texts anew with the first key."""
         target = self._contents.keyring.first
 
         async def work(transaction: Transaction) -> int:
@@ -197,10 +192,10 @@ class Encryption:
                     end = {"target": target, "at": at, "changed": changed}
                     await transaction.fetch(_FINISH, end)
                     return max(done, 1)
-                [(session_id, seq)] = following
-                walked = await self._reseal(transaction, session_id, seq, limit - done)
-                seq, texts, rewritten = walked
-                done, changed = done + texts, changed + rewritten
+                [(session_id, seq, is_conversation)] = following
+                reseal = reseal_conversation if is_conversation else reseal_session
+                walked = await reseal(self._contents, transaction, session_id, seq, limit - done)
+                seq, done, changed = walked.seq, done + walked.texts, changed + walked.changed
                 if done >= limit:
                     break
             move = {"session_id": session_id, "seq": seq, "changed": changed}
@@ -208,65 +203,6 @@ class Encryption:
             return done
 
         return await self._pool.transact(work)
-
-    async def _reseal(
-        self, transaction: Transaction, session_id: UUID, seq: int, limit: int
-    ) -> tuple[int, int, int]:
-        """Write a part of a session anew; return its end, its texts, and those that changed."""
-        params: dict[str, Any] = {"session_id": session_id, "seq": seq, "limit": limit}
-        await transaction.fetch(_LOCK_SESSION, params)
-        window, texts = list[tuple[Any, ...]](), 0
-        for row in await transaction.fetch(_WINDOW, params):
-            texts += row[2]  # as many as its version
-            if window and texts > limit:
-                texts -= row[2]
-                break
-            window.append(row)
-        if not window:  # a sweep was faster
-            return seq, 1, 0
-        changed = await self._write_messages(transaction, session_id, window)
-        edited = [row[0] for row in window if row[2] > 1]
-        if edited:
-            changed += await self._write_revisions(transaction, session_id, edited)
-        return window[-1][1], texts, changed
-
-    async def _write_messages(
-        self, transaction: Transaction, session_id: UUID, window: Rows
-    ) -> int:
-        ids, contents, excerpts = Uuids(), Texts(), Texts()
-        for message_id, _, version, stored, parent_id, excerpt, quoted in window:
-            await trio.lowlevel.checkpoint()  # the longest text takes 0.2 ms, both ways
-            content = self._contents.reseal_text(session_id, message_id, version, stored)
-            said = None
-            if excerpt is not None:
-                said = self._contents.reseal_excerpt(
-                    session_id, message_id, parent_id, excerpt, quoted
-                )
-            if content is not None or said is not None:
-                ids.append(message_id)
-                contents.append(content)
-                excerpts.append(said)
-        if ids:
-            params = {"ids": ids, "contents": contents, "excerpts": excerpts}
-            await transaction.fetch(_WRITE, params)
-        return sum(each is not None for each in (*contents, *excerpts))
-
-    async def _write_revisions(
-        self, transaction: Transaction, session_id: UUID, message_ids: list[UUID]
-    ) -> int:
-        ids, versions, contents = Uuids(), list[int](), Texts()
-        found = await transaction.fetch(_REVISIONS, {"ids": Uuids(message_ids)})
-        for message_id, version, stored in found:
-            await trio.lowlevel.checkpoint()
-            content = self._contents.reseal_text(session_id, message_id, version, stored)
-            if content is not None:
-                ids.append(message_id)
-                versions.append(version)
-                contents.append(content)
-        if ids:
-            params = {"ids": ids, "versions": versions, "contents": contents}
-            await transaction.fetch(_WRITE_REVISIONS, params)
-        return len(ids)
 
     async def count_texts(self) -> dict[str, int]:
         """Return how many texts each key seals."""

@@ -14,6 +14,7 @@ from chatd.ai_rows import (
     NewAnswer,
     Usage,
 )
+from chatd.store.contents import ai_slot, prompt_slot, title_slot
 from chatd.store.memory_accounts import MemoryAccounts
 from chatd.store.memory_conversation import AiConversation
 from chatd.store.memory_state import statement
@@ -42,16 +43,17 @@ class MemoryAi(MemoryAccounts):
         """Store a conversation; None when the account has ended."""
         if user_id not in self._users or user_id in self._erasures:
             return None
-        row = AiSessionRow(ai_session_id, user_id, title, model, system_prompt, at, at)
+        sealed = self._sealed(ai_session_id, title, system_prompt)
+        row = AiSessionRow(ai_session_id, user_id, sealed[0], model, sealed[1], at, at)
         self._ai_sessions[ai_session_id] = AiConversation(row)
-        return row
+        return self._contents.ai_session(row)
 
     @statement
     def ai_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
     ) -> list[AiSessionRow]:
         """Return a user's conversations, the latest active first."""
-        rows = [each.current() for each in self._ai_sessions.values()]
+        rows = [self._current(each) for each in self._ai_sessions.values()]
         mine = [
             row
             for row in rows
@@ -63,7 +65,7 @@ class MemoryAi(MemoryAccounts):
     def ai_session(self, ai_session_id: UUID, user_id: UUID) -> AiSessionRow | None:
         """Return a conversation of this user."""
         found = self._conversation(ai_session_id, user_id)
-        return None if found is None else found.current()
+        return None if found is None else self._current(found)
 
     @statement
     def update_ai_session(
@@ -80,13 +82,13 @@ class MemoryAi(MemoryAccounts):
         found = self._conversation(ai_session_id, user_id)
         if found is None:
             return None
-        row = found.row
+        row, sealed = found.row, self._sealed(ai_session_id, title, system_prompt)
         found.row = row._replace(
-            title=title or row.title,
+            title=sealed[0] or row.title,
             model=model or row.model,
-            system_prompt=system_prompt if sets_prompt else row.system_prompt,
+            system_prompt=sealed[1] if sets_prompt else row.system_prompt,
         )
-        return found.current()
+        return self._current(found)
 
     @statement
     def title_ai_session(self, ai_session_id: UUID, title: str) -> AiSessionRow | None:
@@ -94,8 +96,8 @@ class MemoryAi(MemoryAccounts):
         found = self._ai_sessions.get(ai_session_id)
         if found is None or found.row.title is not None:
             return None
-        found.row = found.row._replace(title=title)
-        return found.current()
+        found.row = found.row._replace(title=self._sealed(ai_session_id, title, None)[0])
+        return self._current(found)
 
     @statement
     def delete_ai_session(self, ai_session_id: UUID, user_id: UUID) -> bool:
@@ -114,7 +116,7 @@ class MemoryAi(MemoryAccounts):
         if found is None:
             return None
         rows = [row for row in found.messages if before is None or row.seq < before]
-        return rows[-limit:]
+        return [self._contents.ai_message(row) for row in rows[-limit:]]
 
     @statement
     def own_ai_sessions(
@@ -122,7 +124,7 @@ class MemoryAi(MemoryAccounts):
     ) -> list[AiSessionRow]:
         """Return a user's conversations by rising id."""
         return [
-            found.current()
+            self._current(found)
             for key, found in sorted(self._ai_sessions.items())
             if found.row.user_id == user_id and (after is None or key > after)
         ][:limit]
@@ -133,7 +135,8 @@ class MemoryAi(MemoryAccounts):
     ) -> list[AiMessageRow]:
         """Return the messages of a user's conversation above a `seq`, by `seq`."""
         found = self._conversation(ai_session_id, user_id)
-        return [] if found is None else found.messages[after : after + limit]
+        rows = [] if found is None else found.messages[after : after + limit]
+        return [self._contents.ai_message(row) for row in rows]
 
     @statement
     def ai_message(self, message_id: UUID, user_id: UUID) -> AiMessageRow | None:
@@ -145,7 +148,7 @@ class MemoryAi(MemoryAccounts):
             for row in found.messages
             if message_id in {row.id, row.replaces_id}
         ]
-        return rows[0] if rows else None
+        return self._contents.ai_message(rows[0]) if rows else None
 
     @statement
     def begin_answer(self, new: NewAnswer) -> BeginRow:
@@ -155,35 +158,40 @@ class MemoryAi(MemoryAccounts):
             return BeginRow(Begin.NOT_FOUND)
         earlier = found.earlier(new)
         if earlier is not None:
-            return earlier
+            return self._begun(earlier)
         running = [row for row in found.messages if row.status == "STREAMING"]
         if running:
-            return BeginRow(Begin.RUNNING, answer=running[0])
+            return self._begun(BeginRow(Begin.RUNNING, answer=running[0]))
         if new.replaces_id is not None and found.newest_id() != new.replaces_id:
             return BeginRow(Begin.STALE)
-        found.begin(new)
-        return BeginRow(Begin.BEGUN, found.messages[-2], found.messages[-1])
+        slot = ai_slot(new.ai_session_id, new.question_id or new.id)
+        found.begin(new, self._contents.seal_ai(slot, new.content) or "")
+        return self._begun(BeginRow(Begin.BEGUN, found.messages[-2], found.messages[-1]))
 
     @statement
-    def checkpoint_answer(self, message_id: UUID, content: str) -> None:
+    def checkpoint_answer(self, ai_session_id: UUID, message_id: UUID, content: str) -> None:
         """Keep what has come of an answer that is under way."""
-        self._change_answer(message_id, content=content)
+        sealed = self._contents.seal_ai(ai_slot(ai_session_id, message_id), content)
+        self._change_answer(message_id, content=sealed)
 
     @statement
     def finish_answer(self, finished: FinishedAnswer, *, day: date) -> AiMessageRow | None:
         """End an answer that is under way and count its tokens."""
+        slot = ai_slot(finished.ai_session_id, finished.id)
+        sealed = self._contents.seal_ai(slot, finished.content)
+        said = {} if sealed is None else {"content": sealed}
         user_id = self._change_answer(
             finished.id,
             status=finished.status,
-            content=finished.content,
             finish_reason=finished.finish_reason,
             error_code=finished.error_code,
             **finished.usage._asdict(),
+            **said,
         )
         if user_id is not None:
             self._count(user_id, day, finished.usage)
         rows = [row for each in self._ai_sessions.values() for row in each.messages]
-        return next((row for row in rows if row.id == finished.id), None)
+        return next((self._contents.ai_message(row) for row in rows if row.id == slot.row), None)
 
     @statement
     def interrupt_answers(self) -> int:
@@ -203,6 +211,25 @@ class MemoryAi(MemoryAccounts):
     def count_ai_tokens(self, user_id: UUID, day: date, usage: Usage) -> None:
         """Count tokens that belong to no message of a conversation."""
         self._count(user_id, day, usage)
+
+    def _current(self, found: AiConversation) -> AiSessionRow:
+        return self._contents.ai_session(found.current())
+
+    def _begun(self, begun: BeginRow) -> BeginRow:
+        question, answer = begun.question, begun.answer
+        return begun._replace(
+            question=None if question is None else self._contents.ai_message(question),
+            answer=None if answer is None else self._contents.ai_message(answer),
+        )
+
+    def _sealed(
+        self, ai_session_id: UUID, title: str | None, system_prompt: str | None
+    ) -> tuple[str | None, str | None]:
+        contents = self._contents
+        return (
+            contents.seal_ai(title_slot(ai_session_id), title),
+            contents.seal_ai(prompt_slot(ai_session_id), system_prompt),
+        )
 
     def _conversation(self, ai_session_id: UUID, user_id: UUID) -> AiConversation | None:
         found = self._ai_sessions.get(ai_session_id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow, Begin, BeginRow, NewAnswer
+from chatd.store.contents import Contents, ai_slot, prompt_slot, title_slot
 
 
 @dataclass(slots=True)
@@ -19,6 +20,26 @@ class AiConversation:
         """Return the conversation as the store gives it back."""
         running = [row.id for row in self.messages if row.status == "STREAMING"]
         return self.row._replace(running_id=running[0] if running else None)
+
+    def texts(self) -> tuple[str | None, ...]:
+        """Return all texts as they are stored."""
+        return self.row.title, self.row.system_prompt, *(row.content for row in self.messages)
+
+    def reseal(self, contents: Contents, seq: int) -> int:
+        """Write a message anew, or title and prompt for 0; return how many texts have changed."""
+        if seq == 0:
+            row = self.row
+            title = contents.reseal(title_slot(row.id), row.title)
+            prompt = contents.reseal(prompt_slot(row.id), row.system_prompt)
+            self.row = row._replace(
+                title=title or row.title, system_prompt=prompt or row.system_prompt
+            )
+            return sum(text is not None for text in (title, prompt))
+        said = self.messages[seq - 1]
+        text = contents.reseal(ai_slot(self.row.id, said.id), said.content)
+        if text is not None:
+            self.messages[seq - 1] = said._replace(content=text)
+        return int(text is not None)
 
     def newest_id(self) -> UUID | None:
         """Return the id of the last answer."""
@@ -38,8 +59,12 @@ class AiConversation:
             return None
         return BeginRow(Begin.DUPLICATE, self.messages[-2], newest)
 
-    def begin(self, new: NewAnswer) -> None:
-        """Add a question and its answer, or the latter in place of the last one."""
+    def begin(self, new: NewAnswer, content: str) -> None:
+        """Add a question and its answer, or the latter in place of the last one.
+
+        Args:
+            content: the question as it is stored.
+        """
         if new.question_id is None:
             self.messages.pop()
         else:
@@ -49,7 +74,7 @@ class AiConversation:
                 len(self.messages) + 1,
                 "USER",
                 "COMPLETE",
-                new.content,
+                content,
                 new.at,
                 new.client_msg_id,
             )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chatd.contract.encryption import KeyRow, Pass
 from chatd.keyring import PLAIN, Purpose, kid_of, purpose_of
+from chatd.store.memory_conversation import AiConversation
 from chatd.store.memory_state import Message, Tables, statement
 
 
@@ -51,12 +52,15 @@ class MemoryEncryption(Tables):
         if now.target != self._contents.keyring.first:
             return 0
         place, done, changed = self._content_place, 0, 0
-        for session_id, message in self._messages_above(place):
+        for scope, seq, item in self._contents_above(place):
             if done >= limit:
                 break
-            changed += self._reseal(session_id, message)
-            done += message.version
-            self._content_place = session_id, message.seq
+            if isinstance(item, Message):
+                changed += self._reseal(scope, item)
+            else:
+                changed += item.reseal(self._contents, seq)
+            done += item.version if isinstance(item, Message) else 1
+            self._content_place = scope, seq
         else:
             now = now._replace(finished_at=at)
             self._content_keys = {
@@ -67,12 +71,23 @@ class MemoryEncryption(Tables):
         self._content_pass = now._replace(changed=now.changed + changed)
         return max(done, 1)
 
-    def _messages_above(self, place: tuple[UUID, int]) -> list[tuple[UUID, Message]]:
+    def _contents_above(
+        self, place: tuple[UUID, int]
+    ) -> list[tuple[UUID, int, Message | AiConversation]]:
+        """Return messages, and conversations once for each message and for what has none."""
+        found: list[tuple[UUID, int, Message | AiConversation]] = [
+            (session_id, message.seq, message) for session_id, message in self._messages()
+        ]
+        for scope, talk in self._ai_sessions.items():
+            found += [(scope, seq, talk) for seq in range(len(talk.messages) + 1)]
+        above = (each for each in found if each[:2] > place)
+        return sorted(above, key=lambda each: each[:2])
+
+    def _messages(self) -> list[tuple[UUID, Message]]:
         return [
             (session_id, message)
-            for session_id in sorted(self._sessions)
-            for message in self._sessions[session_id].messages
-            if (session_id, message.seq) > place
+            for session_id, session in self._sessions.items()
+            for message in session.messages
         ]
 
     def _reseal(self, session_id: UUID, message: Message) -> int:
@@ -96,12 +111,14 @@ class MemoryEncryption(Tables):
     def count_texts(self) -> dict[str, int]:
         """Return how many texts each key seals."""
         counts: Counter[str] = Counter()
-        for _, message in self._messages_above((UUID(int=0), 0)):
+        for _, message in self._messages():
             excerpt = message.reply_excerpt or ""
             if purpose_of(excerpt) == Purpose.MESSAGE.value:
                 excerpt = ""  # points to the text of another message
             texts = (message.content, excerpt, *(text for _, text, _ in message.revisions))
             counts.update(kid_of(text) for text in texts if text)
+        for talk in self._ai_sessions.values():
+            counts.update(kid_of(text) for text in talk.texts() if text)
         return dict(counts)
 
     @statement

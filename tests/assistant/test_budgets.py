@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -26,6 +27,7 @@ async def refused(client: Client, ai_session_id: str, content: str = "Why?") -> 
     return error
 
 
+@pytest.mark.threat("T100")
 async def test_a_user_asks_so_often_and_others_are_not_touched(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
@@ -46,6 +48,7 @@ async def test_a_user_asks_so_often_and_others_are_not_touched(
         await ask(a, model, talk)
 
 
+@pytest.mark.threat("T100")
 async def test_all_users_together_ask_so_often(tmp_path: Path, mock_clock: MockClock) -> None:
     settings = {"rate_limits": "on", "ai_global_rate": "60/min burst 3"}
     async with open_ai_world(tmp_path, **settings) as (world, model):
@@ -59,6 +62,7 @@ async def test_all_users_together_ask_so_often(tmp_path: Path, mock_clock: MockC
             await ask(d, model, talk)
 
 
+@pytest.mark.threat("T100")
 async def test_of_a_user_two_answers_are_under_way_and_of_all_so_many(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -78,6 +82,7 @@ async def test_of_a_user_two_answers_are_under_way_and_of_all_so_many(
         await ask(a, model, hers[2])
 
 
+@pytest.mark.threat("T100")
 async def test_tokens_of_a_day_are_counted_and_come_back_with_the_next(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
@@ -100,6 +105,7 @@ async def test_tokens_of_a_day_are_counted_and_come_back_with_the_next(
             assert call.request.max_tokens > 64
 
 
+@pytest.mark.threat("T100")
 async def test_answers_at_once_do_not_spend_the_same_tokens(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -127,6 +133,7 @@ async def test_what_a_provider_does_not_count_is_estimated_and_said_to_be(
         assert usage == {"promptTokens": prompt, "completionTokens": 3, "estimated": True}
 
 
+@pytest.mark.threat("T100")
 async def test_a_thousand_questions_at_once_lead_to_a_few_requests(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -144,6 +151,7 @@ async def test_a_thousand_questions_at_once_lead_to_a_few_requests(
         assert set(codes) == {None, "conflict", "rate_limited"}
 
 
+@pytest.mark.threat("T100")
 async def test_an_endless_answer_is_cut(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_talk(tmp_path) as (_world, model, a, talk):
         _, call = await ask(a, model, talk)
@@ -173,6 +181,7 @@ async def test_of_a_long_conversation_the_oldest_turns_are_left_out(
         assert tokens_of(call.request.turns) <= 400
 
 
+@pytest.mark.threat("T100")
 async def test_a_question_that_fits_into_no_context_is_refused(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -185,6 +194,7 @@ async def test_a_question_that_fits_into_no_context_is_refused(
         assert not model.calls
 
 
+@pytest.mark.threat("T102")
 async def test_an_answer_that_nobody_watches_ends_where_that_is_wished(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +14,78 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.ai_rows import Usage
 from chatd.contract.assistant import Ending
-from chatd.errors import StoreUnavailable
-from chatd.ids import uuid7
+from chatd.errors import CloseCode, StoreUnavailable
+from chatd.ids import bot_id, uuid7
 from chatd.nurseries.generation import Generation
+from chatd.rows import UserRow
 from chatd.units import slice_units, units_in
 from tests.assistant.model import ask, converse, open_ai_world, open_talk
+from tests.http_kit import Answer
+from tests.people import World
+
+
+async def leave(world: World, user: UserRow) -> Answer:
+    """End an account as its owner does, who has signed in elsewhere just now: no bcrypt thread."""
+    family_id = uuid7()
+    await world.store.open_family(
+        family_id=family_id,
+        user_id=user.id,
+        device_id=uuid7(),
+        device_name="a phone",
+        address="192.0.2.1",
+        token_hash=family_id.bytes,
+        at=world.server.now,
+        expires_at=world.server.now + timedelta(days=1),
+    )
+    token = world.token(user, family_id)
+    return await world.rest("DELETE", "/users/me", {"messages": "KEEP_ANONYMOUS"}, token=token)
 
 
 async def test_an_account_that_ends_ends_its_answers_at_once_and_nothing_is_kept(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
     async with open_ai_world(tmp_path, ai_titles="on") as (world, model):
-        anna = await world.person("anna")
-        tea = await world.session(anna, await world.person("bert"))
-        async with world.connect(anna) as a:
+        anna, bert = await world.person("anna"), await world.person("bert")
+        tea = await world.session(anna, bert)
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await b.ask("session:join", sessionId=str(tea))
             _, call = await ask(a, model, await converse(a))
             await call.say("So ")
             await a.ask("message:send", sessionId=str(tea), content="@ai?")
             other = await model.called()
             await other.say("Oh ")
-            now = world.server.now
-            await world.store.begin_erasure(anna.id, deletes_messages=False, at=now)
-            assert world.daemon.services.assistant is not None
-            world.daemon.services.assistant.end_user(anna.id)
-            names = [each["event"] for each in await a.heard()]
-            assert "ai:done" not in names
-            assert "ai:error" not in names
+            assert (await leave(world, anna)).status == 202
+            assert await a.closed() == CloseCode.REVOKED.code
+            names = {frame.get("event") for frame in a.waiting}
+            assert names.isdisjoint({"ai:done", "ai:error"})
+            assert [each["partial"] for each in await b.heard("ai:error")] == [""]  # an end
         assert call.closed_at == other.closed_at == 0.0
         assert await world.store.ai_sessions(anna.id, before=None, limit=9) == []
-        page = await world.store.history(tea, (await world.person("carl")).id)
-        assert page is None
-        assert await world.store.ai_tokens(anna.id, now.date()) == 0
+        page = await world.store.history(tea, bert.id)
+        assert page is not None
+        assert [row.content for row in page.messages] == ["@ai?"]
+        assert await world.store.ai_tokens(anna.id, world.server.now.date()) == 0
+
+
+@pytest.mark.parametrize("way", ["removed", "with its owner"])
+async def test_a_bot_that_ends_ends_its_answers(
+    tmp_path: Path, mock_clock: MockClock, way: str
+) -> None:
+    async with open_ai_world(tmp_path) as (world, model):
+        anna = await world.person("anna")
+        bot = await world.store.insert_bot(
+            user_id=bot_id(), owner_id=anna.id, name="bot", created_at=world.server.now, limit=1
+        )
+        assert bot is not None
+        async with world.connect(bot) as b:
+            _, call = await ask(b, model, await converse(b))
+            if way == "removed":
+                path = f"/users/me/bots/{bot.id}"
+                answer = await world.rest("DELETE", path, token=world.token(anna))
+            else:
+                answer = await leave(world, anna)
+            assert answer.status == 202
+            assert call.closed_at == 0.0
 
 
 async def test_a_title_under_way_ends_with_its_conversation_and_its_account(

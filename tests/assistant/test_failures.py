@@ -187,6 +187,7 @@ async def _user(world: World) -> Any:
     return user
 
 
+@pytest.mark.threat("T101")
 @pytest.mark.parametrize("how", ["fail", "hang_up"])
 async def test_after_the_first_word_nothing_is_tried_again_and_the_text_is_kept(
     tmp_path: Path, autojump_clock: MockClock, how: str
@@ -237,6 +238,7 @@ async def test_a_bug_below_ends_the_answer_and_not_the_daemon(
 # The breaker
 
 
+@pytest.mark.threat("T101")
 async def test_a_provider_that_fails_again_and_again_is_left_alone_for_a_while(
     tmp_path: Path, mock_clock: MockClock
 ) -> None:
@@ -393,7 +395,7 @@ async def test_what_an_earlier_run_has_left_is_interrupted_at_the_start(
     talk = await store_talk(store, anna)
     new = question(talk)
     await store.begin_answer(new)
-    await store.checkpoint_answer(new.id, "So ")
+    await store.checkpoint_answer(talk.id, new.id, "So ")
     async with open_ai_world(tmp_path, store=store) as (world, model):
         [row] = await store.users_by_ids([anna])
         async with world.connect(row) as a:

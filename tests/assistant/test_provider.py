@@ -16,6 +16,7 @@ from tests.assistant.site import LEFT_GENERATORS, ask, ended, open_site
 pytestmark = pytest.mark.filterwarnings(LEFT_GENERATORS)
 
 
+@pytest.mark.threat("T94")
 async def test_a_question_goes_where_the_settings_say_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ GARBAGE = [
 ]
 
 
+@pytest.mark.threat("T101")
 @pytest.mark.parametrize(
     ("script", "code", "attempts"),
     [
@@ -138,6 +140,7 @@ async def test_what_goes_wrong_before_the_first_word_has_a_code_and_no_text(
         assert (await ended(a))[1]["content"] == "Hello there"
 
 
+@pytest.mark.threat("T101")
 @pytest.mark.parametrize(
     "script",
     [
@@ -165,6 +168,7 @@ async def test_what_goes_wrong_behind_it_keeps_the_text_once(
         assert kept == [("COMPLETE", "Why?"), ("INTERRUPTED", "Half")]
 
 
+@pytest.mark.threat("T101")
 async def test_a_server_that_stalls_is_left(tmp_path: Path) -> None:
     async with (
         open_site(tmp_path, ai_stall_timeout=0.2) as (world, server),
@@ -183,6 +187,7 @@ async def stalls(exchange: Exchange) -> None:
     await trio.sleep_forever()
 
 
+@pytest.mark.threat("T101")
 async def test_a_line_without_an_end_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

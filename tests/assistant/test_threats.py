@@ -30,6 +30,7 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
+@pytest.mark.threat("T97")
 async def test_t97_what_a_user_says_stays_in_the_user_role(
     tmp_path: Path, autojump_clock: MockClock, text: str
 ) -> None:
@@ -44,6 +45,7 @@ async def test_t97_what_a_user_says_stays_in_the_user_role(
         assert all(text in said for said in call.texts[1:])
 
 
+@pytest.mark.threat("T97")
 async def test_t97_the_system_prompt_holds_no_secret_and_no_name(tmp_path: Path) -> None:
     async with (
         open_site(tmp_path, signing_keys=("test:" + "k" * 40,)) as (world, server),
@@ -59,6 +61,7 @@ async def test_t97_the_system_prompt_holds_no_secret_and_no_name(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
+@pytest.mark.threat("T98")
 async def test_t98_what_others_say_and_are_called_is_text_of_theirs(
     tmp_path: Path, autojump_clock: MockClock, text: str
 ) -> None:
@@ -83,6 +86,7 @@ async def test_t98_what_others_say_and_are_called_is_text_of_theirs(
             )
 
 
+@pytest.mark.threat("T99")
 async def test_t99_links_of_an_answer_are_text_that_nobody_fetches(tmp_path: Path) -> None:
     picture = "![x](http://127.0.0.1:9/?q=secret) [y](javascript:alert(1)) <img src=x>"
 
@@ -105,6 +109,7 @@ async def test_t99_links_of_an_answer_are_text_that_nobody_fetches(tmp_path: Pat
         assert "img-src http" not in page.headers["content-security-policy"]
 
 
+@pytest.mark.threat("T100")
 async def test_t100_a_prompt_of_a_megabyte_goes_nowhere(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -122,6 +127,7 @@ async def test_t100_a_prompt_of_a_megabyte_goes_nowhere(
         assert not model.calls
 
 
+@pytest.mark.threat("T94")
 async def test_t94_nothing_that_a_user_sends_changes_where_is_asked(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -135,6 +141,7 @@ async def test_t94_nothing_that_a_user_sends_changes_where_is_asked(
         assert await a.refusal("ai:create", model="http://evil.example/v1") == "validation_failed"
 
 
+@pytest.mark.threat("T101")
 async def test_t101_a_provider_that_fails_leaves_the_chat_alone(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -158,6 +165,7 @@ async def test_t101_a_provider_that_fails_leaves_the_chat_alone(
             assert {each["status"] for each in answers} == {"INTERRUPTED"}
 
 
+@pytest.mark.threat("T102")
 async def test_t102_a_client_that_is_gone_costs_no_longer_than_the_operator_wants(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -179,6 +187,7 @@ async def test_t102_a_client_that_is_gone_costs_no_longer_than_the_operator_want
         assert call.closed_at - call.asked_at <= 60
 
 
+@pytest.mark.threat("T103")
 async def test_t103_questions_and_answers_and_keys_are_in_no_log(tmp_path: Path) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.begin()

@@ -63,9 +63,9 @@ async def ask(store: Store, new: NewAnswer) -> tuple[AiMessageRow, AiMessageRow]
 
 
 async def finish(
-    store: Store, message_id: UUID, content: str = "So.", *, status: AiStatus = "COMPLETE"
+    store: Store, answer: AiMessageRow, content: str = "So.", *, status: AiStatus = "COMPLETE"
 ) -> AiMessageRow | None:
-    ended = FinishedAnswer(message_id, status, content, "stop", None, USAGE)
+    ended = FinishedAnswer(answer.id, answer.ai_session_id, status, content, "stop", None, USAGE)
     return await store.finish_answer(ended, day=TODAY)
 
 
@@ -173,7 +173,7 @@ async def test_one_answer_of_a_conversation_is_under_way(store: Store, people: P
     assert second == BeginRow(Begin.RUNNING, answer=answer)
     assert (await store.begin_answer(retry(row, answer.id))).outcome is Begin.RUNNING
     await ask(store, question(other))
-    await finish(store, answer.id)
+    await finish(store, answer)
     await ask(store, question(row, "And?"))
     assert await contents(store, row) == ["Why?", "So.", "And?", ""]
 
@@ -197,7 +197,7 @@ async def test_the_same_call_again_finds_what_it_has_done(store: Store, people: 
     asked, answer = await ask(store, first)
     assert await ask(store, first) == (asked, answer)
     again = retry(row, answer.id)
-    await finish(store, answer.id)
+    await finish(store, answer)
     _, second = await ask(store, again)
     assert await ask(store, again) == (asked, second)
     assert await contents(store, row) == ["Why?", ""]
@@ -208,7 +208,7 @@ async def test_a_question_with_the_same_key_is_asked_once(store: Store, people: 
     asked, answer = await ask(store, question(row, key="k1"))
     found = await store.begin_answer(question(row, "Else?", key="k1"))
     assert found == BeginRow(Begin.DUPLICATE, asked, answer)
-    ended = await finish(store, answer.id)
+    ended = await finish(store, answer)
     found = await store.begin_answer(question(row, key="k1"))
     assert found == BeginRow(Begin.DUPLICATE, asked, ended)
     other = await converse(store, people.alice)
@@ -220,9 +220,9 @@ async def test_only_the_last_answer_is_asked_for_again_and_the_new_one_has_its_p
 ) -> None:
     row = await converse(store, people.alice)
     first_question, first = await ask(store, question(row))
-    await finish(store, first.id, "")
+    await finish(store, first, "")
     _, second = await ask(store, question(row, "And?"))
-    await finish(store, second.id, "half", status="STOPPED")
+    await finish(store, second, "half", status="STOPPED")
     for stale in (first.id, first_question.id, uuid7()):
         assert (await store.begin_answer(retry(row, stale))).outcome is Begin.STALE
     wanted = retry(row, second.id)
@@ -237,9 +237,9 @@ async def test_only_the_last_answer_is_asked_for_again_and_the_new_one_has_its_p
 async def test_an_answer_grows_by_checkpoints_and_ends_once(store: Store, people: People) -> None:
     row = await converse(store, people.alice)
     asked, answer = await ask(store, question(row))
-    await store.checkpoint_answer(answer.id, "So")
+    await store.checkpoint_answer(row.id, answer.id, "So")
     assert await contents(store, row) == ["Why?", "So"]
-    ended = await finish(store, answer.id, "So it is.")
+    ended = await finish(store, answer, "So it is.")
     assert ended == answer._replace(
         status="COMPLETE",
         content="So it is.",
@@ -247,12 +247,12 @@ async def test_an_answer_grows_by_checkpoints_and_ends_once(store: Store, people
         prompt_tokens=30,
         completion_tokens=12,
     )
-    await store.checkpoint_answer(answer.id, "late")
-    assert await finish(store, answer.id, "late", status="STOPPED") == ended
-    await store.checkpoint_answer(asked.id, "no answer")
+    await store.checkpoint_answer(row.id, answer.id, "late")
+    assert await finish(store, answer, "late", status="STOPPED") == ended
+    await store.checkpoint_answer(row.id, asked.id, "no answer")
     assert await contents(store, row) == ["Why?", "So it is."]
     assert await store.ai_tokens(people.alice, TODAY) == 42
-    assert await finish(store, uuid7()) is None
+    assert await finish(store, answer._replace(id=uuid7())) is None
 
 
 async def test_tokens_are_counted_by_user_and_day(store: Store, people: People) -> None:
@@ -271,9 +271,9 @@ async def test_what_a_crash_leaves_under_way_is_interrupted_with_its_text(
 ) -> None:
     row, other = await converse(store, people.alice), await converse(store, people.bob)
     _, answer = await ask(store, question(row))
-    await store.checkpoint_answer(answer.id, "So")
+    await store.checkpoint_answer(row.id, answer.id, "So")
     _, done = await ask(store, question(other))
-    ended = await finish(store, done.id)
+    ended = await finish(store, done)
     assert await store.interrupt_answers() == 1
     assert await store.interrupt_answers() == 0
     left = await store.ai_message(answer.id, people.alice)
@@ -289,8 +289,8 @@ async def test_a_deleted_conversation_takes_its_messages(store: Store, people: P
     assert not await store.delete_ai_session(row.id, people.alice)
     assert await store.ai_message(answer.id, people.alice) is None
     assert await store.ai_messages(row.id, people.alice, before=None, limit=9) is None
-    await store.checkpoint_answer(answer.id, "late")
-    assert await finish(store, answer.id) is None
+    await store.checkpoint_answer(row.id, answer.id, "late")
+    assert await finish(store, answer) is None
     assert await store.ai_tokens(people.alice, TODAY) == 0
 
 
@@ -303,7 +303,7 @@ async def test_an_account_that_ends_takes_its_conversations_and_counts(
     await store.begin_erasure(people.alice, deletes_messages=False, at=NOW)
     assert await store.ai_sessions(people.alice, before=None, limit=9) == []
     assert await store.ai_tokens(people.alice, TODAY) == 0
-    assert await finish(store, answer.id) is None
+    assert await finish(store, answer) is None
     await store.count_ai_tokens(people.alice, TODAY, USAGE)
     assert await store.ai_tokens(people.alice, TODAY) == 0
     assert await store.ai_session(kept.id, people.bob) == kept
@@ -338,7 +338,7 @@ async def test_all_of_a_users_conversations_come_page_by_page(store: Store, peop
     rows = [await converse(store, people.alice, at=NOW - n * SECOND) for n in range(3)]
     await converse(store, people.bob)
     _, first = await ask(store, question(rows[1]))
-    await finish(store, first.id)
+    await finish(store, first)
     await ask(store, question(rows[1], "And?"))
     ids = sorted(row.id for row in rows)
     page = await store.own_ai_sessions(people.alice, after=None, limit=2)
