@@ -32,6 +32,7 @@ EVIL = (
 )
 
 
+@pytest.mark.threat("T58")
 @pytest.mark.parametrize(("data", "mime_type"), EVIL, ids=[kind for _, kind in EVIL])
 async def test_t58_what_strangers_upload_runs_in_no_browser_and_in_no_frame(
     tmp_path: Path, data: bytes, mime_type: str
@@ -92,6 +93,7 @@ LINKS = (
 )
 
 
+@pytest.mark.threat("T92")
 async def test_t92_a_link_in_a_message_is_text_the_daemon_connects_to_nothing(
     tmp_path: Path,
 ) -> None:
@@ -130,6 +132,7 @@ def test_t94_no_operation_takes_an_address_that_the_daemon_would_go_to() -> None
     assert addresses == {("user-update", "avatarUrl")}
 
 
+@pytest.mark.threat("T94")
 async def test_t94_where_files_go_is_said_by_the_settings_alone(
     tmp_path: Path, place: Nanio | None
 ) -> None:
@@ -144,6 +147,7 @@ async def test_t94_where_files_go_is_said_by_the_settings_alone(
         assert url.startswith("/blob?" if place is None else f"{place.url}/chatd-files/incoming/")
 
 
+@pytest.mark.threat("T93")
 async def test_t93_nobody_writes_where_they_were_not_told_to(
     tmp_path: Path, place: Nanio | None
 ) -> None:
