@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import { call, callAnonymously, dropTokens, openApi, takeTokens } from "@/lib/api";
+import { call, callAnonymously, dropAccess, dropTokens, openApi, takeTokens } from "@/lib/api";
 import { loadConfig, type Config } from "@/lib/config";
 import { toApiError } from "@/lib/errors";
 import { onLoginElsewhere, storedLogin } from "@/lib/tokens";
@@ -51,6 +51,7 @@ export async function startAuth(): Promise<void> {
 export function followTabs(): () => void {
   return onLoginElsewhere((login) => {
     const { state, account } = useAuth.getState();
+    if (!login) dropAccess();
     if (!login && state === "in") loggedOut(null);
     if (login && (state === "out" || (account && account.id !== login.userId))) void startAuth();
   });
