@@ -109,12 +109,12 @@ describe("the list of conversations", () => {
   const answer = (id: string) => ({ sessions: [session({ id })], nextCursor: null });
 
   it("is the newest answer's, in whatever order they come", async () => {
-    let late = (_: unknown): void => undefined;
-    call.mockReturnValueOnce(new Promise((resolve) => (late = resolve)));
+    const late: ((page: unknown) => void)[] = [];
+    call.mockReturnValueOnce(new Promise((resolve) => late.push(resolve)));
     call.mockResolvedValueOnce(answer("new"));
     const first = loadSessions();
     await loadSessions();
-    late(answer("old"));
+    late[0]?.(answer("old"));
     await first;
     expect(listed()).toEqual(["new"]);
   });
