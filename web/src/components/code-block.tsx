@@ -3,13 +3,15 @@
 import { Check, Copy } from "lucide-react";
 import { useRef, useState, type ReactNode } from "react";
 import { Button } from "@/components/ui/button";
+import { say } from "@/components/ui/toast";
+import { copied } from "@/lib/clipboard";
 
 /** Code with a button that copies it. */
 export function CodeBlock({ children }: { children: ReactNode }) {
   const code = useRef<HTMLPreElement>(null);
   const [isCopied, setCopied] = useState(false);
   const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(code.current?.textContent ?? "");
+    if (!(await copied(code.current?.textContent ?? ""))) return say("It was not copied", "This page may not write to the clipboard.");
     setCopied(true);
     setTimeout(() => setCopied(false), 1500);
   };

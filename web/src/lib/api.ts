@@ -8,7 +8,7 @@ const EARLY_MS = 30_000; // an access token is renewed this long before it ends
 
 let http: AxiosInstance = axios.create({ timeout: CALL_TIMEOUT_MS });
 let base = "";
-let access: { token: string; expiresAt: number } | null = null;
+let access: { token: string; expiresAt: number; deviceId: string } | null = null;
 let refreshing: Promise<string> | null = null;
 let whenLoggedOut: () => void = () => undefined;
 
@@ -27,20 +27,32 @@ export function apiBase(): string {
 /** Take a login into use and keep it. */
 export function takeTokens(tokens: Tokens): void {
   storeLogin(tokens);
-  access = { token: tokens.accessToken, expiresAt: Date.parse(tokens.expiresAt) };
+  const { accessToken: token, deviceId } = tokens;
+  access = { token, expiresAt: Date.parse(tokens.expiresAt), deviceId };
+}
+
+/** Forget what this tab holds of a login that has ended in another tab. */
+export function dropAccess(): void {
+  access = null;
 }
 
 /** Forget the login in this tab and its storage. */
 export function dropTokens(): void {
-  access = null;
+  dropAccess();
   storeLogin(null);
+}
+
+function noLogin(): ApiError {
+  return new ApiError({ code: "unauthorized", message: "You are logged out." });
 }
 
 async function rotate(): Promise<string> {
   const login = storedLogin();
-  if (!login) throw new ApiError({ code: "unauthorized", message: "You are logged out." });
+  if (!login) throw noLogin();
   try {
     const { data } = await http.post<Tokens>("/auth/refresh", { refreshToken: login.refreshToken });
+    // Logged out meanwhile, or in as somebody else: an old answer brings no login back.
+    if (storedLogin()?.deviceId !== login.deviceId) throw noLogin();
     takeTokens(data);
     return data.accessToken;
   } catch (trouble) {
@@ -69,14 +81,29 @@ export function refreshToken(): Promise<string> {
 
 /** An access token that is good for a while. */
 export function accessToken(): Promise<string> {
-  if (access && access.expiresAt - EARLY_MS > Date.now()) return Promise.resolve(access.token);
+  // Another tab may have logged in as somebody else: then this tab's token is of the one before.
+  const isOurs = access !== null && access.deviceId === storedLogin()?.deviceId;
+  if (access && isOurs && access.expiresAt - EARLY_MS > Date.now()) return Promise.resolve(access.token);
   return refreshToken();
+}
+
+/** Who asks for bytes gets a refusal as bytes too. */
+async function readable(trouble: unknown): Promise<unknown> {
+  const response = axios.isAxiosError(trouble) ? trouble.response : undefined;
+  if (response?.data instanceof Blob) {
+    const text = await response.data.text();
+    response.data = response.data.type.startsWith("application/json") ? JSON.parse(text) : null;
+  }
+  return trouble;
 }
 
 async function send<T>(request: AxiosRequestConfig, token: string | null): Promise<T> {
   const headers = token ? { ...request.headers, authorization: `Bearer ${token}` } : request.headers;
-  const { data } = await http.request<T>({ ...request, headers });
-  return data;
+  try {
+    return (await http.request<T>({ ...request, headers })).data;
+  } catch (trouble) {
+    throw await readable(trouble);
+  }
 }
 
 /** Call the server as whoever is logged in. Throws ApiError. */

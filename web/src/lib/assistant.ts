@@ -11,6 +11,7 @@ import {
   withAiMessages,
   withDelta,
 } from "@/stores/ai";
+import { say } from "@/components/ui/toast";
 import { call } from "./api";
 import { explain, toApiError } from "./errors";
 import { newId } from "./ids";
@@ -170,9 +171,12 @@ export function bindAssistant(socket: ChatSocket): void {
     patchAiMessage(aiSessionId, messageId, { content, finishReason, usage, status });
     ended(aiSessionId);
   });
-  socket.on("ai:error", ({ messageId, aiSessionId, code, partial }) => {
+  socket.on("ai:error", ({ messageId, aiSessionId, code, message, partial }) => {
     dropStream(messageId);
-    if (!aiSessionId) return;
+    if (!aiSessionId) {
+      if (!partial) say("The assistant does not answer", message); // what had come is a message
+      return;
+    }
     const status = partial ? "INTERRUPTED" : "FAILED";
     patchAiMessage(aiSessionId, messageId, { content: partial, status, errorCode: code });
     ended(aiSessionId);

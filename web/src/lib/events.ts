@@ -42,11 +42,15 @@ function heardMessage(message: Message): void {
     void loadSessions();
     return;
   }
-  const isOwn = message.sender.id === useAuth.getState().account?.id;
+  const ownId = useAuth.getState().account?.id ?? "";
+  const isOwn = message.sender.id === ownId;
+  const isPinging = message.mentions === "ALL" || message.mentions.includes(ownId);
+  const last = session.lastMessage;
   patchSession(sessionId, {
-    lastMessage: message,
+    lastMessage: last && last.seq > seq ? last : message, // what was missed comes in the order of its changes
     seq: Math.max(seq, session.seq),
     ...(isOwn ? {} : { unreadCount: session.unreadCount + 1 }),
+    ...(isOwn || !isPinging ? {} : { mentionCount: session.mentionCount + 1 }),
   });
   typingHeard({ sessionId, userId: message.sender.id, isTyping: false, expiresInMs: 0 });
 }

@@ -5,18 +5,20 @@ import { call } from "./api";
 import { otherOf } from "./people";
 import type { MemberPage, SessionSummary, User } from "./types";
 
-const asked = new Set<string>();
+const asking = new Set<string>();
 
-/** Read who is in a conversation, once: its list line shows the other one's name. */
+/** Read who is in a conversation, once at a time: its list line shows the other one's name. */
 async function loadMembers(sessionId: string): Promise<void> {
-  if (asked.has(sessionId)) return;
-  asked.add(sessionId);
+  if (asking.has(sessionId)) return;
+  asking.add(sessionId);
   try {
     const page = await call<MemberPage>({ url: `/chat/sessions/${sessionId}/members` });
     const members = Object.fromEntries(page.members.map((each) => [each.user.id, each]));
     patchRoom(sessionId, { members: { ...members, ...roomOf(sessionId).members } });
   } catch {
-    asked.delete(sessionId); // asked again when it is shown again
+    // Asked again when it is shown again.
+  } finally {
+    asking.delete(sessionId);
   }
 }
 

@@ -3,16 +3,23 @@ import { resetAi } from "@/stores/ai";
 import { endLogin, useAuth } from "@/stores/auth";
 import { resetChat } from "@/stores/chat";
 import { typingExpired } from "@/stores/presence";
+import { openDialog } from "@/stores/ui";
 import { bindAssistant, loadAiSessions } from "./assistant";
 import { bindEvents } from "./events";
 import { loadSessions, resetRooms } from "./rooms";
 import { closeSocket, openSocket, tell, type ChatSocket } from "./socket";
+import { resetUploads } from "./uploads";
 
 const ACTIVE_EVERY_MS = 60_000; // somebody at the device is told to the server this often
 const TYPING_LOOK_MS = 2000;
 
+let lastUser: string | undefined; // whose files wait in the composers: they outlive a look at the settings
+
 /** Begin. Returns what ends it. */
 export function startLive(): () => void {
+  const userId = useAuth.getState().account?.id;
+  if (userId !== lastUser) resetUploads();
+  lastUser = userId;
   void loadSessions();
   if (useAuth.getState().config?.features.ai) void loadAiSessions();
   const bind = (socket: ChatSocket): void => {
@@ -42,5 +49,6 @@ export function startLive(): () => void {
     resetRooms();
     resetChat();
     resetAi();
+    openDialog(null);
   };
 }

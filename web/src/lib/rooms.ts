@@ -1,7 +1,6 @@
 /** Opening, filling and reading conversations: what happens between the store and the server. */
 import { useAuth } from "@/stores/auth";
 import {
-
   patchRoom,
   patchSession,
   patchTimeline,
@@ -19,13 +18,18 @@ import type { HistoryAnswer, Joined, Position, SessionPage, SessionSummary } fro
 
 const PAGE = 50; // messages of one page of history
 const LIVE_ROOMS = 20; // joined at once; the one that was open longest ago is left
+const JOIN_AGAIN_MS = 2000; // after an answer that was lost, or said "later" without saying when
 const TYPING_MS = 8000; // the server's expiry of a typing that nobody renews
 
 const joining = new Map<string, Promise<void>>();
 let lately: string[] = []; // joined rooms, the one opened last first
+let listings = 0; // how often the list was asked for
+let listed = 0; // which of these is shown: an older answer does not replace a newer one
 
 /** Read the whole list of conversations, page by page. */
 export async function loadSessions(): Promise<void> {
+  listings += 1;
+  const turn = listings;
   try {
     let cursor: string | null = null;
     const all: SessionSummary[] = [];
@@ -35,13 +39,15 @@ export async function loadSessions(): Promise<void> {
       all.push(...page.sessions);
       cursor = page.nextCursor;
     } while (cursor);
+    if (turn < listed) return;
+    listed = turn;
     useChat.setState({
       sessions: Object.fromEntries(all.map((each) => [each.id, each])),
       isListed: true,
       listFailure: null,
     });
   } catch (trouble) {
-    useChat.setState({ listFailure: explain(trouble) });
+    if (turn >= listed) useChat.setState({ listFailure: explain(trouble) });
   }
 }
 
@@ -87,6 +93,12 @@ async function join(sessionId: string): Promise<void> {
   } catch (trouble) {
     const error = toApiError(trouble);
     patchRoom(sessionId, { isLoading: false, failure: error.code === "network" ? null : explain(error) });
+    // Without a connection the next one joins it; with one nobody else would.
+    if (error.isRetryable && isOnline()) {
+      setTimeout(() => {
+        if (useChat.getState().openId === sessionId) void joinRoom(sessionId);
+      }, error.retryAfterMs ?? JOIN_AGAIN_MS);
+    }
     return;
   }
   for (const old of lately.splice(LIVE_ROOMS)) leaveRoom(old);
@@ -130,7 +142,9 @@ export function repairRoom(sessionId: string): void {
 export function rejoin(positions: readonly Position[], isRecovered: boolean): void {
   const { rooms, openId, sessions } = useChat.getState();
   for (const position of positions) placeSession(position);
-  if (positions.some((each) => !sessions[each.sessionId]) || !useChat.getState().isListed) void loadSessions();
+  const isKnown = positions.every((each) => sessions[each.sessionId]) && useChat.getState().isListed;
+  // Who was away for long has missed what was last said, who has gone and what has a new name.
+  if (!isKnown || !isRecovered) void loadSessions();
   if (isRecovered) return;
   const wanted = Object.keys(rooms).filter((id) => rooms[id]?.isJoined || id === openId);
   for (const id of Object.keys(rooms)) patchRoom(id, { isJoined: false });
@@ -145,7 +159,10 @@ export async function loadBefore(sessionId: string): Promise<void> {
   patchRoom(sessionId, { isLoading: true });
   try {
     const page = await history(sessionId, { beforeSeq: first.message.seq });
-    patchTimeline(sessionId, (timeline) => withPageBefore(timeline, page.messages, page.hasBefore));
+    patchTimeline(sessionId, (timeline) =>
+      // Another page may be shown by now: there it would stand before a hole.
+      timeline.rows[0]?.key === first.key ? withPageBefore(timeline, page.messages, page.hasBefore) : timeline,
+    );
   } finally {
     patchRoom(sessionId, { isLoading: false });
   }
@@ -159,7 +176,10 @@ export async function loadAfter(sessionId: string): Promise<void> {
   patchRoom(sessionId, { isLoading: true });
   try {
     const page = await history(sessionId, { afterSeq: last.message.seq });
+    const isBehind = roomOf(sessionId).timeline.rows.findLast((row) => row.status === "sent")?.key === last.key;
+    if (!isBehind) return; // another page is shown by now
     patchTimeline(sessionId, (timeline) => withPageAfter(timeline, page.messages, page.hasAfter));
+    catchUp(sessionId, page);
   } finally {
     patchRoom(sessionId, { isLoading: false });
   }
@@ -167,22 +187,35 @@ export async function loadAfter(sessionId: string): Promise<void> {
 
 /** Show the place of a message, wherever it is. */
 export async function showMessage(sessionId: string, messageId: string): Promise<void> {
+  await joinRoom(sessionId); // its newest page would take the place of the one with the message
   const isShown = roomOf(sessionId).timeline.rows.some((row) => row.message.id === messageId);
   if (isShown) return;
   const page = await call<HistoryAnswer>({
     url: `/chat/sessions/${sessionId}/messages`,
     params: { aroundId: messageId, limit: PAGE },
   });
+  showPage(sessionId, page);
+}
+
+function showPage(sessionId: string, page: HistoryAnswer): void {
   const { timeline } = roomOf(sessionId);
   const seq = timeline.epoch === page.epoch ? Math.max(timeline.seq, page.seq) : page.seq;
   patchTimeline(sessionId, (shown) => fromPage(shown, { ...page, seq }));
+  catchUp(sessionId, page);
+}
+
+/** Ask for what came live while the newest page was on its way: the page does not have it. */
+function catchUp(sessionId: string, { epoch, seq, hasAfter }: HistoryAnswer): void {
+  const { timeline } = roomOf(sessionId);
+  if (hasAfter || timeline.epoch !== epoch || timeline.seq <= seq) return;
+  patchTimeline(sessionId, (shown) => ({ ...shown, seq }));
+  repairRoom(sessionId);
 }
 
 /** Go back to the newest messages. */
 export async function showNewest(sessionId: string): Promise<void> {
   if (!roomOf(sessionId).timeline.hasAfter) return;
-  const page = await history(sessionId, {});
-  patchTimeline(sessionId, (timeline) => fromPage(timeline, page));
+  showPage(sessionId, await history(sessionId, {}));
 }
 
 function history(sessionId: string, place: { beforeSeq?: number; afterSeq?: number }): Promise<HistoryAnswer> {
@@ -195,7 +228,8 @@ function history(sessionId: string, place: { beforeSeq?: number; afterSeq?: numb
 /** Move the read marker to the newest message that has been seen; never back. */
 export function markRead(sessionId: string, seq: number): void {
   const session = useChat.getState().sessions[sessionId];
-  if (!session || (session.lastReadSeq >= seq && session.unreadCount === 0)) return;
+  if (!session) return;
+  if (session.lastReadSeq >= seq && session.unreadCount === 0 && !session.markedUnread) return;
   patchSession(sessionId, { lastReadSeq: Math.max(seq, session.lastReadSeq), markedUnread: false });
   void request("message:read", { sessionId, seq }).then(placeSession, () => undefined);
 }
@@ -204,5 +238,7 @@ export function markRead(sessionId: string, seq: number): void {
 export function resetRooms(): void {
   lately = [];
   joining.clear();
+  listed = listings + 1; // what is on its way is the one's before
+  listings = listed;
 }
 

@@ -5,6 +5,7 @@ import { withDraft, withFailure, withStored, withoutDraft } from "@/stores/timel
 import { dropUnsent, keepUnsent, markUnsent, unsentOf, type Unsent } from "@/stores/unsent";
 import { explain, toApiError } from "./errors";
 import { newId } from "./ids";
+import { showNewest } from "./rooms";
 import { isOnline, request } from "./socket";
 import type { Message, Reply, User } from "./types";
 
@@ -28,6 +29,7 @@ function me(): User | null {
 
 let flushing: Promise<void> | null = null;
 let timer: ReturnType<typeof setTimeout> | undefined;
+const slow = new Set<string>(); // conversations that take no message yet
 
 /** Show a message and send it, now or when there is a connection again. */
 export function sendMessage(written: Written): void {
@@ -51,7 +53,7 @@ export function flushUnsent(): Promise<void> {
     flushing = null;
     // What was written while the last answer was on its way.
     const sender = me();
-    if (sender && isOnline() && timer === undefined && unsentOf(sender.id).some((each) => !each.failure)) {
+    if (sender && isOnline() && timer === undefined && nextOf(sender.id)) {
       void flushUnsent();
     }
   });
@@ -61,11 +63,16 @@ export function flushUnsent(): Promise<void> {
 async function flush(): Promise<void> {
   const sender = me();
   while (sender && isOnline()) {
-    const draft = unsentOf(sender.id).find((each) => each.failure === null);
+    const draft = nextOf(sender.id);
     if (!draft) return;
     const isGoingOn = await sendOne(sender.id, draft);
     if (!isGoingOn) return;
   }
+}
+
+/** The oldest that may be sent now: slow mode of one conversation holds up no other. */
+function nextOf(userId: string): Unsent | undefined {
+  return unsentOf(userId).find((each) => each.failure === null && !slow.has(each.sessionId));
 }
 
 /** Send one message; returns whether the next one may follow now. */
@@ -85,6 +92,14 @@ async function sendOne(userId: string, draft: Unsent): Promise<boolean> {
   } catch (trouble) {
     const error = toApiError(trouble);
     if (error.code === "network") return false; // the next connection takes it up
+    if (error.code === "slow_mode") {
+      slow.add(sessionId);
+      setTimeout(() => {
+        slow.delete(sessionId);
+        void flushUnsent();
+      }, error.retryAfterMs ?? RETRY_MS);
+      return true;
+    }
     if (error.isRetryable) {
       later(error.retryAfterMs ?? RETRY_MS);
       return false;
@@ -109,8 +124,11 @@ export function settleSent(message: Message): void {
   const sender = me();
   if (!sender || message.sender.id !== sender.id) return;
   if (message.clientMsgId) dropUnsent(sender.id, message.clientMsgId);
-  if (!roomOf(message.sessionId).timeline.hasAfter) {
-    patchTimeline(message.sessionId, (timeline) => withStored(timeline, [message]));
+  const { rows, hasAfter } = roomOf(message.sessionId).timeline;
+  if (!hasAfter) patchTimeline(message.sessionId, (timeline) => withStored(timeline, [message]));
+  else if (rows.some((row) => row.key === message.clientMsgId)) {
+    // Written while an old place is shown: there it would wait for ever.
+    void showNewest(message.sessionId).catch(() => undefined);
   }
   const known = useChat.getState().sessions[message.sessionId]?.lastMessage;
   if (!known || known.seq < message.seq) patchSession(message.sessionId, { lastMessage: message });

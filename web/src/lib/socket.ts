@@ -8,6 +8,7 @@ import type { Ack, ClientEvents, ConnectionClosing, ServerEvents } from "./types
 const ACK_TIMEOUT_MS = 10_000; // then the answer counts as lost; a message is sent again by its key
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 20_000;
+const CROWD = "Too many windows of this account are open. Close one and try again.";
 
 export type ChatSocket = Socket<ServerEvents, ClientEvents>;
 
@@ -51,6 +52,7 @@ function stop(reason: string): void {
 }
 
 async function refused(trouble: Error): Promise<void> {
+  const ours = socket;
   const refusal = (trouble as Error & { data?: { code?: string; retryAfterMs?: number | null } }).data;
   if (refusal?.code === "token_expired" || refusal?.code === "unauthorized") {
     try {
@@ -60,7 +62,8 @@ async function refused(trouble: Error): Promise<void> {
       if (toApiError(failure).code === "unauthorized") return;
     }
   }
-  if (refusal?.code === "forbidden") stop("The server does not let you in.");
+  if (socket !== ours) return; // logged out meanwhile, and perhaps in again
+  if (refusal?.code === "forbidden") stop(trouble.message === "too many connections" ? CROWD : "The server does not let you in.");
   else tryLater(refusal?.retryAfterMs ?? null);
 }
 
@@ -71,7 +74,7 @@ function lost(reason: string): void {
   if (reason !== "io server disconnect" && said?.reconnect !== false) {
     tryLater(said?.retryAfterMs ?? null);
   } else if (said?.code === 4504) {
-    stop("Too many windows of this account are open. Close one and try again.");
+    stop(CROWD);
   } else {
     void staysAway();
   }
@@ -79,10 +82,12 @@ function lost(reason: string): void {
 
 /** The server wants this client to stay away: mostly because its login has ended. */
 async function staysAway(): Promise<void> {
+  const ours = socket;
   try {
     await refreshToken();
-    stop("The server has ended this connection.");
+    if (socket === ours) stop("The server has ended this connection.");
   } catch (failure) {
+    if (socket !== ours) return; // logged out meanwhile, and perhaps in again
     if (toApiError(failure).code === "unauthorized") listeners?.ended("You were logged out.");
     else stop("The server has ended this connection.");
   }

@@ -1,6 +1,7 @@
 /** Files on their way: straight from this browser to the store, with progress, and cancelled at will. */
 import axios from "axios";
 import { create } from "zustand";
+import { say } from "@/components/ui/toast";
 import { useAuth } from "@/stores/auth";
 import { apiBase, call } from "./api";
 import { explain, toApiError } from "./errors";
@@ -58,7 +59,9 @@ export function sizeText(bytes: number): string {
 export function addFiles(sessionId: string, files: readonly File[]): void {
   const most = useAuth.getState().config?.features.fileLimits?.maxAttachments ?? 10;
   const waiting = get().uploads.filter((each) => each.sessionId === sessionId).length;
-  for (const file of files.slice(0, Math.max(0, most - waiting))) {
+  const room = Math.max(0, most - waiting);
+  if (files.length > room) say(`A message takes ${most} files`, "The others were left out.");
+  for (const file of files.slice(0, room)) {
     const controller = new AbortController();
     const key = newId();
     const failure = refusal(file);
@@ -126,6 +129,12 @@ export function removeUpload(key: string): void {
   if (upload?.attachment) {
     void call({ method: "DELETE", url: `/files/${upload.attachment.id}` }).catch(() => undefined);
   }
+}
+
+/** Forget all files: another user begins. */
+export function resetUploads(): void {
+  for (const upload of get().uploads) upload.cancel();
+  set({ uploads: [] });
 }
 
 /** Take the complete files of a conversation out of the composer: they are being sent. */

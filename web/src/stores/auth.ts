@@ -1,8 +1,8 @@
 import { create } from "zustand";
-import { call, callAnonymously, dropTokens, openApi, takeTokens } from "@/lib/api";
+import { call, callAnonymously, dropAccess, dropTokens, openApi, takeTokens } from "@/lib/api";
 import { loadConfig, type Config } from "@/lib/config";
 import { toApiError } from "@/lib/errors";
-import { onLoginElsewhere, storedLogin } from "@/lib/tokens";
+import { deviceTokenOf, keepDeviceToken, onLoginElsewhere, storedLogin } from "@/lib/tokens";
 import type { Account, Me, Tokens } from "@/lib/types";
 
 /** `starting`: it is not known yet; `unreachable`: the server did not answer. */
@@ -51,6 +51,7 @@ export async function startAuth(): Promise<void> {
 export function followTabs(): () => void {
   return onLoginElsewhere((login) => {
     const { state, account } = useAuth.getState();
+    if (!login) dropAccess();
     if (!login && state === "in") loggedOut(null);
     if (login && (state === "out" || (account && account.id !== login.userId))) void startAuth();
   });
@@ -58,11 +59,14 @@ export function followTabs(): () => void {
 
 function enter(tokens: Tokens): void {
   takeTokens(tokens);
+  keepDeviceToken(tokens.user.email, tokens.deviceToken);
   set({ state: "in", account: tokens.user, notice: null });
 }
 
 export async function login(email: string, password: string): Promise<void> {
-  enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/login", data: { email, password } }));
+  const deviceToken = deviceTokenOf(email);
+  const data = deviceToken ? { email, password, deviceToken } : { email, password };
+  enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/login", data }));
 }
 
 /** Go on with a login that asks for the second factor. */

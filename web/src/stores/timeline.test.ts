@@ -148,6 +148,15 @@ describe("changes", () => {
     expect(keys(next)).toEqual(["m15", "m16", "m21"]);
     expect(next.seq).toBe(21);
   });
+
+  it("of messages behind an old place leave no hole after it", () => {
+    const old = { ...withStored({ ...EMPTY, epoch: "e", seq: 90 }, [stored(15), stored(16)]), hasAfter: true };
+    const edited = stored(16, { content: "edited", changedSeq: 92 });
+    const next = withMissed(old, { messages: [stored(91), edited], epoch: "e", seq: 92 });
+    expect(keys(next)).toEqual(["m15", "m16"]);
+    expect(next.rows[1]?.message.content).toBe("edited");
+    expect(next).toMatchObject({ seq: 92, hasAfter: true });
+  });
 });
 
 describe("what is not stored", () => {

@@ -236,8 +236,9 @@ export function withMissed(
 ): Timeline {
   const known = new Set(timeline.rows.filter(isStored).map((row) => row.message.id));
   const first = timeline.rows.find(isStored)?.message.seq ?? 0;
-  // An old message that was changed belongs to a page that has not been loaded: it comes with it.
-  const shown = missed.messages.filter((each) => known.has(each.id) || each.seq >= first);
+  const last = timeline.hasAfter ? (timeline.rows.findLast(isStored)?.message.seq ?? 0) : Infinity;
+  // What stands before or behind the rows belongs to a page that has not been loaded: it comes with it.
+  const shown = missed.messages.filter((each) => known.has(each.id) || (each.seq >= first && each.seq <= last));
   let next = withStored({ ...timeline, epoch: missed.epoch, seq: Math.max(timeline.seq, missed.seq) }, shown);
   for (const message of missed.messages) if (message.deletedAt) next = withExcerpt(next, message.id, null);
   return next;

@@ -4,8 +4,9 @@ import { Check, Copy, RotateCcw, Sparkles } from "lucide-react";
 import { memo, useState } from "react";
 import { Markdown } from "@/components/markdown";
 import { Button } from "@/components/ui/button";
-import { sayFailure } from "@/components/ui/toast";
+import { say, sayFailure } from "@/components/ui/toast";
 import { askAgain } from "@/lib/assistant";
+import { copied } from "@/lib/clipboard";
 import type { AiMessage } from "@/lib/types";
 import { useAi } from "@/stores/ai";
 
@@ -60,7 +61,7 @@ function Answer({ message, isLast }: { message: AiMessage; isLast: boolean }) {
 function AnswerActions({ message, isLast }: { message: AiMessage; isLast: boolean }) {
   const [isCopied, setCopied] = useState(false);
   const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(message.content);
+    if (!(await copied(message.content))) return say("It was not copied", "This page may not write to the clipboard.");
     setCopied(true);
     setTimeout(() => setCopied(false), 1500);
   };

@@ -23,6 +23,7 @@ export function Attachments({ attachments }: { attachments: readonly Attachment[
 async function open(file: Attachment): Promise<void> {
   // Opened first: a window that opens after an answer is taken for an unwanted one.
   const page = window.open("", "_blank");
+  if (page) page.opener = null; // a file has no hold on this page
   try {
     const url = await fileLink(file.id);
     if (page) page.location.href = url;

@@ -47,6 +47,7 @@ function OpenComposer({ session }: { session: SessionSummary }) {
   const [text, setText] = useState(() => draftOf(userId, sessionId));
   const box = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
+  const edits = useRef<string | null>(null); // whose text the box shows; null for the draft
   const uploads = useUploads((all) => all.uploads).filter((each) => each.sessionId === sessionId);
   const mentions = useMentions(sessionId, text, box, setText);
   const isUploading = uploads.some((each) => !each.attachment && !each.failure);
@@ -55,11 +56,12 @@ function OpenComposer({ session }: { session: SessionSummary }) {
   const canSend = !isUploading && (content.length > 0 || hasComplete) && text.length <= MOST;
 
   useEffect(() => {
-    if (editing === null) keepDraft(userId, sessionId, text);
+    if (editing === null && edits.current === null) keepDraft(userId, sessionId, text);
   }, [text, editing, userId, sessionId]);
   useEffect(() => {
     const edited = editing ? messageOf(sessionId, editing) : null;
     setText(edited ? edited.content : draftOf(userId, sessionId));
+    edits.current = edited ? editing : null;
     if (edited) box.current?.focus();
   }, [editing, sessionId, userId]);
   useEffect(() => {

@@ -13,7 +13,7 @@ import { request } from "@/lib/socket";
 import { STATUS_LABEL, statusOf } from "@/lib/status";
 import { ago } from "@/lib/time";
 import type { SessionSummary } from "@/lib/types";
-import { patchSession, roomOf, useChat } from "@/stores/chat";
+import { patchSession, placeSession, roomOf, useChat } from "@/stores/chat";
 import { usePresence } from "@/stores/presence";
 import { openDialog } from "@/stores/ui";
 
@@ -80,7 +80,7 @@ function ConversationMenu({ session }: { session: SessionSummary }) {
     const last = roomOf(session.id).timeline.rows.findLast((row) => row.status === "sent");
     if (!last) return;
     try {
-      await request("message:unread", { sessionId: session.id, seq: last.message.seq });
+      placeSession(await request("message:unread", { sessionId: session.id, seq: last.message.seq }));
       patchSession(session.id, { markedUnread: true });
       goTo(null);
     } catch (trouble) {

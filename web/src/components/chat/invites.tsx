@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
+import { copied } from "@/lib/clipboard";
 import { request } from "@/lib/socket";
 import { listTime } from "@/lib/time";
 import type { Invite, Invites as InvitesAnswer } from "@/lib/types";
@@ -31,10 +32,8 @@ export function Invites({ sessionId }: { sessionId: string }) {
   };
   const copy = async ({ code }: Invite): Promise<void> => {
     const url = `${window.location.origin}/invite/?code=${encodeURIComponent(code)}`;
-    await navigator.clipboard.writeText(url).then(
-      () => say("The link is copied"),
-      () => say("Copy this link", url),
-    );
+    if (await copied(url)) say("The link is copied");
+    else say("Copy this link", url);
   };
   const revoke = async ({ code }: Invite): Promise<void> => {
     try {

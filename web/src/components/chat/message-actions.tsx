@@ -6,6 +6,7 @@ import { Button } from "@/components/ui/button";
 import { Confirm } from "@/components/ui/confirm";
 import { Menu, MenuItem, MenuLine } from "@/components/ui/menu";
 import { say } from "@/components/ui/toast";
+import { copied } from "@/lib/clipboard";
 import { deleteMessage, pinMessage, react } from "@/lib/changes";
 import type { Message, SessionSummary } from "@/lib/types";
 import { useAuth } from "@/stores/auth";
@@ -22,8 +23,8 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
     requestAnimationFrame(() => document.querySelector<HTMLTextAreaElement>("#composer")?.focus());
   };
   const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(message.content);
-    say("Copied");
+    if (await copied(message.content)) say("Copied");
+    else say("It was not copied", "This page may not write to the clipboard.");
   };
   return (
     <div className="absolute -top-3 right-4 flex rounded-lg border bg-raised opacity-0 shadow-sm group-focus-within/row:opacity-100 group-hover/row:opacity-100 has-data-popup-open:opacity-100 pointer-coarse:static pointer-coarse:border-0 pointer-coarse:bg-transparent pointer-coarse:opacity-100 pointer-coarse:shadow-none">
