@@ -21,7 +21,8 @@ _UPSERT_DEVICE = """
 # The lock keeps a new password waiting until the login can be seen, and revoked, by who sets it.
 _STILL_PROVED = """
     SELECT FROM users
-    WHERE id = %(user_id)s AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
+    WHERE id = %(user_id)s AND erased_at IS NULL
+      AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
     FOR SHARE
 """
 
