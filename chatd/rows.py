@@ -107,7 +107,7 @@ class Link(Enum):
     KNOWN = "known"  # it had one
     OPENED = "opened"  # there is a new one, without a password
     LINKED = "linked"  # that of the address, which issuer and chatd have both verified
-    TAKEN = "taken"  # the address has an account, and chatd has not verified the address
+    TAKEN = "taken"  # the address is unverified here, or its account has a second factor
     UNVERIFIED = "unverified"  # an unknown identity without an address that the issuer verified
 
 

@@ -482,6 +482,28 @@ async def test_a_bot_is_its_owners_alone(tmp_path: Path, autojump_clock: MockClo
         assert await status_of(world, made.token) == 200
 
 
+async def test_a_token_that_is_made_while_its_bot_ends_ends_with_it(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(tmp_path) as world:
+        ann = await world.person("ann")
+        bot = (
+            await world.rest("POST", "/users/me/bots", {"name": "R"}, token=world.token(ann))
+        ).json["user"]
+        made: list[str] = []
+        begin = world.store.begin_erasure
+
+        async def begin_late(user_id: UUID, **more: Any) -> list[UUID] | None:
+            made.append((await make(world, ann, botId=bot["id"])).token)
+            assert await status_of(world, made[0]) == 200
+            return await begin(user_id, **more)
+
+        monkeypatch.setattr(world.store, "begin_erasure", begin_late)
+        path = f"/users/me/bots/{bot['id']}"
+        assert (await world.rest("DELETE", path, token=world.token(ann))).status == 202
+        assert await status_of(world, made[0]) == 401
+
+
 @pytest.mark.parametrize("whole", [False, True])
 async def test_a_bot_ends_when_its_owner_wants_it_or_goes(
     tmp_path: Path, autojump_clock: MockClock, whole: bool

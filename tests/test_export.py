@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.context import Caller
-from chatd.errors import StoreUnavailable
+from chatd.errors import CloseCode, StoreUnavailable, Unauthorized
 from chatd.events.answers import Nothing
 from chatd.handlers.export import MAX_EXPORTS, export
 from chatd.ids import uuid7
@@ -173,6 +173,22 @@ async def test_an_export_waits_for_its_reader_and_ends_when_they_leave(
         await first.pieces.aclose()
         assert services.exports == set()
         assert (await ask(world, anna)).status == 200
+
+
+async def test_an_export_ends_with_the_login_that_asked_for_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna = await world.person("anna")
+        await world.session(anna)
+        await fill(world, anna, 9)
+        services, identity = world.daemon.services, _identity(world, anna)
+        answer = await export(services, Caller("r", "192.0.2.1", identity), Nothing())
+        assert await anext(answer.pieces) is not None
+        services.sockets.cut_families([identity.family_id], CloseCode.REVOKED)
+        with pytest.raises(Unauthorized):
+            await anext(answer.pieces)
+        assert services.exports == set()
 
 
 async def test_a_store_that_goes_away_cuts_the_archive_so_that_it_is_seen_as_half(

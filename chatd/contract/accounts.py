@@ -69,8 +69,8 @@ class AccountStore(Protocol):
 
         Args:
             proof: against what the user has shown who they are. False, and nothing is begun, when
-                the account has another password by now: a reset ends also the logins that are
-                about to be opened while it is made.
+                the account has another password by now, or has ended: both end also the logins
+                that are about to be opened meanwhile.
         """
 
     async def rotate_refresh_token(

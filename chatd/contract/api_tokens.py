@@ -24,8 +24,15 @@ class ApiTokenRow(NamedTuple):
 class ApiTokenStore(Protocol):
     """API tokens and bots."""
 
-    async def insert_api_token(self, row: ApiTokenRow, token_hash: bytes, *, limit: int) -> bool:
-        """Store a token; False when its user has `limit` of them, or the account has ended."""
+    async def insert_api_token(
+        self, row: ApiTokenRow, token_hash: bytes, *, limit: int, asked_by: UUID | None = None
+    ) -> bool:
+        """Store a token; False when its user has `limit` of them, or the account has ended.
+
+        Args:
+            asked_by: a login; False also when it was revoked. So `revoke_user`, or a reset, ends
+                the tokens that are about to be made as well.
+        """
 
     async def use_api_token(
         self, token_hash: bytes, at: datetime, *, used_before: datetime

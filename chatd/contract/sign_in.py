@@ -29,7 +29,8 @@ class SignInStore(Protocol):
         Args:
             email: lower-cased, and verified by the issuer; None when it is not: then only an
                 identity that is known has an account. An account that has the address already
-                is linked only when chatd has verified the address itself.
+                is linked only when chatd has verified the address itself, and it has no second
+                factor: that is not given up for who has the mailbox.
             name, user_id: of the account, if one is opened; it has no password.
         """
 

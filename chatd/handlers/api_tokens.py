@@ -35,8 +35,10 @@ async def create(services: Services, caller: Caller, command: ApiTokenCreate) ->
         expires_at=command.expires_at,
         last_used_at=None,
     )
-    limit = services.settings.max_api_tokens
-    if not await services.store.insert_api_token(row, hash_token(token), limit=limit):
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    limit, asked_by = services.settings.max_api_tokens, caller.identity.family_id
+    store, token_hash = services.store, hash_token(token)
+    if not await store.insert_api_token(row, token_hash, limit=limit, asked_by=asked_by):
         msg = f"there are {limit} tokens: revoke one first"
         raise Conflict(msg)
     await write_down(services, caller, Act.API_TOKEN_CREATED, caller.user_id, **_trace(row))

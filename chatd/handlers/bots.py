@@ -57,8 +57,10 @@ async def end_all(services: Services, owner_id: UUID) -> None:
 
 async def _end(services: Services, user_id: UUID) -> None:
     tokens = {row.id for row in await services.store.api_tokens(user_id)}
+    store, at = services.store, services.now()
     try:
-        await services.store.begin_erasure(user_id, deletes_messages=False, at=services.now())
+        found = await store.begin_erasure(user_id, deletes_messages=False, at=at)
+        tokens.update(found or ())  # one that was made since
     finally:  # as with a single token
         services.sockets.cut_families(tokens, CloseCode.REVOKED)
     if services.assistant is not None:

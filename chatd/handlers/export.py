@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from uuid import UUID
 
 import trio
 
@@ -56,16 +57,20 @@ async def export(services: Services, caller: Caller, _command: Nothing) -> Strea
     users = await services.store.users_by_ids([caller.user_id])
     if not users:
         raise Unauthorized
-    pieces = _pieces(services, users[0])
+    assert caller.identity is not None  # noqa: S101 - needs_login
+    pieces = _pieces(services, users[0], caller.identity.family_id)
     await anext(pieces)  # from here on its end is seen to
     return Streamed(pieces, "application/zip", "chatd-export.zip")
 
 
-async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    services: Services, user: UserRow, family_id: UUID
+) -> AsyncGenerator[bytes, None]:
     """Give the archive, behind one empty piece.
 
     Raises:
         Unavailable: the store is away; what was given is half an archive.
+        Unauthorized: the login that asked has ended meanwhile; the same.
     """
     services.exports.add(user.id)
     archive = Archive(services.now())
@@ -85,6 +90,7 @@ async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, No
                     if archive.written >= PIECE:
                         await trio.lowlevel.checkpoint()  # an empty piece does not wait
                         yield archive.take()
+                        _check(services, family_id)
             archive.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
         last = ""
         async with aclosing(contents(services, user.id)) as parts:
@@ -94,6 +100,7 @@ async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, No
                     last = path
                 archive.write(data)
                 yield archive.take()
+                _check(services, family_id)
         archive.finish()
         yield archive.take()
     except StoreError as trouble:
@@ -103,6 +110,12 @@ async def _pieces(services: Services, user: UserRow) -> AsyncGenerator[bytes, No
     finally:
         services.exports.discard(user.id)
         archive.finish()
+
+
+def _check(services: Services, family_id: UUID) -> None:
+    """Refuse to go on for a login that has ended: a slow reader has hours."""
+    if services.sockets.is_revoked(family_id):
+        raise Unauthorized
 
 
 def _profile(user: UserRow) -> bytes:

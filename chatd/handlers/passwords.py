@@ -95,8 +95,15 @@ async def _known(services: Services, user_id: UUID, change: Awaitable[T]) -> T:
 
 
 def _cut(services: Services, user_id: UUID, family_ids: list[UUID], kept_id: UUID | None) -> None:
-    """End the sockets and access tokens of revoked logins, and whatever else is live, but one."""
-    live = {socket.identity.family_id for socket in services.sockets.of_user(user_id)}
+    """End the sockets and access tokens of revoked logins, and whatever else is live, but one.
+
+    Where one is kept, so are API tokens.
+    """
+    live = {
+        socket.identity.family_id
+        for socket in services.sockets.of_user(user_id)
+        if kept_id is None or socket.identity.scopes is None
+    }
     services.sockets.cut_families({*family_ids, *live} - {kept_id}, CloseCode.REVOKED)
 
 

@@ -150,8 +150,8 @@ async def _account(services: Services, caller: Caller, issuer: Issuer, claims: C
     )
     if row.link is Link.TAKEN:
         msg = (
-            f"{email} has an account here, and this server has not verified the address itself, so "
-            "the sign-in is not connected to it: log in as before"
+            f"{email} has an account here, to which no sign-in is connected while this server has "
+            "not verified the address itself, or the account has a second factor: log in as before"
         )
         raise Conflict(msg)
     if row.user_id is None:

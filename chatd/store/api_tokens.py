@@ -16,6 +16,12 @@ _LOCK_USER = """
     SELECT FROM users WHERE id = %(user_id)s AND erased_at IS NULL FOR NO KEY UPDATE
 """
 
+# Asked behind that lock, which `revoke_user` and all that set a password take ahead of their end of
+# the logins: what is stored before it they see and delete, what comes behind it sees them.
+_IS_REVOKED = """
+    SELECT FROM refresh_families WHERE id = %(asked_by)s AND revoked_at IS NOT NULL
+"""
+
 _INSERT = """
     INSERT INTO api_tokens (
         id, user_id, name, token_hash, scopes, created_at, expires_at, last_used_at
@@ -75,17 +81,22 @@ class ApiTokens:
 
     _pool: Pool
 
-    async def insert_api_token(self, row: ApiTokenRow, token_hash: bytes, *, limit: int) -> bool:
+    async def insert_api_token(
+        self, row: ApiTokenRow, token_hash: bytes, *, limit: int, asked_by: UUID | None = None
+    ) -> bool:
         """Store a token, unless its user has too many."""
         params = {
             **row._asdict(),
             "scopes": Texts(row.scopes),
             "token_hash": token_hash,
             "limit": limit,
+            "asked_by": asked_by,
         }
 
         async def work(transaction: Transaction) -> bool:
             if not await transaction.fetch(_LOCK_USER, params):
+                return False
+            if asked_by is not None and await transaction.fetch(_IS_REVOKED, params):
                 return False
             return bool(await transaction.fetch(_INSERT, params))
 

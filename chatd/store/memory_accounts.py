@@ -124,8 +124,7 @@ class MemoryAccounts(Tables):
         proof: PasswordProof | None = None,
     ) -> bool:
         """Begin a family with its first token."""
-        user = self._users.get(user_id)
-        if proof is not None and (user is None or user.password_hash != proof.password_hash):
+        if proof is not None and not self._is_proved(user_id, proof):
             return False
         self._user(user_id)
         if family_id in self._families or token_hash in self._tokens:
@@ -140,6 +139,10 @@ class MemoryAccounts(Tables):
         self._families[family_id] = Family(user_id, device_id, at)
         self._tokens[token_hash] = Token(family_id, at, expires_at)
         return True
+
+    def _is_proved(self, user_id: UUID, proof: PasswordProof) -> bool:
+        is_open = self._is_open(user_id)
+        return is_open and self._users[user_id].password_hash == proof.password_hash
 
     @statement
     def rotate_refresh_token(

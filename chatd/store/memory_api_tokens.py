@@ -17,8 +17,13 @@ class MemoryApiTokens(MemoryAccounts):
     """The part of the contract for API tokens and bots."""
 
     @statement
-    def insert_api_token(self, row: ApiTokenRow, token_hash: bytes, *, limit: int) -> bool:
+    def insert_api_token(
+        self, row: ApiTokenRow, token_hash: bytes, *, limit: int, asked_by: UUID | None = None
+    ) -> bool:
         """Store a token, unless its user has too many."""
+        login = None if asked_by is None else self._families.get(asked_by)
+        if login is not None and login.revoked_at is not None:
+            return False
         own = [each for each in self._api_tokens.values() if each.user_id == row.user_id]
         if not self._is_open(row.user_id) or len(own) >= limit:
             return False

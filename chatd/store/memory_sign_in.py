@@ -34,7 +34,9 @@ class MemorySignIns(MemoryAccounts):
         row = IdentityRow(Link.OPENED, user_id)
         if self._add_user(user_id, email, name, None, at) is None:
             owner_id = self._emails[email.lower()]
-            if self._users[owner_id].email_verified_at is None:
+            factor = self._second_factors.get(owner_id)
+            has_factor = factor is not None and factor.confirmed_at is not None
+            if self._users[owner_id].email_verified_at is None or has_factor:
                 return IdentityRow(Link.TAKEN)
             row = IdentityRow(Link.LINKED, owner_id)
         assert row.user_id is not None  # noqa: S101 - TAKEN has left

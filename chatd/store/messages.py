@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from chatd.errors import StoreAmbiguous, StoreBug, StoreError
+from chatd.errors import StoreAmbiguous, StoreBug, StoreError, StoreRetryable
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage
 from chatd.store.arrays import Texts, Times, Uuids
 from chatd.store.attaching import attach, unattached, with_usable_files
@@ -167,8 +167,10 @@ class Messages:
         return outcome._replace(row=self._contents.opened(row))
 
     async def _message(self, reader: Pool | Transaction, message_id: UUID) -> MessageRow:
-        [columns] = await reader.fetch(_MESSAGE, {"message_id": message_id})
-        return self._contents.message_row(*columns)
+        for columns in await reader.fetch(_MESSAGE, {"message_id": message_id}):
+            return self._contents.message_row(*columns)
+        msg = "a message was swept, with its session, while it was read"
+        raise StoreRetryable(msg)
 
     def _statement(self, batch: Sequence[NewMessage]) -> tuple[LiteralString, dict[str, Any]]:
         """Return what appends a batch, and its parameters."""

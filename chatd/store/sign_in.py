@@ -19,8 +19,11 @@ _USER_OF_IDENTITY = """
     SELECT user_id FROM identities WHERE issuer = %(issuer)s AND subject = %(subject)s
 """
 
+# Who has a second factor is not to be found by what the mailbox alone gives.
 _OWNER_OF_EMAIL = """
-    SELECT id, email_verified_at IS NOT NULL
+    SELECT id, email_verified_at IS NOT NULL AND NOT EXISTS (
+        SELECT FROM second_factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL
+    )
     FROM users
     WHERE lower(email) = lower(%(email)s)
     FOR NO KEY UPDATE
@@ -160,7 +163,7 @@ async def _owner(
     }
     if await transaction.fetch(INSERT_USER, params):
         return IdentityRow(Link.OPENED, user_id)
-    for owner_id, is_verified in await transaction.fetch(_OWNER_OF_EMAIL, {"email": email}):
-        if is_verified:
+    for owner_id, may_be_linked in await transaction.fetch(_OWNER_OF_EMAIL, {"email": email}):
+        if may_be_linked:
             return IdentityRow(Link.LINKED, owner_id)
     return IdentityRow(Link.TAKEN)

@@ -21,7 +21,8 @@ _UPSERT_DEVICE = """
 # The lock keeps a new password waiting until the login can be seen, and revoked, by who sets it.
 _STILL_PROVED = """
     SELECT FROM users
-    WHERE id = %(user_id)s AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
+    WHERE id = %(user_id)s AND erased_at IS NULL
+      AND password_hash IS NOT DISTINCT FROM %(password_hash)s::text
     FOR SHARE
 """
 
@@ -48,6 +49,7 @@ _REVOKE_FAMILY = """
     RETURNING id
 """
 
+# Behind the lock of the account, in a statement of its own: see `chatd.store.api_tokens`.
 REVOKE_USER = """
     WITH revoked AS (
         UPDATE refresh_families SET revoked_at = %(at)s
@@ -59,6 +61,10 @@ REVOKE_USER = """
         DELETE FROM login_challenges WHERE user_id = %(user_id)s
     )
     SELECT id FROM revoked UNION ALL SELECT id FROM deleted ORDER BY id
+"""
+
+_LOCK_USER = """
+    SELECT FROM users WHERE id = %(user_id)s FOR NO KEY UPDATE
 """
 
 FORGET_LINKS = """
@@ -189,8 +195,13 @@ class Tokens:
     async def revoke_user(self, user_id: UUID, at: datetime) -> list[UUID]:
         """Revoke all open logins and API tokens of a user."""
         params = {"user_id": user_id, "at": at}
-        rows = await self._pool.fetch(REVOKE_USER, params, writes=True)
-        return [revoked_id for (revoked_id,) in rows]
+
+        async def work(transaction: Transaction) -> list[UUID]:
+            await transaction.fetch(_LOCK_USER, params)
+            rows = await transaction.fetch(REVOKE_USER, params)
+            return [revoked_id for (revoked_id,) in rows]
+
+        return await self._pool.transact(work)
 
     async def revoke_oldest(self, user_id: UUID, *, keep: int, at: datetime) -> list[UUID]:
         """Revoke all open logins but those used last."""

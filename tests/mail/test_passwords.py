@@ -58,6 +58,22 @@ async def test_a_change_of_password_ends_the_other_logins_and_not_the_own(tmp_pa
         assert (await desk.acts(anna.id))[2] == "password_changed"
 
 
+async def test_a_change_of_password_leaves_api_tokens_and_their_sockets(tmp_path: Path) -> None:
+    async with open_desk(tmp_path) as desk:
+        own = (await desk.register())["accessToken"]
+        body = {"name": "ci", "scopes": ["read"]}
+        token: str = (await desk.post("/auth/tokens", body, own)).json["token"]
+        async with desk.world.socket(token) as socket:
+            await socket.event("connection:ready")
+            assert await change(desk, own, password=PASSWORD) == (200, None)
+            await socket.ask("session:list")
+            assert (await desk.get("/auth/me", token)).status == 200
+            await desk.letter("password_changed")
+            assert await desk.reset(await desk.forgot(), PASSWORD) == 200
+            assert await socket.closed() == CloseCode.REVOKED.code
+        assert (await desk.get("/auth/me", token)).status == 401
+
+
 async def test_a_password_is_changed_though_there_is_no_room_for_the_notice(
     tmp_path: Path,
 ) -> None:

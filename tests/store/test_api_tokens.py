@@ -14,7 +14,8 @@ from chatd.contract.api_tokens import ApiTokenRow
 from chatd.errors import StoreBug
 from chatd.ids import bot_id, is_bot, uuid7
 from tests.store.conftest import People
-from tests.store.kit import DAY, NOW, SECOND
+from tests.store.kit import DAY, NOW, SECOND, sign_up
+from tests.store.test_devices import log_in
 
 MINUTE = timedelta(minutes=1)
 LIMIT = 3
@@ -119,6 +120,33 @@ async def test_the_end_of_all_logins_ends_the_tokens_of_that_user_alone(
     assert await store.revoke_user(people.alice, NOW) == [own.id]
     assert await use(store, own, NOW) is None
     assert await use(store, bots, NOW) is not None
+
+
+async def test_a_login_that_was_revoked_makes_no_token(store: Store, people: People) -> None:
+    family_id, _ = await log_in(store, people.alice, b"one", at=NOW)
+    row, late = token_of(people.alice), token_of(people.alice)
+    assert await store.insert_api_token(row, hash_of(row), limit=LIMIT, asked_by=family_id)
+    assert row.id in await store.revoke_user(people.alice, NOW)
+    assert not await store.insert_api_token(late, hash_of(late), limit=LIMIT, asked_by=family_id)
+
+
+async def test_of_tokens_that_are_made_while_all_logins_end_none_is_left(
+    store: Store, people: People
+) -> None:
+    for number in range(10):
+        user_id = await sign_up(store, f"Eve{number}")
+        family_id, _ = await log_in(store, user_id, b"%d" % number, at=NOW)
+
+        async def make(user_id: UUID = user_id, family_id: UUID = family_id) -> None:
+            row = token_of(user_id)
+            await store.insert_api_token(row, hash_of(row), limit=LIMIT, asked_by=family_id)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(make)
+            nursery.start_soon(make)
+            nursery.start_soon(store.revoke_user, user_id, NOW)
+            nursery.start_soon(make)
+        assert await store.api_tokens(user_id) == []
 
 
 async def test_the_end_of_an_account_names_its_tokens_and_takes_no_more(

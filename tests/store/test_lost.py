@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -10,13 +10,14 @@ from typing import Literal
 import pytest
 import trio
 
+from chatd.contract.acts import Act
 from chatd.errors import StoreAmbiguous, StoreUnavailable
-from chatd.rows import Append, NewMessage
+from chatd.rows import Append, AppendRow, NewMessage
 from chatd.store import pool as pool_module
 from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
 from tests.databases import PostgresServer
-from tests.store.kit import gather, sign_up, stored, words
+from tests.store.kit import NOW, gather, sign_up, stored, words
 
 Ends = tuple[trio.SocketStream, trio.SocketStream, trio.Event]
 Direction = Callable[[trio.SocketStream, trio.SocketStream, trio.Event], Awaitable[None]]
@@ -247,3 +248,31 @@ async def test_a_reader_that_the_server_never_answers_is_told_so(link: Link) -> 
     with pytest.raises(StoreUnavailable):
         await link.store.history(message.session_id, message.sender_id)
     assert link.pool.in_use == 0
+
+
+async def test_a_duplicate_that_is_swept_while_it_is_read_is_unknown_and_then_new(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(pool)
+    alice = await sign_up(store, "Alice")
+    old, new = await gather(store, alice), await gather(store, alice)
+    first = words(old, alice, "hello", key="key")
+    [row] = await store.append_messages([first])
+    assert row.outcome is Append.STORED
+    await store.delete_session(old, act=Act(alice, NOW, lambda _: None))
+    repeat = words(new, alice, "hello", key="key")
+    append = store._append
+
+    async def append_then_sweep(batch: Sequence[NewMessage]) -> list[AppendRow]:
+        rows = await append(batch)
+        while await store.sweep_sessions(10):
+            pass
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_append", append_then_sweep)
+        with pytest.raises(StoreAmbiguous):
+            await store.append_messages([repeat])
+    assert await store.find_messages([repeat]) == [None]
+    [again] = await store.append_messages([repeat])
+    assert again.outcome is Append.STORED

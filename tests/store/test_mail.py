@@ -395,3 +395,15 @@ async def test_nobody_and_an_account_that_has_ended_gets_no_password(
         assert changed is None
     assert (await account(store, people.alice)).password_hash is None
     assert await store.login_opened_at(family_id) is None
+
+
+async def test_nobody_logs_in_to_an_account_that_has_ended(store: Store) -> None:
+    user_id = uuid7()
+    await store.insert_user(
+        user_id=user_id, email=NEW, name="Zoe", password_hash=None, created_at=NOW
+    )
+    without_password = PasswordProof(None)  # as before its end, and as behind it
+    assert await try_log_in(store, user_id, without_password) is not None
+    await store.begin_erasure(user_id, deletes_messages=False, at=NOW)
+    assert await try_log_in(store, user_id, without_password) is None
+    assert await store.devices(user_id, at=NOW, limit=9) == []

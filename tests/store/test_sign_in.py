@@ -74,6 +74,21 @@ async def test_an_address_that_chatd_has_verified_is_linked(store: Store, people
     assert await sign_in(store, email=None) == IdentityRow(Link.KNOWN, people.alice)
 
 
+async def test_an_account_with_a_second_factor_is_not_linked_by_its_address(
+    store: Store, people: People
+) -> None:
+    assert await store.verify_email(people.alice, "alice@example.org", NOW)
+    assert await store.begin_second_factor(people.alice, secret=b"sealed", key_id="test")
+    assert await store.confirm_second_factor(
+        people.alice, secret=b"sealed", step=1, code_hashes=[], at=NOW
+    )
+    assert await sign_in(store, email="alice@example.org") == IdentityRow(Link.TAKEN)
+    assert await store.remove_second_factor(people.alice)
+    assert await store.begin_second_factor(people.alice, secret=b"sealed", key_id="test")
+    linked = await sign_in(store, email="alice@example.org")
+    assert linked == IdentityRow(Link.LINKED, people.alice)
+
+
 async def test_of_an_address_that_is_not_the_accounts_nothing_is_remembered(
     store: Store, people: People
 ) -> None:
