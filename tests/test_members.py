@@ -225,7 +225,7 @@ async def test_a_room_that_lost_events_tells_who_came_and_who_changed(
             services = world.daemon.services
             publish, services.journal._publish = (  # type: ignore[attr-defined]
                 services.journal._publish,  # type: ignore[attr-defined]
-                lambda _event: None,
+                lambda _events, **_: None,
             )
             who = {"sessionId": session_id, "userId": str(bert.id)}
             await a.ask("member:update", **who, role="ADMIN")

@@ -559,7 +559,7 @@ async def test_a_lost_change_of_members_or_name_is_read_from_the_store(
                 await client.ask("session:join", sessionId=session_id)
                 await client.heard()
             with monkeypatch.context() as lost:
-                lost.setattr(world.daemon.services.journal, "_publish", lambda _event: None)
+                lost.setattr(world.daemon.services.journal, "_publish", lambda _events, **_: None)
                 await a.ask("session:update", sessionId=session_id, name="coffee")
                 await a.ask("member:add", sessionId=session_id, userId=str(carol.id))
                 await a.ask("member:remove", sessionId=session_id, userId=str(bert.id))

@@ -175,7 +175,7 @@ async def test_a_room_that_does_not_hear_of_the_end_finds_it(
             await b.ask("session:join", sessionId=session_id)
             await b.heard()
             services = world.daemon.services
-            services.journal._publish = lambda _event: None  # type: ignore[attr-defined]
+            services.journal._publish = lambda _events, **_: None  # type: ignore[attr-defined]
             await a.ask("session:delete", sessionId=session_id)
             assert await b.heard("session:removed") == []
             await trio.sleep(services.settings.position_interval + 2)
