@@ -47,6 +47,28 @@ def test_a_picture_and_a_document_are_sent_with_a_message_and_seen(enter: Enter)
     )
 
 
+def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    # A slow link: at 200 kB/s this file would take ten seconds.
+    link = ada.context.new_cdp_session(ada.page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    link.send("Network.emulateNetworkConditions", slow)
+    film: FilePayload = {"name": "film.bin", "mimeType": "video/mp4", "buffer": b"x" * 2_000_000}
+    ada.page.get_by_label("Files to attach").set_input_files(film)
+    progress = ada.page.get_by_role("progressbar", name="Uploading film.bin")
+    expect(progress).to_be_visible()
+    ada.page.wait_for_function(
+        "() => { const bar = document.querySelector('progress'); return bar && bar.value > 0; }"
+    )
+    ada.page.locator("#composer").fill("written meanwhile")
+    expect(ada.page.get_by_role("button", name="Send")).to_be_disabled()  # it goes with its file
+    ada.page.get_by_role("button", name="Remove film.bin").click()
+    expect(ada.page.get_by_role("list", name="Files to send")).to_have_count(0)
+    ada.page.locator("#composer").press("Enter")
+    ada.sees("written meanwhile")
+
+
 def test_an_empty_file_is_refused_before_it_is_sent_and_can_be_taken_out(enter: Enter) -> None:
     ada, bob = enter("Ada"), enter("Bob")
     ada.open_direct(bob.name)

@@ -31,7 +31,13 @@ def axe_finds(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/login/", "/signup/", "/invite/?code=none", "/nothing-there"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/login/", "/signup/", "/invite/?code=none", "/nothing-there", "/auth/forgot/"),
+        *("/auth/reset/#token=none", "/auth/verify/#token=none", "/auth/return/?code=none"),
+    ],
+)
 def test_axe_finds_nothing_on_a_page_before_login(
     browser: Browser, daemon: Daemon, path: str, theme: str
 ) -> None:
