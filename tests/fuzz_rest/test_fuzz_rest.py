@@ -33,7 +33,13 @@ log = logging.getLogger(__name__)
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Run a daemon of its own: what is made up here is nobody else's business."""
-    with running_daemon(tmp_path_factory.mktemp("fuzz") / "data") as daemon:
+    # Nobody is there to answer: questions are taken, and their answers fail behind them.
+    model: dict[str, Any] = {
+        "openai_model": "a-model",
+        "openai_base_url": "http://127.0.0.1:9/v1",
+        "ai_breaker_failures": 1_000_000,
+    }
+    with running_daemon(tmp_path_factory.mktemp("fuzz") / "data", **model) as daemon:
         yield daemon
 
 
