@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from chatd.assistant_settings import AssistantSettings
+from chatd.cluster_settings import ClusterSettings
 from chatd.mail_settings import read_sender, read_smtp_url
 from chatd.setting_types import Bytes, Count, RateText, Seconds
 from chatd.urls import is_safe_url
@@ -43,7 +44,7 @@ class SettingsError(Exception):
     """A setting that the daemon refuses to start with; the text names it and the way out."""
 
 
-class Settings(AssistantSettings):
+class Settings(AssistantSettings, ClusterSettings):
     """All settings of one daemon."""
 
     model_config = SettingsConfigDict(
@@ -317,7 +318,7 @@ class Settings(AssistantSettings):
             ip_network(each)
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_replica_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and _DATABASE_URL.fullmatch(value.get_secret_value()) is None:
