@@ -277,10 +277,41 @@ class Sockets(Protocol):
     def of_user(self, user_id: UUID) -> list[Socket]:
         """Return a user's live sockets."""
 
+    def tell(
+        self,
+        user_id: UUID,
+        name: str,
+        data: bytes,
+        *,
+        but: Socket | None = None,
+        outside: UUID | None = None,
+        is_durable: bool = False,
+    ) -> None:
+        """Send an event to a user's sockets, at whatever daemon they are; never waits.
+
+        Args:
+            but: the socket that knows already.
+            outside: a session; who has joined it is not told.
+            is_durable: a slow client cannot do without it.
+        """
+
     def cut_families(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
         """End all sockets of these logins now, and refuse their access tokens from now on.
 
-        The id of an API token counts as that of a login.
+        The id of an API token counts as that of a login. All daemons do.
+        """
+
+    def cut_user(
+        self,
+        user_id: UUID,
+        family_ids: Iterable[UUID],
+        code: CloseCode,
+        *,
+        kept: UUID | None = None,
+    ) -> None:
+        """Do the same with these logins of a user and all that have a live socket, but one.
+
+        Where one is kept, so are API tokens that have a live socket.
         """
 
     def is_revoked(self, family_id: UUID) -> bool:
@@ -292,9 +323,16 @@ class Recent:
 
     def __init__(self) -> None:
         self._user_ids: dict[UUID, None] = {}
+        self.relay: Callable[[UUID], None] | None = None  # tells other daemons of whom is added
 
     def add(self, user_id: UUID) -> None:
         """Remember a user."""
+        self.hear(user_id)
+        if self.relay is not None:
+            self.relay(user_id)
+
+    def hear(self, user_id: UUID) -> None:
+        """Remember a user of whom another daemon tells."""
         self._user_ids.pop(user_id, None)
         self._user_ids[user_id] = None
         if len(self._user_ids) > MAX_RECENT:

@@ -76,6 +76,33 @@ class Metrics:
         self.ai_tokens = Counter(
             "chatd_ai_tokens", "Tokens of the assistant", ["kind"], registry=self.registry
         )
+        self.backplane_up = Gauge(
+            "chatd_backplane_up", "1 while Redis is connected", registry=self.registry
+        )
+        self.nodes = Gauge(
+            "chatd_nodes", "Daemons of the cluster that are heard", registry=self.registry
+        )
+        self.frames_sent = Counter(
+            "chatd_frames_sent", "Frames published to other daemons", registry=self.registry
+        )
+        self.frames_heard = Counter(
+            "chatd_frames_heard", "Frames of other daemons", registry=self.registry
+        )
+        self.frames_dropped = Counter(
+            "chatd_frames_dropped",
+            "Frames not published: Redis was away or too slow",
+            registry=self.registry,
+        )
+        self.frames_bad = Counter(
+            "chatd_frames_bad",
+            "Frames that were not understood or not signed by this cluster",
+            registry=self.registry,
+        )
+        self.healings = Counter(
+            "chatd_healings",
+            "Times that the database was asked for what Redis may have lost",
+            registry=self.registry,
+        )
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )

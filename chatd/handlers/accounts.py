@@ -163,8 +163,7 @@ async def logout_all(services: Services, caller: Caller, _command: Nothing) -> b
     family_ids = set(await services.store.revoke_user(caller.user_id, services.now()))
     # And those that a call whose answer was lost has revoked.
     family_ids.add(caller.identity.family_id)
-    family_ids.update(s.identity.family_id for s in services.sockets.of_user(caller.user_id))
-    services.sockets.cut_families(family_ids, CloseCode.REVOKED)
+    services.sockets.cut_user(caller.user_id, family_ids, CloseCode.REVOKED)
     await write_down(services, caller, Act.LOGOUT_ALL, caller.user_id)
     return b"{}"
 

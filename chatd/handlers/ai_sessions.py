@@ -118,9 +118,8 @@ async def messages(services: Services, caller: Caller, command: AiMessageList) -
 def tell_updated(services: Services, row: AiSessionRow, *, but: Caller | None = None) -> None:
     """Tell a user's sockets what a conversation is now, except the one that knows."""
     data = _answer(row)
-    for socket in services.sockets.of_user(row.user_id):
-        if but is None or socket is not but.socket:
-            socket.push_ephemeral("ai:updated", data)
+    knows = None if but is None else but.socket
+    services.sockets.tell(row.user_id, "ai:updated", data, but=knows)
 
 
 def _offered(assistant: Assistant, model: str | None) -> str | None:

@@ -24,8 +24,7 @@ async def erase(services: Services, caller: Caller, command: UserErase) -> bytes
     await end_all(services, caller.user_id)
     family_ids = await _begin(services, caller, command)
     cut = {caller.identity.family_id, *family_ids}
-    cut.update(socket.identity.family_id for socket in services.sockets.of_user(caller.user_id))
-    services.sockets.cut_families(cut, CloseCode.REVOKED)
+    services.sockets.cut_user(caller.user_id, cut, CloseCode.REVOKED)
     if services.assistant is not None:
         services.assistant.end_user(caller.user_id)
     services.erasures.wake()

@@ -41,9 +41,7 @@ def tell_removed(
 ) -> None:
     """Tell a user's sockets that have not joined a session that it is theirs no longer."""
     payload = removed_event(session_id, reason)
-    for socket in services.sockets.of_user(user_id):
-        if session_id not in socket.places:
-            socket.push("session:removed", payload)
+    services.sockets.tell(user_id, "session:removed", payload, outside=session_id, is_durable=True)
 
 
 def welcome(services: Services, session: SessionRow, change: MemberChange) -> None:
@@ -53,8 +51,7 @@ def welcome(services: Services, session: SessionRow, change: MemberChange) -> No
     members = session.member_count + change.is_changed
     services.presence.session_opened(session.id, [user_id], members)
     event = dumps(session_event(session, change.seq))
-    for socket in services.sockets.of_user(user_id):
-        socket.push("session:updated", event)
+    services.sockets.tell(user_id, "session:updated", event, is_durable=True)
 
 
 def part(services: Services, session_id: UUID, user_id: UUID, members: int | None = None) -> None:

@@ -35,5 +35,4 @@ def notify(services: Services, row: MessageRow, told: Iterable[UUID]) -> None:
     """Tell the live sockets of those whom a committed message mentions; a hint, told once."""
     data = dumps(mention_event(row))
     for user_id in told:
-        for socket in services.sockets.of_user(user_id):
-            socket.push_ephemeral("notification:new", data)
+        services.sockets.tell(user_id, "notification:new", data)

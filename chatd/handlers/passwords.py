@@ -99,12 +99,7 @@ def _cut(services: Services, user_id: UUID, family_ids: list[UUID], kept_id: UUI
 
     Where one is kept, so are API tokens.
     """
-    live = {
-        socket.identity.family_id
-        for socket in services.sockets.of_user(user_id)
-        if kept_id is None or socket.identity.scopes is None
-    }
-    services.sockets.cut_families({*family_ids, *live} - {kept_id}, CloseCode.REVOKED)
+    services.sockets.cut_user(user_id, family_ids, CloseCode.REVOKED, kept=kept_id)
 
 
 OPERATIONS = (

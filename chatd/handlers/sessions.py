@@ -66,8 +66,7 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
         )
         event = dumps(session_event(session, session.seq))
         for user_id in (caller.user_id, *others):
-            for socket in services.sockets.of_user(user_id):
-                socket.push("session:updated", event)
+            services.sockets.tell(user_id, "session:updated", event, is_durable=True)
     return dumps({"session": session_dict(session)})
 
 

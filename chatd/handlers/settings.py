@@ -77,9 +77,7 @@ async def set_prefs(services: Services, caller: Caller, command: SessionPrefs) -
         raise NotAMember
     muted, favourite = wishes
     answer = dumps({"sessionId": command.session_id, "muted": muted, "favourite": favourite})
-    for socket in services.sockets.of_user(caller.user_id):
-        if socket is not caller.socket:
-            socket.push_ephemeral("session:prefs", answer)
+    services.sockets.tell(caller.user_id, "session:prefs", answer, but=caller.socket)
     return answer
 
 

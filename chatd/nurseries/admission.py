@@ -12,6 +12,7 @@ from chatd.context import Services
 from chatd.errors import CloseCode, Forbidden, RateLimited, StoreError, Unavailable
 from chatd.events.fields import MAX_CONTENT
 from chatd.model import dumps
+from chatd.nurseries.claims import Claims
 from chatd.nurseries.first_states import FirstStates
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.sockets import Sockets
@@ -33,6 +34,7 @@ class Live:
     presence: Presence
     typing: Typing
     first_states: FirstStates
+    claims: Claims | None = None  # None: there are no other daemons
 
     @cached_property
     def constants(self) -> dict[str, Fragment]:

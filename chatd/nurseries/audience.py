@@ -1,12 +1,13 @@
 """Who hears of whom: everybody of everybody, or those who share a session of ordinary size.
 
 Of a large session its members hear how many are there, not who: a change costs it one entry of a
-set, not a frame a member.
+set, not a frame a member. Those who are connected to other daemons of a cluster are in the circles
+too, apart from those who are here: they are seen, and hear of it over there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -25,6 +26,7 @@ class _Circle:
     """Those of one session who are here, or within their grace."""
 
     here: set[UUID] = field(default_factory=set)
+    elsewhere: set[UUID] = field(default_factory=set)  # by other daemons; some are here as well
     members: int = 0  # also those who are not here; 0 when nobody has told
     online: set[UUID] | None = None  # of a large one: those whom the others see there
 
@@ -44,6 +46,7 @@ class Audience:
         self._everyone: bytes | None = None  # the first state of everybody, while it holds
         self._changed: set[UUID] = set()  # large sessions with another count than was told
         self._has_changed = trio.Event()
+        self.on_interest: Callable[[UUID, bool], None] = _nothing  # somebody is here; nobody is
 
     def here(self, session_id: UUID) -> Collection[UUID]:
         """Return the users of a session who are here, or within the grace."""
@@ -54,15 +57,48 @@ class Audience:
 
     def add(self, user: PresentUser, session_id: UUID, members: int | None) -> None:
         """Let a user hear of a session's others; None when its size is not known."""
-        circle = self._circles.get(session_id)
-        if circle is None:
-            circle = self._circles[session_id] = _Circle()
+        circle = self._circle(session_id)
+        if not circle.here:
+            self.on_interest(session_id, True)  # noqa: FBT003 - of a plain callable
         circle.here.add(user.id)
         user.sessions.add(session_id)
         if circle.online is not None:
             self._count(session_id, circle, user)
         if members is not None:
             self.resize(session_id, members)
+
+    def _circle(self, session_id: UUID) -> _Circle:
+        circle = self._circles.get(session_id)
+        if circle is None:
+            circle = self._circles[session_id] = _Circle()
+        return circle
+
+    def place_elsewhere(self, user: PresentUser, sessions: set[UUID]) -> None:
+        """Let a user of other daemons be seen in these sessions, and in no others by that."""
+        for session_id in user.sessions_elsewhere - sessions:
+            self._leave_elsewhere(user, session_id)
+        for session_id in sessions - user.sessions_elsewhere:
+            circle = self._circle(session_id)
+            circle.elsewhere.add(user.id)
+            if circle.online is not None:
+                self._count(session_id, circle, user)
+        user.sessions_elsewhere = sessions
+
+    def _leave_elsewhere(self, user: PresentUser, session_id: UUID) -> None:
+        circle = self._circles.get(session_id)
+        if circle is not None:
+            circle.elsewhere.discard(user.id)
+            self._drop(session_id, circle, user.id)
+
+    def _drop(self, session_id: UUID, circle: _Circle, user_id: UUID) -> None:
+        """Take note that a user is in a circle no more, here or elsewhere."""
+        is_in = user_id in circle.here or user_id in circle.elsewhere
+        if circle.online is not None and user_id in circle.online and not is_in:
+            circle.online.discard(user_id)
+            self._note(session_id)
+        if not (circle.here or circle.elsewhere):
+            del self._circles[session_id]
+            self._changed.discard(session_id)
 
     def resize(self, session_id: UUID, members: int) -> None:
         """Take note of a session's size; it becomes large, or ordinary, with it."""
@@ -74,7 +110,7 @@ class Audience:
             circle.online = None
             self._changed.discard(session_id)
         elif circle.online is None:
-            users = map(self._users.get, circle.here)
+            users = map(self._users.get, circle.here | circle.elsewhere)
             circle.online = {user.id for user in users if user is not None and user.is_shown}
             self._note(session_id)  # who has joined it knows of statuses only
 
@@ -84,13 +120,11 @@ class Audience:
         circle = self._circles.get(session_id)
         if circle is None:
             return
-        circle.here.discard(user.id)
-        if circle.online is not None and user.id in circle.online:
-            circle.online.discard(user.id)
-            self._note(session_id)
-        if not circle.here:
-            del self._circles[session_id]
-            self._changed.discard(session_id)
+        if user.id in circle.here:
+            circle.here.discard(user.id)
+            if not circle.here:
+                self.on_interest(session_id, False)  # noqa: FBT003 - of a plain callable
+        self._drop(session_id, circle, user.id)
 
     def members_of(self, session_id: UUID) -> int:
         """Return how many members a session has; 0 when that is not known here."""
@@ -103,7 +137,7 @@ class Audience:
         """Return who is told when this user's status changes, they themselves included."""
         if self.is_everyone:
             return self._users.values()
-        ids = {user.id}.union(*self._ordinary(user.sessions))
+        ids = {user.id}.union(*self._ordinary(user.all_sessions))
         return [self._users[each] for each in ids if each in self._users]
 
     def around(self, user_id: UUID, sessions: Iterable[UUID]) -> list[PresentUser]:
@@ -120,7 +154,8 @@ class Audience:
             if self._everyone is None:  # one for all who connect until somebody's status changes
                 self._everyone = _array(self._users.values())
             return self._everyone
-        ids = {user_id}.union(*self._ordinary(sessions))
+        circles = self._ordinary_circles(sessions)
+        ids = {user_id}.union(*(each.here for each in circles), *(e.elsewhere for e in circles))
         return _array(self._users[each] for each in ids if each in self._users)
 
     def seen(
@@ -137,15 +172,23 @@ class Audience:
         return *user.shown, user.last_seen or last_seen
 
     def _ordinary(self, sessions: Iterable[UUID]) -> list[set[UUID]]:
+        return [circle.here for circle in self._ordinary_circles(sessions)]
+
+    def _ordinary_circles(self, sessions: Iterable[UUID]) -> list[_Circle]:
         circles = map(self._circles.get, sessions)
-        return [each.here for each in circles if each is not None and each.online is None]
+        return [each for each in circles if each is not None and each.online is None]
+
+    @property
+    def interests(self) -> list[UUID]:
+        """The sessions of which somebody is here."""
+        return [session_id for session_id, circle in self._circles.items() if circle.here]
 
     # Counts
 
     def shown(self, user: PresentUser) -> None:
         """Take note that others now see a user otherwise: there, or no longer, or changed."""
         self._everyone = None
-        for session_id in user.sessions:
+        for session_id in user.all_sessions:
             circle = self._circles[session_id]
             if circle.online is not None:
                 self._count(session_id, circle, user)
@@ -178,6 +221,10 @@ class Audience:
         """Return how many of a large session are seen there; None for an ordinary one."""
         circle = self._circles.get(session_id)
         return None if circle is None or circle.online is None else len(circle.online)
+
+
+def _nothing(session_id: UUID, is_here: bool) -> None:  # noqa: FBT001 - of a plain callable
+    del session_id, is_here
 
 
 def _array(users: Iterable[PresentUser]) -> bytes:

@@ -40,6 +40,8 @@ class ChatNamespace:
         self._services = live.services
         self._recoveries = recoveries
         self._started = trio.current_time()
+        if live.claims is not None:
+            live.claims.give = self._give
 
     async def admit(self, session: SocketIoSession, auth: dict[str, Any]) -> ChatClient:
         """Let in who has a good token, with the state of before if it is theirs.
@@ -82,7 +84,7 @@ class ChatNamespace:
                     return client
             self._services.metrics.recoveries.labels("false").inc()
         client = self._client(session, first, new_socket_id(), origin)
-        client.welcome(new_pid(), None)
+        client.welcome(self._new_pid(), None)
         return client
 
     def _client(
@@ -100,9 +102,14 @@ class ChatNamespace:
     # Recovery
 
     async def _claim(self, pid: str, user_id: UUID, offset: str | None) -> ChatState | None:
-        """Take the state of a `pid`: ours, or what the daemon before us has left."""
+        """Take the state of a `pid`: ours, another daemon's, or what one that stopped has left."""
         state = self._recoveries.claim(pid, user_id, offset)
         is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
+        claims = self._live.claims
+        if state is None and claims is not None and not claims.is_own(pid):
+            raw = await claims.claim(pid, user_id, offset)
+            state = None if raw is None else state_from_json(raw)
+            is_young = True  # it may have stopped a moment ago
         if state is None and is_young:
             try:
                 row = await self._services.store.take_recovery(pid, user_id, self._services.now())
@@ -111,6 +118,15 @@ class ChatNamespace:
                 raise NotAdmitted(CloseCode.INTERNAL) from None
             state = None if row is None else state_from_json(row.state)
         return state if state is not None and state.epoch == self._services.epoch else None
+
+    def _new_pid(self) -> str:
+        claims = self._live.claims
+        return new_pid() if claims is None else claims.tag + new_pid()
+
+    def _give(self, pid: str, user_id: UUID, offset: str | None) -> bytes | None:
+        """Give the state of a client to another daemon, to which it has come back."""
+        state = self._recoveries.claim(pid, user_id, offset)
+        return None if state is None else state.to_json()
 
     async def _recover(
         self,

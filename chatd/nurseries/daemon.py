@@ -21,7 +21,7 @@ import trio
 from chatd.app import create_app
 from chatd.bearers import Bearers
 from chatd.config import Settings
-from chatd.context import Issuer, RoomEvent, Services
+from chatd.context import Issuer, Recent, RoomEvent, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.guesses import Guesses
@@ -36,6 +36,7 @@ from chatd.nurseries.answering import open_answering
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
+from chatd.nurseries.cluster import Parts, open_cluster
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
@@ -159,7 +160,7 @@ async def open_daemon(
         enter = stack.enter_async_context
         resealing = await enter(open_resealing(store, load_keyring(settings), now, is_writable))
         rooms = await enter(open_rooms(store, settings, metrics))
-        typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast))
+        typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast_here))
         presence = await enter(open_presence(store, settings, now, rooms.announce))
         unread = await enter(open_unread(store, sockets, presence.here))
         readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
@@ -169,7 +170,17 @@ async def open_daemon(
             rooms.publish(events, is_answered=is_answered)
             for event in events:
                 unread.published(event)
+            if cluster is not None:
+                cluster.published(events)
 
+        verified = Recent()
+        epoch = await store.epoch()
+        cluster = None
+        if settings.redis_url is not None:
+            parts = Parts(rooms, typing, presence, sockets, readers, unread, verified)
+            cluster = await enter(
+                open_cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
+            )
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, presence, typing, now))
@@ -184,7 +195,7 @@ async def open_daemon(
         services = Services(
             settings=settings,
             store=store,
-            epoch=await store.epoch(),
+            epoch=epoch,
             now=now,
             tokens=tokens,
             bearers=Bearers(tokens, store, limiter, lifetime=settings.access_token_ttl, now=now),
@@ -207,10 +218,12 @@ async def open_daemon(
             issuer=issuer,
             mailer=mailer,
             files=files,
+            verified=verified,
         )
         await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
-        live = Live(services, sockets, presence, typing, first_states)
+        claims = None if cluster is None else cluster.claims
+        live = Live(services, sockets, presence, typing, first_states, claims)
         site = load_site(file_origins(settings))
         app = create_app(services, site.missing)
         await enter(run_lifespan(app))

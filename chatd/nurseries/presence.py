@@ -25,7 +25,13 @@ from chatd.nurseries.audience import Audience
 from chatd.nurseries.counts import Announce, tell_counts
 from chatd.nurseries.idle import Idleness
 from chatd.nurseries.last_seen import STORE_TIMEOUT, LastSeen
-from chatd.nurseries.presence_user import TELL_INTERVAL, PresentUser
+from chatd.nurseries.presence_relay import Alone, PresenceRelay
+from chatd.nurseries.presence_user import (
+    TELL_INTERVAL,
+    Manual,
+    PresentUser,
+    StateElsewhere,
+)
 from chatd.nurseries.scope import SMALL, Farewell, Growth, count_accounts
 from chatd.payloads import presence_dict
 from chatd.rows import ManualStatus, PositionRow, UserRow
@@ -52,6 +58,7 @@ class Presence:
         self.audience = Audience(self._users, is_everyone=is_everyone)
         self.idleness = Idleness[Socket](settings.idle_after, self._idled)
         self.last_seen = LastSeen(self._users, store, now)
+        self.relay: PresenceRelay = Alone()
         self.growth: Growth | None = None
         if scope == "auto" and is_everyone:
             self.growth = Growth(store, accounts, self._leave_everyone)
@@ -75,11 +82,15 @@ class Presence:
         if user is None:
             user = self._users[row.id] = self._user_of(row)
             self._schedule_end(user)
+        positions = list(positions)
         for position in positions:
             self.audience.add(user, position.session_id, position.member_count or None)
         user.devices[socket.id] = socket, False
+        user.in_grace = False
         socket.active_at = trio.current_time()
         self.idleness.watch(socket)
+        self.relay.placed(user)
+        self.relay.stands(positions)
         self._tell(user)
 
     def _user_of(self, row: UserRow) -> PresentUser:
@@ -101,17 +112,24 @@ class Presence:
         if user.devices:
             self._tell(user)
         else:
+            user.in_grace = True
             wait = 0.0 if at_once else self._grace
             self._nursery.start_soon(self._leave, user, user.leaving, wait)
 
     async def _leave(self, user: PresentUser, leaving: int, wait: float) -> None:
         def is_back() -> bool:
-            return bool(user.devices) or user.leaving != leaving
+            return user.is_present or user.leaving != leaving
 
         await trio.sleep(wait)
-        if is_back():
+        if user.devices or user.leaving != leaving:
             return
         await self.last_seen.write([user])
+        if user.devices or user.leaving != leaving:
+            return
+        user.in_grace = False
+        self._withdraw(user)
+        if user.is_present:
+            return
         await trio.sleep_until(user.told_at + TELL_INTERVAL)
         if is_back():
             return
@@ -121,32 +139,127 @@ class Presence:
         if not is_back():
             self._forget(user)
 
+    def _withdraw(self, user: PresentUser) -> None:
+        """Take a user out of what this daemon tells the others of it."""
+        self.relay.gone(user)
+        if user.elsewhere:
+            self._leave_sessions(user)
+
+    def _leave_sessions(self, user: PresentUser) -> None:
+        for session_id in list(user.sessions):
+            self.audience.remove(user, session_id)
+
     def _forget(self, user: PresentUser) -> None:
         if self._users.get(user.id) is user:
             del self._users[user.id]
         if user.ending is not None:
             user.ending.cancel(reason="the user has left")
-        for session_id in list(user.sessions):
-            self.audience.remove(user, session_id)
+        self._leave_sessions(user)
+        self.audience.place_elsewhere(user, set())
+
+    # Elsewhere: what other daemons say, see `chatd.nurseries.elsewhere`
+
+    def place_elsewhere(
+        self, user_id: UUID, tag: str, state: StateElsewhere, last_seen: datetime | None
+    ) -> PresentUser:
+        """Take note that a user has devices at another daemon; `arrived` tells of it."""
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = PresentUser(user_id, last_seen)
+        user.elsewhere[tag] = state
+        return user
+
+    def sessions_of(self, user_id: UUID) -> set[UUID]:
+        """Return in which sessions a user who is here is seen."""
+        user = self._users.get(user_id)
+        return set() if user is None else set(user.sessions)
+
+    def people_of(self, tag: str) -> list[UUID]:
+        """Return who has a device at another daemon."""
+        return [user_id for user_id, user in self._users.items() if tag in user.elsewhere]
+
+    def arrived(self, user: PresentUser) -> None:
+        """Tell what has changed of a user elsewhere."""
+        self._tell(user)
+
+    def gone_elsewhere(self, user_id: UUID, tag: str, last_seen: datetime | None) -> None:
+        """Take note that a user has no device at another daemon any more; its grace is over."""
+        user = self._users.get(user_id)
+        if user is None or user.elsewhere.pop(tag, None) is None:
+            return
+        if last_seen is not None and user.manual != "INVISIBLE":
+            user.last_seen = max(user.last_seen or last_seen, last_seen)
+        if not user.elsewhere:
+            self.audience.place_elsewhere(user, set())
+        if user.is_present:
+            self._tell(user)
+        elif not user.in_grace:  # else its end says it
+            user.leaving += 1
+            self._nursery.start_soon(self._say_gone, user, user.leaving)
+
+    async def _say_gone(self, user: PresentUser, leaving: int) -> None:
+        for step in (self._send, self._forget):
+            await trio.sleep_until(user.told_at + TELL_INTERVAL)
+            if user.is_present or user.leaving != leaving:
+                return
+            step(user)
+
+    def manual_elsewhere(
+        self, user_id: UUID, manual: Manual, *, is_own_place: bool = False
+    ) -> None:
+        """Take a manual status that was set at another daemon, unless ours is newer.
+
+        Args:
+            is_own_place: what the store has: as new as anything that is not known to be newer.
+        """
+        user = self._users.get(user_id)
+        if user is None or manual.at < user.manual_at:
+            return
+        is_new = (manual.status, manual.text, manual.until) != (user.manual, user.text, user.until)
+        if not is_new and manual.at == user.manual_at:
+            return
+        user.manual, user.text, user.until = manual.status, manual.text, manual.until
+        user.manual_at = manual.at
+        if user.devices or is_own_place:
+            self._schedule_end(user)
+        self._tell(user)
 
     # Membership
 
     def session_opened(
         self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
     ) -> None:
-        """Let those of these users who are here hear of each other. See `chatd.context`."""
+        """Let these users see each other. See `chatd.context.Presence`."""
+        ids = list(user_ids)
+        self.opened_anywhere(session_id, ids, members)
+        self.relay.opened(session_id, ids, members)
+
+    def opened_anywhere(
+        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None
+    ) -> None:
+        """Let those of these users who are known here see each other."""
         for user_id in user_ids:
             user = self._users.get(user_id)
-            if user is not None:
+            if user is not None and (user.devices or user.in_grace):
                 self.audience.add(user, session_id, None)
+                self.relay.placed(user)
+            if user is not None and user.elsewhere:
+                self.audience.place_elsewhere(user, user.sessions_elsewhere | {session_id})
         if members is not None:
             self.audience.resize(session_id, members)
 
     def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
         """End what a user heard by sharing this session."""
+        self.left_anywhere(session_id, user_id, members)
+        self.relay.left(session_id, user_id, members)
+
+    def left_anywhere(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
+        """End the same for a user who is known here."""
         user = self._users.get(user_id)
         if user is not None:
+            self.audience.place_elsewhere(user, user.sessions_elsewhere - {session_id})
             self.audience.remove(user, session_id)
+            self.relay.placed(user)
         if members is not None:
             self.audience.resize(session_id, members)
 
@@ -167,6 +280,11 @@ class Presence:
 
     def account_opened(self) -> None:
         """Count a new account. See `chatd.context.Presence`."""
+        self.account_opened_anywhere()
+        self.relay.account_opened()
+
+    def account_opened_anywhere(self) -> None:
+        """Count a new account, of this daemon or another."""
         if self.growth is not None:
             self.growth.more()
 
@@ -191,12 +309,14 @@ class Presence:
         socket: Socket | None,
     ) -> dict[str, Any]:
         """Set or clear a manual status. See `chatd.context.Presence`."""
+        at = self._now().timestamp()
+        self.relay.manual(user_id, Manual(status, text, until, at))
         user = self._users.get(user_id)
         if user is None:  # by REST, without a socket: stored, and true at the next connect
             return presence_dict(user_id, "OFFLINE", None, None)
         if status == "INVISIBLE" and user.manual != "INVISIBLE":
             user.last_seen = self._now()  # where it stays: lastSeen would give them away
-        user.manual, user.text, user.until = status, text, until
+        user.manual, user.text, user.until, user.manual_at = status, text, until, at
         self._schedule_end(user)
         if socket is not None and socket.id in user.devices:
             user.devices[socket.id] = socket, False
@@ -218,6 +338,7 @@ class Presence:
         with ending:
             await trio.sleep(max(0.0, (until - self._now()).total_seconds()))
             user.manual = user.text = user.until = user.ending = None
+            user.manual_at = until.timestamp()
             self._tell(user)
 
     def set_away(self, socket: Socket) -> dict[str, Any]:
@@ -251,8 +372,10 @@ class Presence:
     # Telling
 
     def _tell(self, user: PresentUser) -> None:
+        if user.devices:
+            self.relay.changed(user)
         # Without a device the grace runs: only its end says OFFLINE.
-        if not user.devices or user.is_waiting or user.public == user.shown:
+        if not user.is_present or user.is_waiting or user.public == user.shown:
             return
         wait = user.told_at + TELL_INTERVAL - trio.current_time()
         if wait > 0:
@@ -264,7 +387,7 @@ class Presence:
     async def _tell_later(self, user: PresentUser, wait: float) -> None:
         await trio.sleep(wait)
         user.is_waiting = False
-        if user.devices:
+        if user.is_present:
             self._send(user)
 
     def _send(self, user: PresentUser) -> None:
@@ -281,6 +404,14 @@ class Presence:
 
     def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:
         """Send an event to those around a user. See `chatd.context.Presence`."""
+        sessions = list(session_ids)
+        self.announce_here(user_id, sessions, name, data)
+        self.relay.announced(user_id, sessions, name, data)
+
+    def announce_here(
+        self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes
+    ) -> None:
+        """Send an event to those around a user who are here."""
         for hearer in self.audience.around(user_id, session_ids):
             for socket, _ in hearer.devices.values():
                 socket.push_ephemeral(name, data)

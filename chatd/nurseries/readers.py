@@ -11,8 +11,8 @@ import trio
 
 from chatd.context import MarkerMove, Socket
 from chatd.model import dumps, iso
+from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import Broadcast
-from chatd.nurseries.unread import UserSockets
 from chatd.nurseries.window import Window
 
 INTERVAL = 0.5  # seconds between two tellings of a reader in a session
@@ -28,13 +28,14 @@ class Readers:
 
     def __init__(
         self,
-        sockets: UserSockets,
+        sockets: Sockets,
         broadcast: Broadcast,
         changed: Callable[[UUID, UUID], None],
     ) -> None:
         self._sockets = sockets
         self._broadcast = broadcast
         self._changed = changed
+        self.relay: Callable[[UUID, UUID, bytes], None] | None = None  # to other daemons
         self.window: Window[tuple[UUID, UUID], dict[str, Any]] = Window(INTERVAL, self._tell)
 
     def moved(self, move: MarkerMove, *, by: Socket | None) -> None:
@@ -54,12 +55,17 @@ class Readers:
                 "markedUnread": move.is_marked,
             }
         )
-        for socket in self._sockets.of_user(user_id):
-            if socket is not by:
-                socket.push_ephemeral("message:read", own)
+        self._sockets.tell_here(user_id, "message:read", own, but=by)
         self._changed(row.session_id, user_id)
+        if self.relay is not None:
+            self.relay(row.session_id, user_id, own)
         if row.is_moved and not move.is_private and row.member_count <= MEMBERS:
             self.window.put((row.session_id, user_id), payload)
+
+    def heard(self, session_id: UUID, user_id: UUID, own: bytes) -> None:
+        """Tell a reader's devices here of a marker that has moved at another daemon."""
+        self._sockets.tell_here(user_id, "message:read", own)
+        self._changed(session_id, user_id)
 
     async def _tell(self, moves: dict[tuple[UUID, UUID], dict[str, Any]]) -> None:
         for (session_id, user_id), payload in moves.items():
@@ -69,7 +75,7 @@ class Readers:
 
 @asynccontextmanager
 async def open_readers(
-    sockets: UserSockets, broadcast: Broadcast, changed: Callable[[UUID, UUID], None]
+    sockets: Sockets, broadcast: Broadcast, changed: Callable[[UUID, UUID], None]
 ) -> AsyncIterator[Readers]:
     """Tell for the length of the block."""
     async with trio.open_nursery() as nursery:

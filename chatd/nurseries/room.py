@@ -37,7 +37,12 @@ CatchUp = Callable[[UUID, int], Awaitable[tuple[list[RoomEvent], int, bool]]]
 
 
 class Room:
-    """A session with at least one joined socket. `run` is its task, in the nursery of `Rooms`."""
+    """A session with at least one joined socket. `run` is its task, in the nursery of `Rooms`.
+
+    Args:
+        patience: seconds for an event that a later one has overtaken: of two daemons that write in
+            a session each hears of its own event first. Then it is read from the store.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class Room:
         *,
         backlog: int,
         catch_up: CatchUp,
+        patience: float = 0.0,
         metrics: Metrics,
         on_empty: Callable[[UUID], None],
     ) -> None:
@@ -56,7 +62,10 @@ class Room:
         self._ahead: dict[Receiver, Seat] = {}
         self._members: list[Receiver] | None = None  # of `live`, until somebody comes or goes
         self._late: tuple[Sequence[Seat], int, int] | None = None
-        self._is_parked = False  # the task waits for the feed, which is empty
+        self._is_parked = False  # the task waits for the feed, which is empty, and misses nothing
+        self._early: dict[int, RoomEvent] = {}  # those that have overtaken another
+        self._hole_until = 0.0  # then the store is asked for what they have overtaken
+        self._patience = patience
         self._feed, self._events = trio.open_memory_channel[RoomEvent | None](backlog)
         self._opened = trio.Event()
         self._catch_up = catch_up
@@ -187,11 +196,20 @@ class Room:
         while True:
             # One item a scheduler pass would overflow the feed in a burst: take all that waits.
             waiting = self._take_all()
-            if not waiting:
+            if not waiting and self._early:
+                waiting = await self._await_overtaken()
+            elif not waiting:
                 self._is_parked = True
                 waiting = [await self._events.receive(), *self._take_all()]
                 self._is_parked = False
             await self._follow([event for event in waiting if event is not None])
+
+    async def _await_overtaken(self) -> list[RoomEvent | None]:
+        """Return what comes next, nothing when that does not come in time."""
+        with trio.move_on_at(self._hole_until):
+            return [await self._events.receive(), *self._take_all()]
+        self.is_behind = True
+        return []
 
     def _take_all(self) -> list[RoomEvent | None]:
         waiting = []
@@ -210,13 +228,26 @@ class Room:
             if event.seq == reached + 1:
                 run.append(event)
                 reached = event.seq
-            elif event.seq > reached:
+                while reached + 1 in self._early:
+                    reached += 1
+                    run.append(self._early.pop(reached))
+            elif event.seq > reached and not self._keep_early(event):
                 self.is_behind = True
                 break
         if run:
             await self._fan_out(run, reached)
         while self.is_behind:
+            self._early.clear()  # it is stored, as what it has overtaken
             await self._read_hole()
+
+    def _keep_early(self, event: RoomEvent) -> bool:
+        """Keep an event that has overtaken another; False when the store is to be asked now."""
+        if not self._patience or len(self._early) >= ASIDE:
+            return False
+        if not self._early:
+            self._hole_until = trio.current_time() + self._patience
+        self._early[event.seq] = event
+        return True
 
     async def _read_hole(self) -> None:
         assert self.head is not None  # noqa: S101 - opened

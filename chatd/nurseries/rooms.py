@@ -6,9 +6,9 @@ has no successor that would reveal it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 import structlog
@@ -33,6 +33,16 @@ CATCHUP_PAGE = 500  # rows of one page of a catch-up
 log = structlog.get_logger("chatd.rooms")
 
 
+class RoomRelay(Protocol):
+    """Tells other daemons; never waits."""
+
+    def occupied(self, session_id: UUID, *, is_occupied: bool) -> None:
+        """Somebody here has joined a session, the first; or nobody any more."""
+
+    def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """An ephemeral event was sent to a room."""
+
+
 class Rooms:
     """See `chatd.context.Rooms`; made by `open_rooms`."""
 
@@ -47,6 +57,7 @@ class Rooms:
         self._rooms: dict[int, tuple[Room, trio.CancelScope]] = {}
         self._has_opened = trio.Event()
         self.is_busy: Callable[[UUID], bool] = _never  # the journal's, when there is one
+        self.relay: RoomRelay | None = None
 
     def enter(self, session_id: UUID, socket: Socket) -> Place:
         """Take a place in a session's room, opening it when this is its first socket."""
@@ -65,6 +76,7 @@ class Rooms:
             session_id,
             backlog=self._settings.feed_events,
             catch_up=self._read_changes,
+            patience=self._settings.hole_patience if self.relay is not None else 0.0,
             metrics=self._metrics,
             on_empty=self._close,
         )
@@ -72,6 +84,8 @@ class Rooms:
         self._rooms[session_id.int] = room, scope
         self._has_opened.set()
         self._metrics.rooms.inc()
+        if self.relay is not None:
+            self.relay.occupied(session_id, is_occupied=True)
         self._nursery.start_soon(self._run, room, scope)
         return room
 
@@ -82,6 +96,8 @@ class Rooms:
     def _close(self, session_id: UUID) -> None:
         _, scope = self._rooms.pop(session_id.int)
         self._metrics.rooms.dec()
+        if self.relay is not None:
+            self.relay.occupied(session_id, is_occupied=False)
         scope.cancel(reason="nobody is in the room")
 
     def publish(self, events: Sequence[RoomEvent], *, is_answered: bool) -> None:
@@ -103,7 +119,13 @@ class Rooms:
                     held[0].publish(event)
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
-        """Send an ephemeral event to a small room; a large one does without."""
+        """Send an ephemeral event to a small room, everywhere; a large one does without."""
+        self.broadcast_here(session_id, name, data, but=but)
+        if self.relay is not None:
+            self.relay.broadcast(session_id, name, data, but=but)
+
+    def broadcast_here(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """Send an ephemeral event to those who have joined a small room here."""
         held = self._rooms.get(session_id.int)
         if held is not None and len(held[0].live) <= BROADCAST_LIMIT:
             missed = held[0].broadcast(name, data, but=but)
@@ -138,9 +160,20 @@ class Rooms:
                 continue
             if any(_is_behind(room, heads) for room in rooms):
                 await trio.sleep(POSITION_GRACE)
-            for room in rooms:
-                if _is_behind(room, heads) and not self.is_busy(room.session_id):
-                    room.wake()
+            self.compare(heads, [room.session_id for room in rooms])
+
+    def compare(self, heads: Mapping[UUID, int], session_ids: Iterable[UUID]) -> None:
+        """Let those of these rooms read the store that have missed something.
+
+        Args:
+            heads: the `seq` of those sessions that there are.
+        """
+        for session_id in session_ids:
+            held = self._rooms.get(session_id.int)
+            if held is None or self.is_busy(session_id):
+                continue
+            if held[0].head is None or _is_behind(held[0], heads):
+                held[0].wake()  # without a head its page may be older than what was published
 
     async def _read_changes(self, session_id: UUID, seq: int) -> tuple[list[RoomEvent], int, bool]:
         page = await self._store.changes_since(session_id, seq, CATCHUP_PAGE)
@@ -154,7 +187,7 @@ def _never(session_id: UUID) -> bool:
     return False
 
 
-def _is_behind(room: Room, heads: dict[UUID, int]) -> bool:
+def _is_behind(room: Room, heads: Mapping[UUID, int]) -> bool:
     """Return whether a room missed something: a session without a head was deleted."""
     return room.head is not None and room.head < heads.get(room.session_id, room.head + 1)
 

@@ -189,8 +189,7 @@ def refuse(services: Services, asking: MessageRow, refusal: ChatError) -> None:
         "replyToId": asking.id,
     }
     data = dumps(where | error_fields(refusal, ""))
-    for socket in services.sockets.of_user(asking.sender_id):
-        socket.push_ephemeral("ai:error", data)
+    services.sockets.tell(asking.sender_id, "ai:error", data)
 
 
 def tell_failure(services: Services, generation: Generation) -> None:
@@ -198,9 +197,7 @@ def tell_failure(services: Services, generation: Generation) -> None:
     last = generation.last_event()
     if last is None or last[0] != "ai:error":
         return
-    for socket in services.sockets.of_user(generation.user_id):
-        if generation.session_id not in socket.places:
-            socket.push_ephemeral(*last)
+    services.sockets.tell(generation.user_id, *last, outside=generation.session_id)
 
 
 def _check_open(session: SessionRow, *, is_reader: bool = False) -> None:

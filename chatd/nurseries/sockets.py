@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -20,6 +20,24 @@ class Cuttable(Socket, Protocol):
         """End this connection, with a goodbye where the outbox allows; twice is once."""
 
 
+class SocketRelay(Protocol):
+    """Tells the other daemons of a cluster; never waits."""
+
+    def told(
+        self, user_id: UUID, name: str, data: bytes, *, outside: UUID | None, is_durable: bool
+    ) -> None:
+        """A user was told something. See `chatd.context.Sockets.tell`."""
+
+    def cut(self, family_ids: Sequence[UUID], code: CloseCode) -> None:
+        """Logins were ended."""
+
+    def cut_user(self, user_id: UUID, code: CloseCode, *, kept: UUID | None) -> None:
+        """All logins of a user with a live socket were ended."""
+
+    def present(self, user_id: UUID, *, is_here: bool) -> None:
+        """A user has a socket here, the first; or none any more."""
+
+
 class Sockets:
     """See `chatd.context.Sockets`.
 
@@ -34,6 +52,7 @@ class Sockets:
         self._by_user: dict[UUID, list[Cuttable]] = {}
         self._by_family: dict[UUID, list[Cuttable]] = {}
         self._revoked: dict[UUID, float] = {}  # family -> time on Trio's clock to forget it
+        self.relay: SocketRelay | None = None
 
     def add(self, socket: Cuttable) -> bool:
         """Register a socket; False when its user has too many."""
@@ -41,12 +60,17 @@ class Sockets:
         if len(sockets) >= self._per_user:
             return False
         sockets.append(socket)
+        if len(sockets) == 1 and self.relay is not None:
+            self.relay.present(socket.identity.user_id, is_here=True)
         self._by_family.setdefault(socket.identity.family_id, []).append(socket)
         return True
 
     def remove(self, socket: Cuttable) -> None:
         """Forget a socket."""
-        _discard(self._by_user, socket.identity.user_id, socket)
+        user_id = socket.identity.user_id
+        _discard(self._by_user, user_id, socket)
+        if self.relay is not None and user_id not in self._by_user:
+            self.relay.present(user_id, is_here=False)
         _discard(self._by_family, socket.identity.family_id, socket)
 
     def of_user(self, user_id: UUID) -> list[Socket]:
@@ -57,8 +81,77 @@ class Sockets:
         """Return every live socket."""
         return [socket for sockets in self._by_user.values() for socket in sockets]
 
+    @property
+    def user_ids(self) -> list[UUID]:
+        """Who has a socket here."""
+        return list(self._by_user)
+
+    def tell(
+        self,
+        user_id: UUID,
+        name: str,
+        data: bytes,
+        *,
+        but: Socket | None = None,
+        outside: UUID | None = None,
+        is_durable: bool = False,
+    ) -> None:
+        """Send an event to a user's sockets, at whatever daemon. See `chatd.context.Sockets`."""
+        self.tell_here(user_id, name, data, but=but, outside=outside, is_durable=is_durable)
+        if self.relay is not None:
+            self.relay.told(user_id, name, data, outside=outside, is_durable=is_durable)
+
+    def tell_here(
+        self,
+        user_id: UUID,
+        name: str,
+        data: bytes,
+        *,
+        but: Socket | None = None,
+        outside: UUID | None = None,
+        is_durable: bool = False,
+    ) -> None:
+        """Send an event to those of a user's sockets that are here."""
+        for socket in self._by_user.get(user_id, ()):
+            if socket is but or (outside is not None and outside in socket.places):
+                continue
+            if is_durable:
+                socket.push(name, data)
+            else:
+                socket.push_ephemeral(name, data)
+
     def cut_families(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
-        """End all sockets of these logins, and refuse their access tokens from now on."""
+        """End all sockets of these logins, everywhere. See `chatd.context.Sockets`."""
+        ids = list(family_ids)
+        self.cut_here(ids, code)
+        if self.relay is not None and ids:
+            self.relay.cut(ids, code)
+
+    def cut_user(
+        self,
+        user_id: UUID,
+        family_ids: Iterable[UUID],
+        code: CloseCode,
+        *,
+        kept: UUID | None = None,
+    ) -> None:
+        """End all logins of a user but one, everywhere. See `chatd.context.Sockets`."""
+        self.cut_families(set(family_ids) - {kept}, code)
+        self.cut_user_here(user_id, code, kept=kept)
+        if self.relay is not None:
+            self.relay.cut_user(user_id, code, kept=kept)
+
+    def cut_user_here(self, user_id: UUID, code: CloseCode, *, kept: UUID | None) -> None:
+        """End those logins of a user that have a live socket here, but one."""
+        live = {
+            socket.identity.family_id
+            for socket in self._by_user.get(user_id, ())
+            if kept is None or socket.identity.scopes is None
+        }
+        self.cut_here(live - {kept}, code)
+
+    def cut_here(self, family_ids: Iterable[UUID], code: CloseCode) -> None:
+        """End the sockets of these logins here, and refuse their access tokens from now on."""
         now = trio.current_time()
         # Oldest first: a dict keeps the order of insertion.
         for family_id, forget_at in list(self._revoked.items()):

@@ -19,6 +19,13 @@ class Broadcast(Protocol):
         """Send now; never waits."""
 
 
+class TypingRelay(Protocol):
+    """Tells other daemons who types; never waits."""
+
+    def __call__(self, session_id: UUID, user_id: UUID, *, is_typing: bool) -> None:
+        """Tell of a start, a renewal or an end."""
+
+
 class Typing:
     """See `chatd.context.Typing`; made by `open_typing`."""
 
@@ -27,10 +34,22 @@ class Typing:
         self._expiry = expiry
         self._broadcast = broadcast
         self._scopes: dict[tuple[UUID, UUID], trio.CancelScope] = {}
+        self._elsewhere: set[tuple[UUID, UUID]] = set()  # of these, those of other daemons
+        self.relay: TypingRelay | None = None
 
     def start(self, session_id: UUID, user_id: UUID) -> None:
         """Begin, or renew: the expiry counts from the last start."""
+        self.started(session_id, user_id, is_here=True)
+        if self.relay is not None:
+            self.relay(session_id, user_id, is_typing=True)
+
+    def started(self, session_id: UUID, user_id: UUID, *, is_here: bool) -> None:
+        """Tell here that somebody types, also at another daemon: then too it has an end."""
         key = session_id, user_id
+        if is_here:
+            self._elsewhere.discard(key)
+        elif key not in self._scopes:
+            self._elsewhere.add(key)
         scope = self._scopes.get(key)
         if scope is None:
             scope = self._scopes[key] = trio.CancelScope()
@@ -40,15 +59,22 @@ class Typing:
 
     def stop(self, session_id: UUID, user_id: UUID) -> None:
         """End, when the user types there."""
+        if self.stopped(session_id, user_id) and self.relay is not None:
+            self.relay(session_id, user_id, is_typing=False)
+
+    def stopped(self, session_id: UUID, user_id: UUID) -> bool:
+        """Tell here that somebody types no more; return whether they did."""
         scope = self._scopes.pop((session_id, user_id), None)
+        self._elsewhere.discard((session_id, user_id))
         if scope is not None:
             scope.cancel(reason="stopped typing")
             self._tell((session_id, user_id), is_typing=False)
+        return scope is not None
 
     def stop_everywhere(self, user_id: UUID) -> None:
-        """End all typing of a user who is gone."""
+        """End all typing of a user who is gone from here."""
         for session_id, typer in list(self._scopes):
-            if typer == user_id:
+            if typer == user_id and (session_id, typer) not in self._elsewhere:
                 self.stop(session_id, user_id)
 
     def typers(self, session_id: UUID) -> list[UUID]:

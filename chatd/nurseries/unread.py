@@ -67,6 +67,10 @@ class Unread:
             session_id = event.session_id
             self.window.put(session_id.int, (session_id, None))
 
+    def changed(self, session_id: UUID) -> None:
+        """Tell the members of a session soon: something has changed that was not heard."""
+        self.window.put(session_id.int, (session_id, None))
+
     def moved(self, session_id: UUID, user_id: UUID) -> None:
         """Tell one member soon: their marker has moved."""
         self.window.put((session_id.int, user_id.int), (session_id, user_id))

@@ -1,0 +1,305 @@
+"""This daemon as one of several: what it has is told to the others, what they tell comes in here.
+
+Without `redis_url` nothing of this is opened, and nobody notices: each part of the live side has a
+`relay` that is then None.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+import trio
+
+from chatd.config import Settings
+from chatd.context import Recent, RoomEvent
+from chatd.contract import Store
+from chatd.errors import CloseCode, StoreError
+from chatd.ids import random_text
+from chatd.keys import SigningKey
+from chatd.metrics import Metrics
+from chatd.nurseries.backplane import Backplane
+from chatd.nurseries.claims import NodeClaims
+from chatd.nurseries.control import Control, Message, id_or_none, ids_of
+from chatd.nurseries.elsewhere import Elsewhere
+from chatd.nurseries.heads import Heads
+from chatd.nurseries.healing import Healing
+from chatd.nurseries.nodes import Nodes
+from chatd.nurseries.presence import Presence
+from chatd.nurseries.readers import Readers
+from chatd.nurseries.redis_link import RedisLink, open_redis
+from chatd.nurseries.rooms import Rooms
+from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.typing import Typing
+from chatd.nurseries.unread import Unread
+from chatd.peers import TAG_CHARS
+from chatd.wire.cluster import Signer
+from chatd.wire.resp import parse_address
+
+START_TIMEOUT = 3.0  # seconds for Redis at the start: without it a daemon starts alone
+GOODBYE_TIMEOUT = 1.0  # seconds for the last words to leave
+TAG_BYTES = 6  # random, of which TAG_CHARS of their text are the tag
+PURPOSE = b"chatd cluster "
+
+log = structlog.get_logger("chatd.cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The live side of this daemon."""
+
+    rooms: Rooms
+    typing: Typing
+    presence: Presence
+    sockets: Sockets
+    readers: Readers
+    unread: Unread
+    verified: Recent
+
+
+class Cluster:
+    """See `chatd.nurseries.backplane.Heard` and `SocketRelay`; made by `open_cluster`.
+
+    Attributes:
+        nodes: the other daemons.
+        claims: asks them for the states of their clients.
+        control: by which this daemon speaks with them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keys: Sequence[SigningKey],
+        epoch: UUID,
+        parts: Parts,
+        *,
+        now: Callable[[], datetime],
+        metrics: Metrics,
+    ) -> None:
+        signer = Signer(_secrets(keys, epoch), random_text(TAG_BYTES)[:TAG_CHARS])
+        self._parts = parts
+        self._store = store
+        self._now = now
+        self._grace = settings.presence_grace
+        self._nursery: trio.Nursery
+        self.backplane = Backplane(settings.redis_prefix, signer, metrics)
+        self.backplane.heard_by = self
+        assert settings.redis_url is not None  # noqa: S101 - its caller has looked
+        self.link = self.backplane.link = RedisLink(
+            parse_address(settings.redis_url.get_secret_value()),
+            self.backplane,
+            name=f"chatd-{signer.tag}",
+            timeout=settings.redis_timeout,
+            buffer_bytes=settings.redis_buffer_bytes,
+        )
+        self.control = Control(self.backplane)
+        self.nodes = Nodes(
+            self.backplane,
+            self.control,
+            signer,
+            lease=settings.lease_seconds,
+            epoch=epoch,
+            now=now,
+            metrics=metrics,
+        )
+        self.claims = NodeClaims(self.control, self.nodes)
+        self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence)
+        interests = parts.presence.audience
+        self.heads = Heads(store, parts.rooms, lambda: interests.interests, parts.unread.changed)
+        self.healing = Healing(
+            store,
+            parts.sockets,
+            parts.presence,
+            self.elsewhere,
+            self.heads,
+            self.nodes,
+            is_up=lambda: self.link.is_up,
+            now=now,
+            metrics=metrics,
+        )
+        self.nodes.on_hole = self.healing.hole
+        self.nodes.on_gone = self._gone
+        self.control.on("cut", self._heard_cut)
+        self.control.on("cut-user", self._heard_cut_user)
+        self.control.on("verified", self._heard_verified)
+        self._connect_parts()
+
+    def _connect_parts(self) -> None:
+        parts = self._parts
+        parts.rooms.relay = self.backplane
+        parts.typing.relay = self.backplane.typing
+        parts.readers.relay = self.backplane.marker
+        parts.sockets.relay = self
+        parts.presence.relay = self.elsewhere
+        parts.presence.audience.on_interest = self._interest
+        self.elsewhere.on_positions = self.heads.stands
+        parts.verified.relay = self._verified
+
+    def _interest(self, session_id: UUID, is_here: bool) -> None:  # noqa: FBT001 - a callback
+        self.backplane.want_session(session_id, is_wanted=is_here)
+        if not is_here:
+            self.heads.forget(session_id)
+
+    def published(self, events: Sequence[RoomEvent]) -> None:
+        """Publish what was committed here."""
+        self.heads.saw(events)
+        self.backplane.publish_events(events)
+
+    # What is told; see `SocketRelay`
+
+    def told(
+        self, user_id: UUID, name: str, data: bytes, *, outside: UUID | None, is_durable: bool
+    ) -> None:
+        """Tell a user's sockets elsewhere."""
+        self.backplane.told(user_id, name, data, outside=outside, is_durable=is_durable)
+
+    def present(self, user_id: UUID, *, is_here: bool) -> None:
+        """Hear what a user is told elsewhere, while they have a socket here."""
+        self.backplane.present(user_id, is_here=is_here)
+
+    def cut(self, family_ids: Sequence[UUID], code: CloseCode) -> None:
+        """End logins elsewhere."""
+        self.control.say("cut", f=family_ids, c=code.name)
+
+    def cut_user(self, user_id: UUID, code: CloseCode, *, kept: UUID | None) -> None:
+        """End all logins of a user elsewhere."""
+        self.control.say("cut-user", u=user_id, c=code.name, kept=kept)
+
+    def _verified(self, user_id: UUID) -> None:
+        self.control.say("verified", u=user_id)
+
+    # What is heard; see `chatd.nurseries.backplane.Heard`
+
+    def events(self, events: Sequence[RoomEvent]) -> None:
+        """Give events of other daemons to the rooms."""
+        self.heads.saw(events)
+        self._parts.rooms.publish(events, is_answered=True)
+        for event in events:
+            self._parts.unread.published(event)
+
+    def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
+        """Send an ephemeral event to a room."""
+        self._parts.rooms.broadcast_here(session_id, name, data, but=but)
+
+    def typing(self, session_id: UUID, user_id: UUID, *, is_typing: bool) -> None:
+        """Tell who types elsewhere."""
+        if is_typing:
+            self._parts.typing.started(session_id, user_id, is_here=False)
+        else:
+            self._parts.typing.stopped(session_id, user_id)
+
+    def tell(
+        self, user_id: UUID, name: str, data: bytes, *, outside: UUID | None, is_durable: bool
+    ) -> None:
+        """Tell a user's sockets here."""
+        self._parts.sockets.tell_here(user_id, name, data, outside=outside, is_durable=is_durable)
+
+    def marker(self, session_id: UUID, user_id: UUID, own: bytes) -> None:
+        """Tell a reader's devices here."""
+        self._parts.readers.heard(session_id, user_id, own)
+
+    def hear(self, sender: str, body: bytes) -> None:
+        """Take what another daemon says."""
+        self.control.hear(sender, body)
+
+    def subscribed(self, session_id: UUID) -> None:
+        """Compare a session with the store: its events are heard from now on."""
+        self.heads.begin(session_id)
+
+    def connected(self) -> None:
+        """Say who we are, and make up for what was not heard."""
+        self.nodes.connected()
+        self.healing.connected()
+
+    def disconnected(self) -> None:
+        """Nothing: what is lost shows when Redis is back."""
+
+    def _heard_cut(self, tag: str, message: Message) -> None:
+        del tag
+        self._parts.sockets.cut_here(ids_of(message["f"]), CloseCode[message["c"]])
+
+    def _heard_cut_user(self, tag: str, message: Message) -> None:
+        del tag
+        user_id, kept = UUID(message["u"]), id_or_none(message["kept"])
+        self._parts.sockets.cut_user_here(user_id, CloseCode[message["c"]], kept=kept)
+
+    def _heard_verified(self, tag: str, message: Message) -> None:
+        del tag
+        self._parts.verified.hear(UUID(message["u"]))
+
+    # Daemons that go
+
+    def _gone(self, tag: str, last_seen: datetime | None) -> None:
+        self._nursery.start_soon(self._take_away, tag, last_seen)
+
+    async def _take_away(self, tag: str, last_seen: datetime | None) -> None:
+        """Say of a daemon's people that they are gone, and once for all when that was."""
+        people = self.elsewhere.forget(tag, last_seen)
+        if last_seen is not None and people:
+            try:
+                await self._store.set_last_seen(people, last_seen)
+            except StoreError as trouble:
+                log.warning("lastSeen not written", error=type(trouble).__name__)
+
+    # Life
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Run everything in a nursery, and wait a little for Redis."""
+        self._nursery = nursery
+        for task in (
+            self.elsewhere.window.run,
+            self.heads.window.run,
+            self.heads.run,
+            self.nodes.beat,
+            self.nodes.watch,
+            self.healing.look_while_away,
+        ):
+            nursery.start_soon(task)
+        with trio.move_on_after(START_TIMEOUT):
+            await self.link.came_up()
+            await self.healing.heal()
+        if not self.link.is_up:
+            log.error("Redis is away: what other daemons do is seen seconds late")
+        nursery.start_soon(self.healing.run)
+
+    async def leave(self) -> None:
+        """Say goodbye."""
+        self.nodes.leave()
+        with trio.move_on_after(GOODBYE_TIMEOUT, shield=True):
+            await self.link.flushed()
+
+
+def _secrets(keys: Sequence[SigningKey], epoch: UUID) -> list[bytes]:
+    """Return the keys of the cluster: of those who share signing keys and a database."""
+    return [hmac.digest(key.secret, PURPOSE + epoch.bytes, "sha256") for key in keys]
+
+
+@asynccontextmanager
+async def open_cluster(
+    settings: Settings,
+    store: Store,
+    keys: Sequence[SigningKey],
+    epoch: UUID,
+    parts: Parts,
+    *,
+    now: Callable[[], datetime],
+    metrics: Metrics,
+) -> AsyncIterator[Cluster]:
+    """Be one of several daemons for the length of the block; `redis_url` is set.
+
+    Redis need not be there: it is tried for as long as the block lasts.
+    """
+    cluster = Cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
+    async with open_redis(cluster.link), trio.open_nursery() as nursery:
+        await cluster.start(nursery)
+        try:
+            yield cluster
+        finally:
+            await cluster.leave()
+            nursery.cancel_scope.cancel(reason="the daemon stops")

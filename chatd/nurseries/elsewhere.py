@@ -1,0 +1,267 @@
+"""Presence across daemons: who is at which, told to all, and kept in Redis for who comes later.
+
+Each daemon tells of its own people only: that they are there, AWAY or not, with which status, in
+which sessions. Changes go out some milliseconds later, all together; whoever has missed one reads
+the whole from Redis. The grace of a lost connection is over before a daemon says that its last
+device is gone; when a whole daemon leaves in order, the others wait for it in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import orjson
+import trio
+
+from chatd.model import dumps
+from chatd.nurseries.backplane import Backplane
+from chatd.nurseries.control import Control, Message, ids_of
+from chatd.nurseries.nodes import Nodes
+from chatd.nurseries.presence import Presence
+from chatd.nurseries.presence_user import Manual, PresentUser, StateElsewhere
+from chatd.nurseries.redis_link import RedisAway
+from chatd.nurseries.window import Window
+from chatd.rows import ManualStatus, PositionRow
+from chatd.wire.resp import ReplyError, command
+
+TELL_AFTER = 0.05  # seconds: people come and go in crowds
+AT_ONCE = 100  # people in one message
+STATUSES = frozenset(get_args(ManualStatus))
+
+Entry = dict[str, Any]
+
+
+class Elsewhere:
+    """Keeps `PresenceRelay`, and hears what the others' do; `window.run` is a task.
+
+    Args:
+        backplane: whose link keeps this daemon's people in Redis.
+        control: by which the others are told.
+        nodes: names where people are kept.
+    """
+
+    def __init__(
+        self, backplane: Backplane, control: Control, nodes: Nodes, presence: Presence
+    ) -> None:
+        self._backplane = backplane
+        self._control = control
+        self._nodes = nodes
+        self._presence = presence
+        self.on_positions: Callable[[Iterable[PositionRow]], None]
+        self._told: dict[UUID, tuple[Entry, frozenset[UUID]]] = {}
+        self.window: Window[UUID, PresentUser] = Window(TELL_AFTER, self._tell)
+        for kind, hear in {
+            "people": self._heard_people,
+            "opened": self._heard_opened,
+            "left": self._heard_left,
+            "manual": self._heard_manual,
+            "around": self._heard_around,
+            "account": self._heard_account,
+        }.items():
+            control.on(kind, hear)
+
+    # Telling; see `PresenceRelay`
+
+    def stands(self, positions: Iterable[PositionRow]) -> None:
+        """Take note of how far somebody's sessions are."""
+        self.on_positions(positions)
+
+    def placed(self, user: PresentUser) -> None:
+        """Tell soon in which sessions a user is seen."""
+        if user.devices:
+            self.window.put(user.id, user)
+
+    def changed(self, user: PresentUser) -> None:
+        """Tell soon how a user is."""
+        self.window.put(user.id, user)
+
+    def gone(self, user: PresentUser) -> None:
+        """Tell soon that a user is here no more."""
+        self.window.put(user.id, user)
+
+    def opened(self, session_id: UUID, user_ids: Sequence[UUID], members: int | None) -> None:
+        """Tell that users share a session."""
+        self._control.say("opened", s=session_id, u=user_ids, m=members)
+
+    def left(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
+        """Tell that a user shares it no more."""
+        self._control.say("left", s=session_id, u=user_id, m=members)
+
+    def manual(self, user_id: UUID, manual: Manual) -> None:
+        """Tell of a status, also of a user who is somewhere else only."""
+        self._control.say("manual", u=user_id, **_manual_fields(manual))
+
+    def announced(self, user_id: UUID, sessions: Sequence[UUID], name: str, data: bytes) -> None:
+        """Tell those around a user who are elsewhere."""
+        self._control.say("around", u=user_id, s=sessions, e=name, d=orjson.Fragment(data))
+
+    def account_opened(self) -> None:
+        """Tell that there is one account more."""
+        self._control.mention("account")
+
+    async def _tell(self, users: dict[UUID, PresentUser]) -> None:
+        changed: list[tuple[UUID, Entry | None, frozenset[UUID] | None]] = []
+        seen: dict[UUID, datetime | None] = {}
+        for user_id, user in users.items():
+            known = self._told.get(user_id)
+            if not user.devices and user.in_grace:
+                continue  # the others are not to hear of a connection that may come back
+            if not user.devices:
+                if known is not None:
+                    del self._told[user_id]
+                    changed.append((user_id, None, None))
+                    seen[user_id] = user.last_seen
+                continue
+            entry, sessions = _entry(user), frozenset(user.sessions)
+            if known is None or known[1] != sessions:
+                changed.append((user_id, entry, sessions))
+            elif known[0] != entry:
+                changed.append((user_id, entry, None))
+            self._told[user_id] = entry, sessions
+        for start in range(0, len(changed), AT_ONCE):
+            part = changed[start : start + AT_ONCE]
+            self._keep(part)
+            rows = [[*_row(*each), _seconds(seen.get(each[0]))] for each in part]
+            self._control.say("people", p=rows)
+            await trio.lowlevel.checkpoint()
+
+    def _keep(self, part: Iterable[tuple[UUID, Entry | None, frozenset[UUID] | None]]) -> None:
+        """Write down in Redis what is told: two fields a user, for sessions change seldom."""
+        name = self._nodes.people_of(self._nodes.tag)
+        commands: list[bytes] = []
+        for user_id, entry, sessions in part:
+            key = user_id.hex
+            if entry is None:
+                commands.append(command("HDEL", name, key, key + "s"))
+            else:
+                commands.append(command("HSET", name, key, dumps(entry)))
+            if sessions is not None:
+                commands.append(command("HSET", name, key + "s", _packed(sessions)))
+        self._backplane.link.send(b"".join(commands), answers=len(commands))
+
+    def tell_all(self) -> None:
+        """Write down everybody anew: Redis may have forgotten."""
+        name = self._nodes.people_of(self._nodes.tag)
+        self._backplane.link.send(command("DEL", name))
+        people = [(user_id, *known) for user_id, known in self._told.items()]
+        for start in range(0, len(people), AT_ONCE):
+            self._keep(people[start : start + AT_ONCE])
+
+    # Hearing
+
+    def _heard_people(self, tag: str, message: Message) -> None:
+        for row in message["p"]:
+            user_id, entry = UUID(row[0]), row[1]
+            if entry is None:
+                self._presence.gone_elsewhere(user_id, tag, _time(row[3]))
+            else:
+                self._place(tag, user_id, entry, None if row[2] is None else _unpacked(row[2]))
+
+    def _place(
+        self, tag: str, user_id: UUID, entry: Mapping[str, Any], sessions: set[UUID] | None
+    ) -> None:
+        manual, last_seen = _manual_of(entry), _time(entry["l"])
+        user = self._presence.place_elsewhere(
+            user_id, tag, StateElsewhere(is_away=bool(entry["a"])), last_seen
+        )
+        if sessions is not None:
+            # Of two daemons that tell of one user the later has read later.
+            self._presence.audience.place_elsewhere(user, sessions)
+        if not user.devices and last_seen is not None:
+            user.last_seen = last_seen
+        self._presence.manual_elsewhere(user_id, manual)
+        self._presence.arrived(user)
+
+    def _heard_opened(self, tag: str, message: Message) -> None:
+        del tag
+        self._presence.opened_anywhere(UUID(message["s"]), ids_of(message["u"]), message["m"])
+
+    def _heard_left(self, tag: str, message: Message) -> None:
+        del tag
+        self._presence.left_anywhere(UUID(message["s"]), UUID(message["u"]), message["m"])
+
+    def _heard_manual(self, tag: str, message: Message) -> None:
+        del tag
+        self._presence.manual_elsewhere(UUID(message["u"]), _manual_of(message))
+
+    def _heard_around(self, tag: str, message: Message) -> None:
+        del tag
+        user_id, sessions = UUID(message["u"]), ids_of(message["s"])
+        self._presence.announce_here(user_id, sessions, str(message["e"]), dumps(message["d"]))
+
+    def _heard_account(self, tag: str, message: Message) -> None:
+        del tag, message
+        self._presence.account_opened_anywhere()
+
+    # The whole
+
+    async def read(self, tag: str) -> None:
+        """Bring what is known of a daemon's people to what it has written down.
+
+        Raises:
+            RedisAway: nobody can tell.
+        """
+        [fields] = await self._backplane.link.ask(command("HGETALL", self._nodes.people_of(tag)))
+        if isinstance(fields, ReplyError):
+            raise RedisAway
+        people = {key.decode("ascii"): value for key, value in fields.items()}
+        there: set[UUID] = set()
+        for number, (key, value) in enumerate(people.items(), 1):
+            if not key.endswith("s"):
+                user_id = UUID(key)
+                there.add(user_id)
+                sessions = _unpacked(people.get(key + "s", b"").decode("ascii"))
+                self._place(tag, user_id, orjson.loads(value), sessions)
+            if number % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        self._drop(tag, None, there)
+
+    def forget(self, tag: str, last_seen: datetime | None) -> list[UUID]:
+        """Take a daemon's people away; return who they were."""
+        return self._drop(tag, last_seen, set())
+
+    def _drop(self, tag: str, last_seen: datetime | None, but: set[UUID]) -> list[UUID]:
+        people = [user_id for user_id in self._presence.people_of(tag) if user_id not in but]
+        for user_id in people:
+            self._presence.gone_elsewhere(user_id, tag, last_seen)
+        return people
+
+
+def _entry(user: PresentUser) -> Entry:
+    manual = Manual(user.manual, user.text, user.until, user.manual_at)
+    return {"a": user.is_away, "l": _seconds(user.last_seen), **_manual_fields(manual)}
+
+
+def _manual_fields(manual: Manual) -> Entry:
+    until = _seconds(manual.until)
+    return {"ms": manual.status, "mt": manual.text, "mu": until, "at": manual.at}
+
+
+def _manual_of(entry: Mapping[str, Any]) -> Manual:
+    status = entry["ms"]
+    if status is not None and status not in STATUSES:
+        raise ValueError(status)
+    return Manual(status, entry["mt"], _time(entry["mu"]), float(entry["at"]))
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _row(user_id: UUID, entry: Entry | None, sessions: frozenset[UUID] | None) -> list[Any]:
+    return [user_id, entry, None if sessions is None else _packed(sessions)]
+
+
+def _packed(ids: Iterable[UUID]) -> str:
+    return "".join(each.hex for each in ids)
+
+
+def _unpacked(text: str) -> set[UUID]:
+    return {UUID(text[at : at + 32]) for at in range(0, len(text), 32)}
