@@ -11,8 +11,8 @@ good, and whoever knows the password forgets the trail by using it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from chatd.errors import RateLimited
@@ -62,9 +62,12 @@ class _Trail:
 class Guess:
     """One guess that was let through; a context manager around its check."""
 
-    def __init__(self, trails: Sequence[_Trail]) -> None:
+    def __init__(
+        self, trails: Sequence[_Trail], on_settle: Callable[[bool], None] | None = None
+    ) -> None:
         self._own, *self._shared = trails
         self._trails = trails
+        self._on_settle = on_settle
 
     def __enter__(self) -> Self:
         for trail in self._trails:
@@ -77,6 +80,8 @@ class Guess:
 
     def settle(self, now: float, *, fits: bool) -> None:
         """Tell what became of it: the trails are forgotten, or get longer."""
+        if self._on_settle is not None and (not fits or self._has_past):
+            self._on_settle(fits)
         if fits:
             for trail in self._trails:
                 trail.failures, trail.not_before = 0, 0.0
@@ -86,12 +91,27 @@ class Guess:
             for trail in self._shared:
                 trail.wrong(now)
 
+    @property
+    def _has_past(self) -> bool:
+        """Whether there is anything to forget."""
+        return any(trail.failures for trail in self._trails)
+
+
+class Settled(NamedTuple):
+    """What became of a guess, for other daemons."""
+
+    target: Key
+    own: object  # the address it came from, or the device
+    is_shared: bool  # it counts for all addresses
+    fits: bool
+
 
 class Guesses:
     """The trails of one daemon, in its memory."""
 
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
+        self.on_settle: Callable[[Settled], None] | None = None  # tells other daemons
         self._own: OrderedDict[Key, _Trail] = OrderedDict()
         self._shared: OrderedDict[Key, _Trail] = OrderedDict()
 
@@ -109,12 +129,27 @@ class Guesses:
         """
         if not self._is_on:
             return Guess([_Trail(0)])
-        trails = [_take(self._own, (target, device or address), 0)]
-        if device is None:
-            trails.append(_take(self._shared, target, SHARED_FREE))
+        trails = self._trails(target, device or address, is_shared=device is None)
         for trail in trails:
             trail.check(now)
-        return Guess(trails)
+
+        def tell(fits: bool) -> None:  # noqa: FBT001 - of a plain callable
+            if self.on_settle is not None:
+                settled = Settled(target, device or address, is_shared=device is None, fits=fits)
+                self.on_settle(settled)
+
+        return Guess(trails, tell)
+
+    def heard(self, settled: Settled, now: float) -> None:
+        """Take note of what became of a guess at another daemon."""
+        trails = self._trails(settled.target, settled.own, is_shared=settled.is_shared)
+        Guess(trails).settle(now, fits=settled.fits)
+
+    def _trails(self, target: Key, own: object, *, is_shared: bool) -> list[_Trail]:
+        trails = [_take(self._own, (target, own), 0)]
+        if is_shared:
+            trails.append(_take(self._shared, target, SHARED_FREE))
+        return trails
 
 
 def _take(trails: OrderedDict[Key, _Trail], key: Key, free: int) -> _Trail:

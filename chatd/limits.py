@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
@@ -76,20 +77,23 @@ class Limiter(Protocol):
         """
 
 
+OnPass = Callable[[Table, tuple[object, ...], Rate], None]
+"""Told table, key and rate of a call that has passed; never waits."""
+
+
 class LocalLimiter:
     """The limiter of one daemon, in its memory. See `Limiter`."""
 
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
+        self.on_pass: OnPass | None = None  # told of each call that passed
         self._tables: dict[Table, OrderedDict[tuple[object, ...], float]] = {}
 
     def check(self, table: Table, key: tuple[object, ...], rate: Rate, now: float) -> float:
         """Count one call, or refuse it. See `Limiter`."""
         if not self._is_on:
             return 0.0
-        arrivals = self._tables.get(table)
-        if arrivals is None:
-            arrivals = self._tables[table] = OrderedDict()
+        arrivals = self._arrivals(table)
         arrival = max(arrivals.pop(key, now), now)
         interval = 1 / rate.per_second
         wait = arrival - now - (rate.burst - 1) * interval
@@ -100,7 +104,28 @@ class LocalLimiter:
         arrivals[key] = arrival
         if len(arrivals) > MAX_KEYS:
             arrivals.popitem(last=False)
+        if self.on_pass is not None:
+            self.on_pass(table, key, rate)
         return arrival - now
+
+    def spend(
+        self, table: Table, key: tuple[object, ...], rate: Rate, now: float, count: int
+    ) -> None:
+        """Count calls that have passed elsewhere; at most a burst of them is owed on top."""
+        if not self._is_on:
+            return
+        arrivals = self._arrivals(table)
+        interval = 1 / rate.per_second
+        arrival = max(arrivals.pop(key, now), now) + count * interval
+        arrivals[key] = min(arrival, now + 2 * rate.burst * interval)
+        if len(arrivals) > MAX_KEYS:
+            arrivals.popitem(last=False)
+
+    def _arrivals(self, table: Table) -> OrderedDict[tuple[object, ...], float]:
+        arrivals = self._tables.get(table)
+        if arrivals is None:
+            arrivals = self._tables[table] = OrderedDict()
+        return arrivals
 
 
 class Meter:

@@ -20,8 +20,10 @@ from chatd.config import Settings
 from chatd.context import Recent, RoomEvent
 from chatd.contract import Store
 from chatd.errors import CloseCode, StoreError
+from chatd.guesses import Guesses
 from chatd.ids import random_text
 from chatd.keys import SigningKey
+from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.nurseries.backplane import Backplane
 from chatd.nurseries.claims import NodeClaims
@@ -34,6 +36,7 @@ from chatd.nurseries.presence import Presence
 from chatd.nurseries.readers import Readers
 from chatd.nurseries.redis_link import RedisLink, open_redis
 from chatd.nurseries.rooms import Rooms
+from chatd.nurseries.shared_limits import SharedLimits
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.typing import Typing
 from chatd.nurseries.unread import Unread
@@ -60,6 +63,8 @@ class Parts:
     readers: Readers
     unread: Unread
     verified: Recent
+    limiter: LocalLimiter
+    guesses: Guesses
 
 
 class Cluster:
@@ -107,6 +112,9 @@ class Cluster:
             epoch=epoch,
             now=now,
             metrics=metrics,
+        )
+        self.limits = SharedLimits(
+            parts.limiter, parts.guesses, self.control, lambda: bool(self.nodes.tags)
         )
         self.claims = NodeClaims(self.control, self.nodes)
         self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence)
@@ -259,6 +267,7 @@ class Cluster:
             self.nodes.beat,
             self.nodes.watch,
             self.healing.look_while_away,
+            self.limits.run,
         ):
             nursery.start_soon(task)
         with trio.move_on_after(START_TIMEOUT):

@@ -176,8 +176,12 @@ async def open_daemon(
         verified = Recent()
         epoch = await store.epoch()
         cluster = None
+        limiter = LocalLimiter(is_on=settings.rate_limits == "on")
+        guesses = Guesses(is_on=settings.rate_limits == "on")
         if settings.redis_url is not None:
-            parts = Parts(rooms, typing, presence, sockets, readers, unread, verified)
+            parts = Parts(
+                rooms, typing, presence, sockets, readers, unread, verified, limiter, guesses
+            )
             cluster = await enter(
                 open_cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
             )
@@ -189,7 +193,6 @@ async def open_daemon(
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         mailer = await enter(open_mail(settings, now=now, metrics=metrics))
         tokens = AccessTokens(keys, settings.access_token_ttl)
-        limiter = LocalLimiter(is_on=settings.rate_limits == "on")
         sealer = Sealer(keys, SECRETS_PURPOSE)
         await reseal_secrets(store, sealer)
         services = Services(
@@ -201,7 +204,7 @@ async def open_daemon(
             bearers=Bearers(tokens, store, limiter, lifetime=settings.access_token_ttl, now=now),
             successor_key=keys[0],
             passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
-            guesses=Guesses(is_on=settings.rate_limits == "on"),
+            guesses=guesses,
             sealer=sealer,
             limiter=limiter,
             metrics=metrics,
