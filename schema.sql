@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '16');
+    ('schema_version', '17');
 
 -- People
 
@@ -1183,6 +1183,7 @@ CREATE TABLE ai_messages (
     completion_tokens integer CHECK (completion_tokens >= 0),
     is_estimated boolean NOT NULL DEFAULT false,  -- the provider did not say how many
     replaces_id uuid,  -- the answer, deleted, in whose place this one was asked for
+    node text,  -- the daemon that makes it, by its tag; NULL: the only one
     CONSTRAINT ai_messages_seq_key UNIQUE (ai_session_id, seq)
 );
 

@@ -73,6 +73,7 @@ class NewAnswer(NamedTuple):
     content: str = ""
     client_msg_id: str | None = None
     replaces_id: UUID | None = None
+    node: str | None = None  # the daemon that makes it, where there are several
 
 
 class Begin(Enum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
@@ -98,8 +99,12 @@ class AiStore(Protocol):
         One that has ended before stays as it is, and is not counted again.
         """
 
-    async def interrupt_answers(self) -> int:
-        """End all answers that an earlier run of the daemon has left under way; return how many."""
+    async def interrupt_answers(self, living: Sequence[str] = ()) -> int:
+        """End all answers that daemons have left under way; return how many.
+
+        Args:
+            living: the daemons, this one among them, whose answers are really under way.
+        """
 
     async def ai_tokens(self, user_id: UUID, day: date) -> int:
         """Return how many tokens a user has used on a day."""

@@ -112,7 +112,10 @@ class Assistant(Protocol):
         """A committed message of a session calls the assistant: answer there; never waits."""
 
     def answer(self, message_id: UUID) -> Answer | None:
-        """Return an answer that is under way."""
+        """Return an answer that is made here now."""
+
+    async def find(self, message_id: UUID) -> Answer | None:
+        """Return an answer that is under way, also at another daemon; that is asked for."""
 
     def end_session(self, ai_session_id: UUID) -> None:
         """End what is under way in a conversation that was deleted."""

@@ -166,12 +166,16 @@ async def _find(services: Services, caller: Caller, message_id: UUID) -> Answer 
             await _may_read(services, caller, answer)
             return answer
         row = await services.store.ai_message(message_id, caller.user_id)
+        if row is not None and row.role == "USER":
+            break
+        if row is not None and row.status != "STREAMING":
+            return _kept(row)
+        answer = await assistant.find(message_id if row is None else row.id)
+        if answer is not None:
+            await _may_read(services, caller, answer)
+            return answer
         if row is None:
             return await _said(services, caller, message_id)
-        if row.role == "USER":
-            break
-        if row.status != "STREAMING":
-            return _kept(row)
         if is_last:  # its end could not be stored
             return Kept(row.id, row.content, "INTERRUPTED", None, "unavailable")
         message_id = row.id

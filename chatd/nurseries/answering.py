@@ -21,6 +21,7 @@ from chatd.nurseries.budgets import Budgets
 from chatd.nurseries.conversations import Conversation, running
 from chatd.nurseries.generating import generate
 from chatd.nurseries.generation import Generation, StopReason
+from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.outcomes import Outcome
 from chatd.nurseries.provider import Breaker, ModelRequest, Provider
 from chatd.nurseries.session_answers import SessionAnswer, refuse, tell_failure
@@ -38,7 +39,13 @@ log = structlog.get_logger("chatd.assistant")
 class Answering:
     """See `chatd.contract.assistant.Assistant`; made by `open_answering`."""
 
-    def __init__(self, services: Services, provider: Provider, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        services: Services,
+        provider: Provider,
+        nursery: trio.Nursery,
+        mirrors: Mirrors | None,
+    ) -> None:
         settings = services.settings
         self.models = tuple(dict.fromkeys((settings.openai_model or "", *settings.openai_models)))
         self._services = services
@@ -52,6 +59,9 @@ class Answering:
         self._tasks = 0
         self._has_ended = trio.Event()
         self._is_draining = False
+        self._mirrors = mirrors
+        if mirrors is not None:
+            mirrors.own, mirrors.ends = self._live.get, self
 
     # What handlers ask for
 
@@ -81,8 +91,23 @@ class Answering:
         """Return an answer that is under way."""
         return self._live.get(message_id)
 
+    async def find(self, message_id: UUID) -> Generation | None:
+        """Return an answer that is under way, at whatever daemon."""
+        own = self._live.get(message_id)
+        return (
+            own
+            if own is not None or self._mirrors is None
+            else await self._mirrors.find(message_id)
+        )
+
     def end_session(self, ai_session_id: UUID) -> None:
         """End what is under way in a conversation, or a session, that was deleted."""
+        self.end_session_here(ai_session_id)
+        if self._mirrors is not None:
+            self._mirrors.end_session(ai_session_id)
+
+    def end_session_here(self, ai_session_id: UUID) -> None:
+        """End what this daemon makes for it."""
         for generation in list(self._live.values()):
             if ai_session_id in {generation.ai_session_id, generation.session_id}:
                 generation.stop(StopReason.DELETED)
@@ -90,6 +115,12 @@ class Answering:
 
     def end_user(self, user_id: UUID) -> None:
         """End what is under way for an account that has ended."""
+        self.end_user_here(user_id)
+        if self._mirrors is not None:
+            self._mirrors.end_user(user_id)
+
+    def end_user_here(self, user_id: UUID) -> None:
+        """End what this daemon makes for it."""
         for generation in list(self._live.values()):
             if generation.user_id == user_id:
                 generation.stop(StopReason.ERASED)
@@ -123,7 +154,8 @@ class Answering:
 
     async def _converse(self, question: Question, outcome: Outcome) -> None:
         with self._counted() as held:
-            conversation = Conversation(self._services, question)
+            node = None if self._mirrors is None else self._mirrors.tag
+            conversation = Conversation(self._services, question, node)
             try:
                 begun = await self._begin(conversation, outcome, held)
             except Exception as refusal:  # noqa: BLE001 - whoever asks raises it
@@ -149,11 +181,12 @@ class Answering:
         """Store a question within all limits; None when it was asked before."""
         user_id = conversation.question.user_id
         known = await conversation.read()
-        if known is None and conversation.running_id not in {None, *self._live}:
+        running_id = conversation.running_id
+        if known is None and running_id is not None and await self.find(running_id) is None:
             await conversation.abandon()  # nobody makes it: its end could not be stored
             known = await conversation.read()
         if known is not None:
-            outcome.succeed(known._replace(answer=self._live.get(known.message_id)))
+            outcome.succeed(known._replace(answer=await self.find(known.message_id)))
             return None
         if conversation.running_id is not None:
             raise running(conversation.running_id)
@@ -167,7 +200,7 @@ class Answering:
         if beginning.cancelled_caught:
             raise Unavailable(retry_after=1)
         if known is not None:
-            outcome.succeed(known._replace(answer=self._live.get(known.message_id)))
+            outcome.succeed(known._replace(answer=await self.find(known.message_id)))
             return None
         outcome.succeed(Asked(conversation.asked, generation.id, generation, is_duplicate=False))
         return generation, request
@@ -248,14 +281,22 @@ async def _guarded(work: Callable[..., Awaitable[None]], *arguments: object) -> 
 
 
 @asynccontextmanager
-async def open_answering(services: Services, provider: Provider) -> AsyncIterator[Answering]:
-    """Answer for the length of the block; what is under way then is kept as far as it has come."""
+async def open_answering(
+    services: Services, provider: Provider, mirrors: Mirrors | None = None
+) -> AsyncIterator[Answering]:
+    """Answer for the length of the block; what is under way then is kept as far as it has come.
+
+    Args:
+        mirrors: of the answers of other daemons; None: there are none, and what the store says is
+            under way is left of an earlier run.
+    """
     await services.store.insert_assistant(ASSISTANT_ID, NAME, services.now())
-    left = await services.store.interrupt_answers()
-    if left:
-        log.warning("answers of an earlier run were interrupted", count=left)
+    if mirrors is None:
+        left = await services.store.interrupt_answers()
+        if left:
+            log.warning("answers of an earlier run were interrupted", count=left)
     async with trio.open_nursery() as nursery:
-        answering = Answering(services, provider, nursery)
+        answering = Answering(services, provider, nursery, mirrors)
         try:
             yield answering
         finally:

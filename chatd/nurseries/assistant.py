@@ -23,6 +23,7 @@ from chatd.context import Services
 from chatd.errors import PayloadTooLarge, RateLimited, Unavailable
 from chatd.nurseries.answering import Answering, open_answering
 from chatd.nurseries.bounded_http import BoundedTransport
+from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.provider import RETRY_AFTER, ModelRequest, Piece, ProviderError
 from chatd.prompts import clean
 
@@ -171,10 +172,12 @@ async def open_provider(settings: Settings) -> AsyncIterator[OpenAI]:
 
 
 @asynccontextmanager
-async def open_assistant(services: Services) -> AsyncIterator[Answering]:
+async def open_assistant(
+    services: Services, mirrors: Mirrors | None = None
+) -> AsyncIterator[Answering]:
     """Answer with the provider of the settings for the length of the block."""
     async with (
         open_provider(services.settings) as provider,
-        open_answering(services, provider) as answering,
+        open_answering(services, provider, mirrors) as answering,
     ):
         yield answering

@@ -31,6 +31,7 @@ from chatd.nurseries.control import Control, Message, id_or_none, ids_of
 from chatd.nurseries.elsewhere import Elsewhere
 from chatd.nurseries.heads import Heads
 from chatd.nurseries.healing import Healing
+from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.nodes import Nodes
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.readers import Readers
@@ -116,6 +117,7 @@ class Cluster:
         self.limits = SharedLimits(
             parts.limiter, parts.guesses, self.control, lambda: bool(self.nodes.tags)
         )
+        self.mirrors = Mirrors(self.control, signer.tag)
         self.claims = NodeClaims(self.control, self.nodes)
         self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence)
         interests = parts.presence.audience
@@ -249,11 +251,23 @@ class Cluster:
     async def _take_away(self, tag: str, last_seen: datetime | None) -> None:
         """Say of a daemon's people that they are gone, and once for all when that was."""
         people = self.elsewhere.forget(tag, last_seen)
-        if last_seen is not None and people:
-            try:
+        self.mirrors.lose(tag)
+        try:
+            await self._interrupt_answers()
+            if last_seen is not None and people:
                 await self._store.set_last_seen(people, last_seen)
-            except StoreError as trouble:
-                log.warning("lastSeen not written", error=type(trouble).__name__)
+        except StoreError as trouble:
+            log.warning("not written of a daemon's end", error=type(trouble).__name__)
+
+    async def _interrupt_answers(self) -> None:
+        """End in the store what nobody makes any more.
+
+        Raises:
+            StoreError: the store is away.
+        """
+        left = await self._store.interrupt_answers([self.nodes.tag, *self.nodes.tags])
+        if left:
+            log.warning("answers of a daemon that has ended were interrupted", count=left)
 
     # Life
 
@@ -272,7 +286,8 @@ class Cluster:
             nursery.start_soon(task)
         with trio.move_on_after(START_TIMEOUT):
             await self.link.came_up()
-            await self.healing.heal()
+            if await self.healing.heal():  # else nobody knows who lives
+                await self._interrupt_answers()
         if not self.link.is_up:
             log.error("Redis is away: what other daemons do is seen seconds late")
         nursery.start_soon(self.healing.run)

@@ -43,8 +43,9 @@ STORE_PAUSE = 0.2  # seconds between two attempts to store an answer's end
 class Conversation:
     """A question, and the conversation that it belongs to."""
 
-    def __init__(self, services: Services, question: Question) -> None:
+    def __init__(self, services: Services, question: Question, node: str | None = None) -> None:
         self._services = services
+        self._node = node  # who makes the answer, where there are several
         self._store = services.store
         self.question = question
         self.id = uuid7()  # of the answer
@@ -146,6 +147,7 @@ class Conversation:
             content=question.content or "",
             client_msg_id=question.client_msg_id,
             replaces_id=question.replaces_id,
+            node=self._node,
         )
         begun = await self._begin(new)
         if begun.outcome is Begin.NOT_FOUND:

@@ -47,6 +47,7 @@ from chatd.nurseries.indexer import open_indexer
 from chatd.nurseries.journal import open_journal
 from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.nurseries.mailer import open_mail
+from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.positions import open_positions
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
@@ -223,7 +224,8 @@ async def open_daemon(
             files=files,
             verified=verified,
         )
-        await enter(_open_assistant(services, provider))
+        mirrors = None if cluster is None else cluster.mirrors
+        await enter(_open_assistant(services, provider, mirrors))
         first_states = await enter(open_first_states(store))
         claims = None if cluster is None else cluster.claims
         live = Live(services, sockets, presence, typing, first_states, claims)
@@ -253,16 +255,18 @@ def _open_issuer(settings: Settings) -> AbstractAsyncContextManager[Issuer]:
 
 
 @asynccontextmanager
-async def _open_assistant(services: Services, provider: Provider | None) -> AsyncIterator[None]:
+async def _open_assistant(
+    services: Services, provider: Provider | None, mirrors: Mirrors | None
+) -> AsyncIterator[None]:
     """Answer, when there is a model; its library takes 19 MiB, which others do not pay."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         if provider is not None:
-            services.assistant = await enter(open_answering(services, provider))
+            services.assistant = await enter(open_answering(services, provider, mirrors))
         elif services.settings.openai_model is not None:
             from chatd.nurseries.assistant import open_assistant  # noqa: PLC0415 - see above
 
-            services.assistant = await enter(open_assistant(services))
+            services.assistant = await enter(open_assistant(services, mirrors))
         yield
 
 

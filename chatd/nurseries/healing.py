@@ -92,8 +92,11 @@ class Healing:
             await self.heal()
             await trio.sleep(PAUSE)
 
-    async def heal(self) -> None:
-        """Ask for everything that may be lost; what cannot be had now is asked for again."""
+    async def heal(self) -> bool:
+        """Ask for everything that may be lost, and return whether all of it was told.
+
+        What cannot be had now is asked for again.
+        """
         self._metrics.healings.inc()
         behind, self._behind = self._behind, set()
         is_new, self._is_new = self._is_new, False
@@ -113,6 +116,8 @@ class Healing:
             self._is_new = self._is_new or (is_new and self._is_up())
             if self._is_up():
                 self._wanted.set()
+            return False
+        return True
 
     async def look_while_away(self) -> None:
         """Look for ended logins while nobody tells of them, until cancelled."""

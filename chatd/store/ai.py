@@ -6,11 +6,13 @@ plain, as `chatd.store.contents` has it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from chatd.ai_rows import AiMessageRow, AiSessionRow, FinishedAnswer, Usage
+from chatd.store.arrays import Texts
 from chatd.store.contents import Contents, ai_slot, prompt_slot, title_slot
 from chatd.store.pool import Pool, Transaction
 
@@ -116,7 +118,7 @@ _ANY_MESSAGE = f"""
 
 _INTERRUPT = """
     UPDATE ai_messages SET status = 'INTERRUPTED', error_code = 'unavailable'
-    WHERE status = 'STREAMING'
+    WHERE status = 'STREAMING' AND (node IS NULL OR node <> ALL (%(living)s))
     RETURNING id
 """
 
@@ -260,9 +262,10 @@ class AiConversations:
 
         return await self._pool.transact(work)
 
-    async def interrupt_answers(self) -> int:
-        """End all answers that an earlier run of the daemon has left under way."""
-        return len(await self._pool.fetch(_INTERRUPT, writes=True))
+    async def interrupt_answers(self, living: Sequence[str] = ()) -> int:
+        """End all answers that daemons have left under way, but for those of the living."""
+        params = {"living": Texts(living)}
+        return len(await self._pool.fetch(_INTERRUPT, params, writes=True))
 
     async def ai_tokens(self, user_id: UUID, day: date) -> int:
         """Return how many tokens a user has used on a day."""

@@ -52,11 +52,11 @@ _ASK = f"""
 
 _BEGIN = f"""
     INSERT INTO ai_messages AS m (
-        id, ai_session_id, seq, role, status, content, created_at, model, replaces_id
+        id, ai_session_id, seq, role, status, content, created_at, model, replaces_id, node
     )
     VALUES (
         %(id)s, %(ai_session_id)s, %(seq)s, 'ASSISTANT', 'STREAMING', '', %(at)s,
-        %(model)s, %(replaces_id)s
+        %(model)s, %(replaces_id)s, %(node)s
     )
     RETURNING {MESSAGE}
 """

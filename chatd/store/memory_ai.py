@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -194,10 +195,14 @@ class MemoryAi(MemoryAccounts):
         return next((self._contents.ai_message(row) for row in rows if row.id == slot.row), None)
 
     @statement
-    def interrupt_answers(self) -> int:
-        """End all answers that an earlier run of the daemon has left under way."""
-        rows = [row for each in self._ai_sessions.values() for row in each.messages]
-        running = [row.id for row in rows if row.status == "STREAMING"]
+    def interrupt_answers(self, living: Sequence[str] = ()) -> int:
+        """End all answers that daemons have left under way, but for those of the living."""
+        running = [
+            row.id
+            for each in self._ai_sessions.values()
+            for row in each.messages
+            if row.status == "STREAMING" and each.nodes.get(row.id) not in living
+        ]
         for message_id in running:
             self._change_answer(message_id, status="INTERRUPTED", error_code="unavailable")
         return len(running)

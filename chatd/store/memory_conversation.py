@@ -15,6 +15,7 @@ class AiConversation:
 
     row: AiSessionRow
     messages: list[AiMessageRow] = field(default_factory=list)
+    nodes: dict[UUID, str | None] = field(default_factory=dict)  # who makes an answer
 
     def current(self) -> AiSessionRow:
         """Return the conversation as the store gives it back."""
@@ -91,4 +92,5 @@ class AiConversation:
             replaces_id=new.replaces_id,
         )
         self.messages.append(answer)
+        self.nodes[new.id] = new.node
         self.row = self.row._replace(active_at=max(self.row.active_at, new.at))
