@@ -289,7 +289,7 @@ class Cluster:
             if await self.healing.heal():  # else nobody knows who lives
                 await self._interrupt_answers()
         if not self.link.is_up:
-            log.error("Redis is away: what other daemons do is seen seconds late")
+            log.warning("Redis is away: what other daemons do is seen seconds late")
         nursery.start_soon(self.healing.run)
 
     async def leave(self) -> None:

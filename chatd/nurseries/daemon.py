@@ -36,7 +36,7 @@ from chatd.nurseries.answering import open_answering
 from chatd.nurseries.asgi import run_lifespan
 from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
-from chatd.nurseries.cluster import Parts, open_cluster
+from chatd.nurseries.cluster import Cluster, Parts, open_cluster
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
@@ -99,6 +99,7 @@ class Daemon:
     http: HttpServer
     doors: Doors
     drain_state: DrainState
+    cluster: Cluster | None  # None: it is the only daemon
 
     def begin_drain(self) -> None:
         """Refuse new work from now on; `/readyz` says so to the load balancer."""
@@ -176,7 +177,7 @@ async def open_daemon(
 
         verified = Recent()
         epoch = await store.epoch()
-        cluster = None
+        cluster: Cluster | None = None
         limiter = LocalLimiter(is_on=settings.rate_limits == "on")
         guesses = Guesses(is_on=settings.rate_limits == "on")
         if settings.redis_url is not None:
@@ -235,7 +236,7 @@ async def open_daemon(
         doors = Doors(settings, services.limiter)
         engine = await enter(open_chat_engine(live, doors))
         http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors)
-        yield Daemon(settings, services, live, engine, http, doors, state)
+        yield Daemon(settings, services, live, engine, http, doors, state, cluster)
 
 
 async def _open_sockets(settings: Settings, store: Store, now: datetime) -> Sockets:
