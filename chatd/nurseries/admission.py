@@ -12,7 +12,7 @@ from chatd.context import Services
 from chatd.errors import CloseCode, Forbidden, RateLimited, StoreError, Unavailable
 from chatd.events.fields import MAX_CONTENT
 from chatd.model import dumps
-from chatd.nurseries.claims import Claims
+from chatd.nurseries.cluster import Cluster
 from chatd.nurseries.first_states import FirstStates
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.sockets import Sockets
@@ -34,7 +34,7 @@ class Live:
     presence: Presence
     typing: Typing
     first_states: FirstStates
-    claims: Claims | None = None  # None: there are no other daemons
+    cluster: Cluster | None = None  # None: there are no other daemons
 
     @cached_property
     def constants(self) -> dict[str, Fragment]:
@@ -100,6 +100,8 @@ async def read_first_state(live: Live, identity: Identity) -> FirstState:
     """
     if live.sockets.is_revoked(identity.family_id):
         raise NotAdmitted(CloseCode.REVOKED)
+    if live.cluster is not None:  # or what is told meanwhile at another daemon would be missed
+        await live.cluster.backplane.attend(identity.user_id)
     try:
         first = await live.first_states.read(identity.user_id)
     except StoreError as trouble:

@@ -8,11 +8,13 @@ reads the database for what was lost (design, 5.9). So nothing here is repeated 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
 import structlog
+import trio
 
 from chatd.context import RoomEvent
 from chatd.metrics import Metrics
@@ -34,6 +36,8 @@ from chatd.wire.cluster import (
 
 NOBODY = UUID(int=0)
 SUBSCRIBE_AT_ONCE = 1000  # channels in one command
+ATTEND_SECONDS = 30.0  # that a user is heard who is about to connect: then they have, or not
+ATTEND_TIMEOUT = 0.5  # seconds for Redis to say that they are heard
 
 # Flags of an event for a room
 _TYPES = 1  # it tells that a user types,
@@ -105,6 +109,8 @@ class Backplane:
         self._own = self.channel_of_node(signer.tag)
         self._wanted: dict[bytes, int] = {self._control: 1, self._own: 1}
         self._confirmed: set[bytes] = set()
+        self._awaited: dict[bytes, trio.Event] = {}
+        self._attended: deque[tuple[float, UUID]] = deque()  # until when, by time
 
     def name(self, *parts: str) -> str:
         """Return a name in Redis of this cluster."""
@@ -125,6 +131,7 @@ class Backplane:
         else:
             self._wanted.pop(channel, None)
             self._confirmed.discard(channel)
+            self._awaited.pop(channel, trio.Event()).set()
             if self.link.is_up:
                 self.link.unsubscribe([channel])
 
@@ -139,6 +146,20 @@ class Backplane:
     def present(self, user_id: UUID, *, is_here: bool) -> None:
         """Hear a user while they have a socket here. See `SocketRelay`."""
         self._want(self._user + user_id.hex.encode("ascii"), is_wanted=is_here)
+
+    async def attend(self, user_id: UUID) -> None:
+        """Hear a user, who is about to connect; wait until that is so, or Redis is too slow."""
+        channel = self._user + user_id.hex.encode("ascii")
+        now = trio.current_time()
+        while self._attended and self._attended[0][0] <= now:
+            self.present(self._attended.popleft()[1], is_here=False)
+        self._attended.append((now + ATTEND_SECONDS, user_id))
+        self.present(user_id, is_here=True)
+        if channel in self._confirmed or not self.link.is_up:
+            return
+        begun = self._awaited.setdefault(channel, trio.Event())
+        with trio.move_on_after(ATTEND_TIMEOUT):
+            await begun.wait()
 
     def is_heard(self, session_id: UUID) -> bool:
         """Return whether Redis has said that the events of a session come here."""
@@ -204,6 +225,9 @@ class Backplane:
         """Take note that nothing is heard."""
         self._metrics.backplane_up.set(0)
         self._confirmed.clear()
+        for begun in self._awaited.values():
+            begun.set()
+        self._awaited.clear()
         self.heard_by.disconnected()
 
     def subscribed(self, channel: bytes) -> None:
@@ -211,6 +235,9 @@ class Backplane:
         if channel not in self._wanted:
             return
         self._confirmed.add(channel)
+        begun = self._awaited.pop(channel, None)
+        if begun is not None:
+            begun.set()
         if channel.startswith(self._session):
             self.heard_by.subscribed(_id_of(channel, self._session))
 

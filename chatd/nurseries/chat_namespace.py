@@ -40,8 +40,9 @@ class ChatNamespace:
         self._services = live.services
         self._recoveries = recoveries
         self._started = trio.current_time()
-        if live.claims is not None:
-            live.claims.give = self._give
+        self._claims = None if live.cluster is None else live.cluster.claims
+        if self._claims is not None:
+            self._claims.give = self._give
 
     async def admit(self, session: SocketIoSession, auth: dict[str, Any]) -> ChatClient:
         """Let in who has a good token, with the state of before if it is theirs.
@@ -105,7 +106,7 @@ class ChatNamespace:
         """Take the state of a `pid`: ours, another daemon's, or what one that stopped has left."""
         state = self._recoveries.claim(pid, user_id, offset)
         is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
-        claims = self._live.claims
+        claims = self._claims
         if state is None and claims is not None and not claims.is_own(pid):
             raw = await claims.claim(pid, user_id, offset)
             state = None if raw is None else state_from_json(raw)
@@ -120,8 +121,7 @@ class ChatNamespace:
         return state if state is not None and state.epoch == self._services.epoch else None
 
     def _new_pid(self) -> str:
-        claims = self._live.claims
-        return new_pid() if claims is None else claims.tag + new_pid()
+        return new_pid() if self._claims is None else self._claims.tag + new_pid()
 
     def _give(self, pid: str, user_id: UUID, offset: str | None) -> bytes | None:
         """Give the state of a client to another daemon, to which it has come back."""

@@ -228,8 +228,7 @@ async def open_daemon(
         mirrors = None if cluster is None else cluster.mirrors
         await enter(_open_assistant(services, provider, mirrors))
         first_states = await enter(open_first_states(store))
-        claims = None if cluster is None else cluster.claims
-        live = Live(services, sockets, presence, typing, first_states, claims)
+        live = Live(services, sockets, presence, typing, first_states, cluster)
         site = load_site(file_origins(settings))
         app = create_app(services, site.missing)
         await enter(run_lifespan(app))

@@ -120,10 +120,10 @@ async def test_somebody_who_was_let_in_unheard_is_told(redis_server: RedisServer
             )
             assert answer.status < 300, answer
             proxy.loss = 0.0
-            assert (await event(b, "session:updated"))["session"]["id"] == session_id
+            assert (await event(b, "session:updated"))["sessionId"] == session_id
             proxy.loss = 1.0
             answer = await group.servers[0].rest(
-                "DELETE", path, {"userId": str(bert.id)}, token=anna.token()
+                "DELETE", f"{path}?userId={bert.id}", token=anna.token()
             )
             assert answer.status < 300, answer
             proxy.loss = 0.0

@@ -190,9 +190,7 @@ async def test_a_new_member_elsewhere_is_told_and_a_removed_one_is_cut(
             await join(session_id, b)
             await send(a, session_id, "welcome")
             await event(b, "message:new")
-            answer = await group.servers[0].rest(
-                "DELETE", path, {"userId": str(bert.id)}, token=token
-            )
+            answer = await group.servers[0].rest("DELETE", f"{path}?userId={bert.id}", token=token)
             assert answer.status < 300, answer
             assert (await event(b, "session:removed"))["reason"] == "removed"
             await send(a, session_id, "gone")
