@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from chatd.setting_types import Bytes, Seconds
+from chatd.setting_types import Bytes, Count, Seconds
 
 _REDIS_URL = re.compile(r"(?:rediss?://[^\s/?#]+(?:/[0-9]*)?|unix:///[^\s?#]+)(?:\?[^\s#]*)?")
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+")
@@ -49,6 +49,11 @@ class ClusterSettings(BaseSettings):
         None,
         description="how other daemons reach this one, to pass on polling clients that a load "
         "balancer sends elsewhere; none: from node_host and node_port, if there is one",
+    )
+    max_forwards: Count = Field(
+        10_000,
+        description="polls and sockets of other daemons' sessions that are passed on at once; each "
+        "takes two descriptors",
     )
     database_replica_url: SecretStr | None = Field(
         None, description="a read replica for history, lists and search"

@@ -60,6 +60,7 @@ from chatd.nurseries.sweeper import open_sweeper
 from chatd.nurseries.typing import open_typing
 from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
+from chatd.peers import Peers
 from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
@@ -125,7 +126,10 @@ class Daemon:
         for socket in sockets:
             socket.push_ephemeral("server:draining", notice)
         spread = max(0.0, seconds - self.settings.goodbye_timeout)
-        await self.live.sockets.drain(spread, random.SystemRandom())
+        rng = random.SystemRandom()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.engine.drain_forwards, spread, rng)
+            await self.live.sockets.drain(spread, rng)
 
     def cut_all(self) -> None:
         """End every connection now."""
@@ -142,11 +146,13 @@ async def open_daemon(
     now: Callable[[], datetime] = wall_clock,
     is_writable: Callable[[], bool] = lambda: True,
     provider: Provider | None = None,
+    peers: Peers | None = None,
 ) -> AsyncIterator[Daemon]:
     """Open everything above the store and below the listeners, for the length of the block.
 
     Args:
         provider: of language models, instead of the one of the settings.
+        peers: the other daemons, whose polling clients are passed on to them.
 
     Raises:
         SettingsError: a signing key is missing or weak, or one that content needs.
@@ -215,8 +221,8 @@ async def open_daemon(
         app = create_app(services, site.missing)
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)
-        engine = await enter(open_chat_engine(live, doors))
-        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors)
+        engine = await enter(open_chat_engine(live, doors, peers))
+        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors, peers)
         yield Daemon(settings, services, live, engine, http, doors, state)
 
 
