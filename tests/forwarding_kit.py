@@ -14,7 +14,9 @@ import trio
 from chatd.config import Settings
 from chatd.nurseries.listener import open_listeners
 from tests.listener_kit import Door, open_door
-from tests.socketio_kit import Desk, open_desk
+from tests.socketio_kit import Desk, Poller, open_desk
+
+UNKNOWN = {"code": 1, "message": "Session ID unknown"}
 
 
 @dataclass
@@ -78,3 +80,11 @@ async def until_idle(node: Node) -> None:
     with trio.fail_after(10):
         while forwarder.under_way:  # noqa: ASYNC110 - see above
             await trio.sleep(0.005)
+
+
+async def opened(owner: Node, through: Node) -> Poller:
+    """Return a client whose session the owner has, and that comes to another daemon now."""
+    poller = Poller(owner.desk.stream)
+    await poller.open()
+    poller.connect = through.desk.stream
+    return poller

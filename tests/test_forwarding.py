@@ -12,7 +12,7 @@ import trio
 from chatd.errors import CloseCode
 from chatd.wire.forwarded import HEADER, MAX_AGE, client_in, mark, polling_head
 from chatd.wire.http import parse_head
-from tests.forwarding_kit import FakePeers, Node, open_node, open_pair, until_idle
+from tests.forwarding_kit import UNKNOWN, FakePeers, Node, open_node, open_pair, opened, until_idle
 from tests.http_kit import Client, wait_until
 from tests.redis_kit import free_port
 from tests.socketio_kit import (
@@ -27,16 +27,6 @@ from tests.socketio_kit import (
     upgraded,
 )
 from tests.test_engine import UNKNOWN_SESSION
-
-UNKNOWN = {"code": 1, "message": "Session ID unknown"}
-
-
-async def opened(owner: Node, through: Node) -> Poller:
-    """Return a client whose session the owner has, and that comes to another daemon now."""
-    poller = Poller(owner.desk.stream)
-    await poller.open()
-    poller.connect = through.desk.stream
-    return poller
 
 
 async def test_a_poller_talks_through_a_daemon_that_does_not_have_its_session() -> None:

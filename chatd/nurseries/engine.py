@@ -262,7 +262,7 @@ async def open_engine(
     async with AsyncExitStack() as stack:
         forwarder = None
         if peers is not None:
-            forwarder = await stack.enter_async_context(open_forwarder(peers, settings))
+            forwarder = await stack.enter_async_context(open_forwarder(peers, settings, metrics))
         nursery = await stack.enter_async_context(trio.open_nursery())
         tag = "" if peers is None else peers.tag
         engine = Engine(nursery, make_session, settings, metrics, doors or anybody, tag, forwarder)

@@ -19,6 +19,7 @@ import trio
 from chatd.config import Settings
 from chatd.errors import Overloaded
 from chatd.ids import random_hex
+from chatd.metrics import Metrics
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http import Upgrade
 from chatd.nurseries.http_stream import PeerGone
@@ -39,9 +40,12 @@ log = structlog.get_logger("chatd.forwarding")
 class Forwarder:
     """Passes on what belongs to other daemons; made by `open_forwarder`."""
 
-    def __init__(self, peers: Peers, settings: Settings, links: NodeLinks) -> None:
+    def __init__(
+        self, peers: Peers, settings: Settings, links: NodeLinks, metrics: Metrics
+    ) -> None:
         self._peers = peers
         self._settings = settings
+        self._ends = metrics.forwards
         self._links = links
         self._splices: set[trio.CancelScope] = set()
         self.under_way = 0  # requests and sockets
@@ -112,8 +116,9 @@ class Forwarder:
                     answer = await self._answer(link, exchange)
                     await _pass_back(link, exchange, answer, headers)
                     link.is_reusable = answer.keeps_alive
+                self._ends.labels("polling").inc()
             except Away as trouble:
-                log.info("owner_away", connection=exchange.connection_id, reason=str(trouble))
+                self._note_away(exchange.connection_id, trouble)
                 raise EngineRefusal(Refusal.SESSION_UNKNOWN) from None
 
     async def _send(self, link: NodeLink, exchange: Exchange) -> None:
@@ -153,6 +158,10 @@ class Forwarder:
             raise trouble or Away("no answer in time")
         raise PeerGone
 
+    def _note_away(self, connection_id: str, trouble: Away) -> None:
+        self._ends.labels("away").inc()
+        log.info("owner_away", connection=connection_id, reason=str(trouble))
+
     # WebSockets
 
     async def upgrade(self, upgrade: Upgrade, url: str) -> None:
@@ -170,8 +179,9 @@ class Forwarder:
                     del data, head
                     timeout = self._settings.write_timeout
                     await splice(upgrade.stream, link.stream, timeout)
+                self._ends.labels("websocket").inc()
             except Away as trouble:
-                log.info("owner_away", connection=upgrade.connection_id, reason=str(trouble))
+                self._note_away(upgrade.connection_id, trouble)
                 await self._refuse(upgrade)
             finally:
                 self._splices.discard(scope)
@@ -212,7 +222,10 @@ async def _pass_back(
 
 @asynccontextmanager
 async def open_forwarder(
-    peers: Peers, settings: Settings, context: ssl.SSLContext | None = None
+    peers: Peers,
+    settings: Settings,
+    metrics: Metrics,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Forwarder]:
     """Pass on what belongs to other daemons for the length of the block.
 
@@ -222,7 +235,7 @@ async def open_forwarder(
     links = NodeLinks(settings.write_timeout, context)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.sweep)
-        forwarder = Forwarder(peers, settings, links)
+        forwarder = Forwarder(peers, settings, links, metrics)
         try:
             yield forwarder
         finally:
