@@ -23,7 +23,7 @@ from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
 from chatd.peers import Peers
 from chatd.wire.edge import edge_lines
-from chatd.wire.forwarded import HEADER, client_in
+from chatd.wire.forwarded import client_in
 from chatd.wire.http import RequestHead, handshake_answer
 from chatd.wire.http_refusals import UpgradeRequired
 from chatd.wire.http_response import Headers, Response, error_answer
@@ -130,6 +130,11 @@ class HttpServer:
         """How many connections speak HTTP now; those that became WebSockets are not counted."""
         return len(self._live)
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether some connection has not asked anything yet."""
+        return not all(stream.has_asked for stream in self._live)
+
     def drain(self) -> None:
         """Close idle connections now; those under way answer with Connection: close."""
         self.is_draining = self._is_closing = True
@@ -185,17 +190,13 @@ class HttpServer:
                 return None
             if head is None:
                 return None
-            exchange = Exchange(connection, head, request_id, self._client_of(head))
+            exchange = Exchange(
+                connection, head, request_id, client_in(self._peers, head, time.time())
+            )
             if head.wants_websocket:
                 return await self._upgrade(connection, exchange)
             if not await self._answer(exchange):
                 return None
-
-    def _client_of(self, head: RequestHead) -> str | None:
-        """Return whose request another daemon has passed on, None for any other."""
-        if self._peers is None or head.header(HEADER) is None:
-            return None
-        return client_in(self._peers, head, time.time())
 
     async def _answer(self, exchange: Exchange) -> bool:
         """Answer one request; return whether the connection goes on."""

@@ -50,14 +50,17 @@ def mark(peers: Peers, head: RequestHead, address: str, now: float) -> bytes:
     return b"%b %d %b" % (address.encode("ascii"), second, binascii.b2a_hex(signature))
 
 
-def client_in(peers: Peers, head: RequestHead, now: float) -> str | None:
+def client_in(peers: Peers | None, head: RequestHead, now: float) -> str | None:
     """Return the address of the client whose request another daemon passed on.
 
     None when no daemon of this cluster has, or not just now.
 
     Args:
+        peers: None when there is no cluster.
         now: wall time in seconds.
     """
+    if peers is None:
+        return None
     values = head.values(HEADER)
     match = _MARK.fullmatch(values[0]) if len(values) == 1 else None
     if match is None or len(match[3]) % 2:
