@@ -38,11 +38,16 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    workers: Annotated[
+        int | None, typer.Option(help="processes on the one port; needs redis_url")
+    ] = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT: the first drains, a second one ends at once."""
-    settings = read_settings(
-        config, host=host, port=port, data_dir=data_dir, database_url=database_url
-    )
+    """Serve until SIGTERM or SIGINT: the first drains, a second one ends at once.
+
+    With workers SIGHUP replaces them one by one, and no client is turned away.
+    """
+    flags = {"host": host, "port": port, "data_dir": data_dir, "database_url": database_url}
+    settings = read_settings(config, **flags, workers=workers)
 
     def announce(bound: int) -> None:
         scheme = "https" if settings.tls_certfile else "http"
@@ -55,7 +60,12 @@ def serve(
         sys.stdout.flush()
 
     async def work() -> None:
-        await run_daemon(settings, announce)
+        if settings.workers > 1:
+            from chatd.nurseries.supervisor import run_supervisor  # noqa: PLC0415 - others have none
+
+            await run_supervisor(settings, config, announce)
+        else:
+            await run_daemon(settings, announce)
 
     run(work)
 

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from chatd.setting_types import Bytes, Seconds
+from chatd.setting_types import Bytes, Count, Seconds
 
 _REDIS_URL = re.compile(r"(?:rediss?://[^\s/?#]+(?:/[0-9]*)?|unix:///[^\s?#]+)(?:\?[^\s#]*)?")
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+")
@@ -20,6 +20,9 @@ _NODE_URL = re.compile(r"https?://[^\s/?#@]+")
 class ClusterSettings(BaseSettings):
     """There are several daemons when there is a `redis_url`."""
 
+    workers: Count = Field(
+        1, description="daemon processes on the one port, kept by a supervisor; 1: none of that"
+    )
     redis_url: SecretStr | None = Field(
         None, description="where several daemons meet: redis://user:password@host:6379/0"
     )
@@ -49,6 +52,11 @@ class ClusterSettings(BaseSettings):
         None,
         description="how other daemons reach this one, to pass on polling clients that a load "
         "balancer sends elsewhere; none: from node_host and node_port, if there is one",
+    )
+    max_forwards: Count = Field(
+        10_000,
+        description="polls and sockets of other daemons' sessions that are passed on at once; each "
+        "takes two descriptors",
     )
     database_replica_url: SecretStr | None = Field(
         None, description="a read replica for history, lists and search"
@@ -81,4 +89,17 @@ class ClusterSettings(BaseSettings):
         if self.redis_url is None and (self.node_url is not None or self.node_port is not None):
             msg = "node_url and node_port need redis_url: without one there are no other daemons"
             raise ValueError(msg)
+        if self.workers > 1:
+            if self.redis_url is None:
+                msg = "workers above 1 need redis_url: it is where they hear of each other"
+                raise ValueError(msg)
+            if self.node_url is not None or self.node_port:
+                msg = "node_url and node_port are one daemon's: each worker takes a free port"
+                raise ValueError(msg)
+        if self.node_port is not None and self.node_url is None and self._is_any_host():
+            msg = "a node_host that stands for all addresses needs node_url: how others reach it"
+            raise ValueError(msg)
         return self
+
+    def _is_any_host(self) -> bool:
+        return self.node_host in {"", "0.0.0.0", "::"}

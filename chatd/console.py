@@ -19,6 +19,7 @@ from chatd.logs import configure_logs
 from chatd.nurseries.daemon import open_store
 from chatd.nurseries.pgaccount import PostgresError
 from chatd.nurseries.postgres import DataFolderInUse
+from chatd.nurseries.workers import WorkerError
 from chatd.rows import UserRow
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file (TOML)")]
@@ -48,7 +49,7 @@ def read_settings(config: Path | None, **flags: Any) -> Settings:
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a command; what an operator can mend is one clear line, the rest a traceback."""
-    known = (SettingsError, DataFolderInUse, PostgresError, StoreError, OSError)
+    known = (SettingsError, DataFolderInUse, PostgresError, StoreError, WorkerError, OSError)
     message: list[BaseException] = []
     try:
         try:

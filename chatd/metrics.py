@@ -54,6 +54,14 @@ class Metrics:
         self.refused = Counter(
             "chatd_refused", "Connections not let in, by code", ["code"], registry=self.registry
         )
+        self.forwards = Counter(
+            "chatd_forwards",
+            "Passed on to the daemon whose session it is, by end: polling, websocket, or away",
+            ["kind"],
+            registry=self.registry,
+        )
+        for kind in ("polling", "websocket", "away"):
+            self.forwards.labels(kind)  # 0 ahead of the first, or no alarm sees its increase
         self.unreadable = Gauge(
             "chatd_unreadable_texts",
             "Times that a stored text did not decrypt: no key, changed, or of another row",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 from collections.abc import Generator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,29 @@ def oldest_database_url(oldest_server: PostgresServer) -> Iterator[str]:
     """Return the conninfo of a fresh, migrated database on the oldest PostgreSQL."""
     with fresh_database(oldest_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a fresh certificate for chat.test, and localhost, and its key, made by openssl."""
+    folder = tmp_path_factory.mktemp("tls")
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=chat.test", "-addext"),
+            *(
+                "subjectAltName=DNS:chat.test,DNS:localhost",
+                "-keyout",
+                str(keyfile),
+                "-out",
+                str(certfile),
+            ),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certfile, keyfile
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,6 +27,7 @@ from chatd.nurseries.chat_engine import ENGINE_PATHS
 from chatd.nurseries.engine import Engine, open_engine
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.http import HttpServer, Routes, UpgradeRoute
+from chatd.peers import Peers
 from chatd.rows import UserRow
 from chatd.store.memory import MemoryStore
 from chatd.wire.engineio import MESSAGE
@@ -356,7 +357,13 @@ class Echo(EngineSession):
 class Desk:
     """An engine that serves, and the sessions it has made."""
 
-    def __init__(self, engine: Engine, settings: Settings, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        nursery: trio.Nursery,
+        peers: Peers | None = None,
+    ) -> None:
         self.engine = engine
         self.sessions: list[Any] = []
         self._nursery = nursery
@@ -368,6 +375,7 @@ class Desk:
                 dict.fromkeys(ENGINE_PATHS, route),
             ),
             settings,
+            peers=peers,
         )
 
     @property
@@ -415,9 +423,15 @@ async def open_chat(
 
 @asynccontextmanager
 async def open_desk(
-    make_session: Callable[[Opening], EngineSession] = Echo, **settings: Any
+    make_session: Callable[[Opening], EngineSession] = Echo,
+    peers: Peers | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Desk]:
-    """Run an engine with these sessions for the length of the block."""
+    """Run an engine with these sessions for the length of the block.
+
+    Args:
+        peers: the other desks, whose sessions are passed on to them.
+    """
     chosen = Settings(port=0, **settings)
 
     def make(opening: Opening) -> EngineSession:
@@ -425,8 +439,11 @@ async def open_desk(
         desk.sessions.append(session)
         return session
 
-    async with trio.open_nursery() as nursery, open_engine(make, chosen, Metrics()) as engine:
-        desk = Desk(engine, chosen, nursery)
+    async with (
+        trio.open_nursery() as nursery,
+        open_engine(make, chosen, Metrics(), peers=peers) as engine,
+    ):
+        desk = Desk(engine, chosen, nursery, peers)
         with time_at_the_end():
             yield desk
         nursery.cancel_scope.cancel()

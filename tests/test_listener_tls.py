@@ -33,23 +33,6 @@ from tests.listener_kit import Door, http, open_door
 pytestmark = pytest.mark.threat("T57")
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a fresh certificate for chat.test and its key, made by openssl."""
-    folder = tmp_path_factory.mktemp("tls")
-    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=chat.test", "-addext"),
-            *("subjectAltName=DNS:chat.test", "-keyout", str(keyfile), "-out", str(certfile)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certfile, keyfile
-
-
 @asynccontextmanager
 async def open_tls_door(
     certificate: tuple[Path, Path], head_timeout: float = 5

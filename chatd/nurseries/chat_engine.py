@@ -15,6 +15,7 @@ from chatd.nurseries.engine import Engine, open_engine
 from chatd.nurseries.engine_session import Opening
 from chatd.nurseries.recovery import Recoveries
 from chatd.nurseries.socketio import SocketIoSession
+from chatd.peers import Peers
 
 ENGINE_PATHS = ("/socket.io/", "/socket.io")
 FIRST_BYTES = 16_384  # of a payload before the login: a token has at most 8 KiB
@@ -22,7 +23,9 @@ SAVE_TIMEOUT = 5.0  # seconds to write the states of clients at the stop
 
 
 @asynccontextmanager
-async def open_chat_engine(live: Live, doors: Doors) -> AsyncIterator[Engine]:
+async def open_chat_engine(
+    live: Live, doors: Doors, peers: Peers | None = None
+) -> AsyncIterator[Engine]:
     """Serve the chat over Socket.IO for the length of the block.
 
     Its end ends the sessions, and writes to the store what their clients need to come back.
@@ -37,7 +40,9 @@ async def open_chat_engine(live: Live, doors: Doors) -> AsyncIterator[Engine]:
         )
 
     try:
-        async with open_engine(make_session, settings, live.services.metrics, doors) as engine:
+        async with open_engine(
+            make_session, settings, live.services.metrics, doors, peers
+        ) as engine:
             yield engine
     finally:
         with trio.move_on_after(SAVE_TIMEOUT, shield=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,13 +16,11 @@ import structlog
 import trio
 
 from chatd.config import Settings
-from chatd.context import Recent, RoomEvent
+from chatd.context import RoomEvent
 from chatd.contract import Store
 from chatd.errors import CloseCode, StoreError
-from chatd.guesses import Guesses
 from chatd.ids import random_text
 from chatd.keys import SigningKey
-from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.nurseries.backplane import Backplane
 from chatd.nurseries.claims import NodeClaims
@@ -33,14 +30,8 @@ from chatd.nurseries.heads import Heads
 from chatd.nurseries.healing import Healing
 from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.nodes import Nodes
-from chatd.nurseries.presence import Presence
-from chatd.nurseries.readers import Readers
 from chatd.nurseries.redis_link import RedisLink, open_redis
-from chatd.nurseries.rooms import Rooms
 from chatd.nurseries.shared_limits import SharedLimits
-from chatd.nurseries.sockets import Sockets
-from chatd.nurseries.typing import Typing
-from chatd.nurseries.unread import Unread
 from chatd.peers import TAG_CHARS
 from chatd.wire.cluster import Signer
 from chatd.wire.resp import parse_address
@@ -51,21 +42,6 @@ TAG_BYTES = 6  # random, of which TAG_CHARS of their text are the tag
 PURPOSE = b"chatd cluster "
 
 log = structlog.get_logger("chatd.cluster")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The live side of this daemon."""
-
-    rooms: Rooms
-    typing: Typing
-    presence: Presence
-    sockets: Sockets
-    readers: Readers
-    unread: Unread
-    verified: Recent
-    limiter: LocalLimiter
-    guesses: Guesses
 
 
 class Cluster:
@@ -150,13 +126,14 @@ class Cluster:
         parts.presence.audience.on_interest = self._interest
         self.elsewhere.on_positions = self.heads.stands
         parts.verified.relay = self._verified
+        parts.relay = self._published
 
     def _interest(self, session_id: UUID, is_here: bool) -> None:  # noqa: FBT001 - a callback
         self.backplane.want_session(session_id, is_wanted=is_here)
         if not is_here:
             self.heads.forget(session_id)
 
-    def published(self, events: Sequence[RoomEvent]) -> None:
+    def _published(self, events: Sequence[RoomEvent]) -> None:
         """Publish what was committed here."""
         self.heads.saw(events)
         self.backplane.publish_events(events)
@@ -189,9 +166,7 @@ class Cluster:
     def events(self, events: Sequence[RoomEvent]) -> None:
         """Give events of other daemons to the rooms."""
         self.heads.saw(events)
-        self._parts.rooms.publish(events, is_answered=True)
-        for event in events:
-            self._parts.unread.published(event)
+        self._parts.publish_here(events, is_answered=True)
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a room."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,22 +21,19 @@ import trio
 from chatd.app import create_app
 from chatd.bearers import Bearers
 from chatd.config import Settings
-from chatd.context import Issuer, Recent, RoomEvent, Services
+from chatd.context import Issuer, Services
 from chatd.contract import Store
 from chatd.errors import CloseCode
-from chatd.guesses import Guesses
 from chatd.handlers.authenticator import SECRETS_PURPOSE, reseal_secrets
 from chatd.keyring import load_keyring
 from chatd.keys import load_signing_keys
-from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
 from chatd.model import dumps, iso
 from chatd.nurseries.admission import Live
 from chatd.nurseries.answering import open_answering
 from chatd.nurseries.asgi import run_lifespan
-from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.chat_engine import open_chat_engine
-from chatd.nurseries.cluster import Cluster, Parts, open_cluster
+from chatd.nurseries.cluster import Cluster, open_cluster
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine import Engine
 from chatd.nurseries.erasing import open_erasing
@@ -44,24 +41,22 @@ from chatd.nurseries.files import open_files
 from chatd.nurseries.first_states import open_first_states
 from chatd.nurseries.http import HttpServer
 from chatd.nurseries.indexer import open_indexer
+from chatd.nurseries.inherited import take_inherited
 from chatd.nurseries.journal import open_journal
-from chatd.nurseries.listener import Guard, bound_port, open_listeners, serve_listeners
 from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.mirrors import Mirrors
-from chatd.nurseries.positions import open_positions
+from chatd.nurseries.parts import open_parts
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
-from chatd.nurseries.presence import open_presence
 from chatd.nurseries.provider import Provider
-from chatd.nurseries.readers import open_readers
 from chatd.nurseries.resealing import open_resealing
-from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
+from chatd.nurseries.serving import serve
 from chatd.nurseries.site import file_origins, load_site
 from chatd.nurseries.sockets import Sockets
+from chatd.nurseries.supervised import SupervisorLink
 from chatd.nurseries.sweeper import open_sweeper
-from chatd.nurseries.typing import open_typing
-from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
+from chatd.peers import Peers
 from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
@@ -128,7 +123,10 @@ class Daemon:
         for socket in sockets:
             socket.push_ephemeral("server:draining", notice)
         spread = max(0.0, seconds - self.settings.goodbye_timeout)
-        await self.live.sockets.drain(spread, random.SystemRandom())
+        rng = random.SystemRandom()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.engine.drain_forwards, spread, rng)
+            await self.live.sockets.drain(spread, rng)
 
     def cut_all(self) -> None:
         """End every connection now."""
@@ -145,11 +143,15 @@ async def open_daemon(
     now: Callable[[], datetime] = wall_clock,
     is_writable: Callable[[], bool] = lambda: True,
     provider: Provider | None = None,
+    peers: Peers | None = None,
+    is_alone: bool = True,
 ) -> AsyncIterator[Daemon]:
     """Open everything above the store and below the listeners, for the length of the block.
 
     Args:
         provider: of language models, instead of the one of the settings.
+        peers: the other daemons, whose polling clients are passed on to them.
+        is_alone: the data folder is this process's, not that of several workers.
 
     Raises:
         SettingsError: a signing key is missing or weak, or one that content needs.
@@ -161,37 +163,19 @@ async def open_daemon(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         resealing = await enter(open_resealing(store, load_keyring(settings), now, is_writable))
-        rooms = await enter(open_rooms(store, settings, metrics))
-        typing = await enter(open_typing(settings.typing_expiry, rooms.broadcast_here))
-        presence = await enter(open_presence(store, settings, now, rooms.announce))
-        unread = await enter(open_unread(store, sockets, presence.here))
-        readers = await enter(open_readers(sockets, rooms.broadcast, unread.moved))
-        await enter(open_positions(sockets.all, rooms.occupied))
-
-        def publish(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
-            rooms.publish(events, is_answered=is_answered)
-            for event in events:
-                unread.published(event)
-            if cluster is not None:
-                cluster.published(events)
-
-        verified = Recent()
+        parts = await enter(open_parts(settings, store, sockets, now=now, metrics=metrics))
         epoch = await store.epoch()
         cluster: Cluster | None = None
-        limiter = LocalLimiter(is_on=settings.rate_limits == "on")
-        guesses = Guesses(is_on=settings.rate_limits == "on")
         if settings.redis_url is not None:
-            parts = Parts(
-                rooms, typing, presence, sockets, readers, unread, verified, limiter, guesses
-            )
             cluster = await enter(
                 open_cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
             )
-        journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
-        rooms.is_busy = journal.is_busy
-        erasing = await enter(open_erasing(store, journal, presence, typing, now))
+            peers = cluster.nodes
+        journal = await enter(open_journal(store, parts.publish, settings, metrics, is_writable))
+        parts.rooms.is_busy = journal.is_busy
+        erasing = await enter(open_erasing(store, journal, parts.presence, parts.typing, now))
         await enter(open_sweeper(store))
-        files = await enter(open_files(settings, store, keys, now))
+        files = await enter(open_files(settings, store, keys, now, is_alone=is_alone))
         issuer = await enter(_open_issuer(settings)) if settings.oidc_client_id else None
         mailer = await enter(open_mail(settings, now=now, metrics=metrics))
         tokens = AccessTokens(keys, settings.access_token_ttl)
@@ -203,18 +187,20 @@ async def open_daemon(
             epoch=epoch,
             now=now,
             tokens=tokens,
-            bearers=Bearers(tokens, store, limiter, lifetime=settings.access_token_ttl, now=now),
+            bearers=Bearers(
+                tokens, store, parts.limiter, lifetime=settings.access_token_ttl, now=now
+            ),
             successor_key=keys[0],
             passwords=Passwords(rounds=settings.bcrypt_rounds, queue=settings.bcrypt_queue),
-            guesses=guesses,
+            guesses=parts.guesses,
             sealer=sealer,
-            limiter=limiter,
+            limiter=parts.limiter,
             metrics=metrics,
             journal=journal,
-            rooms=rooms,
-            presence=presence,
-            typing=typing,
-            readers=readers,
+            rooms=parts.rooms,
+            presence=parts.presence,
+            typing=parts.typing,
+            readers=parts.readers,
             sockets=sockets,
             searches=Turns(at_once=SEARCHES, queue=SEARCH_QUEUE),
             erasures=erasing,
@@ -223,18 +209,18 @@ async def open_daemon(
             issuer=issuer,
             mailer=mailer,
             files=files,
-            verified=verified,
+            verified=parts.verified,
         )
         mirrors = None if cluster is None else cluster.mirrors
         await enter(_open_assistant(services, provider, mirrors))
         first_states = await enter(open_first_states(store))
-        live = Live(services, sockets, presence, typing, first_states, cluster)
+        live = Live(services, sockets, parts.presence, parts.typing, first_states, cluster)
         site = load_site(file_origins(settings))
         app = create_app(services, site.missing)
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)
-        engine = await enter(open_chat_engine(live, doors))
-        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors)
+        engine = await enter(open_chat_engine(live, doors, peers))
+        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors, peers)
         yield Daemon(settings, services, live, engine, http, doors, state, cluster)
 
 
@@ -274,11 +260,36 @@ async def _open_assistant(
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[[], bool]]]:
-    """Open the database of the settings, migrated; yields the store and whether it may be written.
+async def open_database(settings: Settings) -> AsyncIterator[tuple[str, Callable[[], bool]]]:
+    """Have the database of the settings for the block; yields its conninfo and whether to write.
 
     Without `database_url` that is the embedded PostgreSQL in the data folder, which this takes
     for itself.
+
+    Raises:
+        DataFolderInUse: another chatd has the data folder.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with lock_data_folder(settings.data_dir):
+        if settings.database_url is not None:
+            yield settings.database_url.get_secret_value(), _always
+            return
+        async with open_postgres(settings.data_dir) as postgres:
+
+            def has_space() -> bool:
+                return not postgres.is_read_only
+
+            yield postgres.conninfo, has_space
+
+
+@asynccontextmanager
+async def open_store(
+    settings: Settings, link: SupervisorLink | None = None
+) -> AsyncIterator[tuple[Store, Callable[[], bool]]]:
+    """Open the database of the settings, migrated; yields the store and whether it may be written.
+
+    Args:
+        link: of a worker, whose supervisor has database and data folder. See `open_database`.
 
     Raises:
         DataFolderInUse: another chatd has the data folder.
@@ -286,20 +297,11 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
         StoreError: the database cannot be reached or is newer than this chatd.
     """
     keyring = load_keyring(settings)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        stack.enter_context(lock_data_folder(settings.data_dir))
-        is_writable: Callable[[], bool] = _always
-        if settings.database_url is None:
-            postgres = await stack.enter_async_context(open_postgres(settings.data_dir))
-            conninfo = postgres.conninfo
-
-            def has_space() -> bool:
-                return not postgres.is_read_only
-
-            is_writable = has_space
+        if link is not None and settings.database_url is not None:
+            conninfo, is_writable = settings.database_url.get_secret_value(), link.is_writable
         else:
-            conninfo = settings.database_url.get_secret_value()
+            conninfo, is_writable = await stack.enter_async_context(open_database(settings))
         await migrate(conninfo)
         pool = await stack.enter_async_context(
             open_pool(
@@ -317,24 +319,31 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
     """Serve until a signal; SIGTERM or SIGINT drains, a second one ends at once.
 
     Args:
-        announce: called with the port once connections are accepted.
+        announce: called with the port once connections are accepted; not of a worker, whose
+            supervisor speaks for all.
 
     Raises:
         SettingsError, DataFolderInUse, StoreError, OSError: it cannot start; the text says why.
     """
     _calm_collector()
+    inherited = take_inherited()
+    link = None if inherited.supervisor is None else SupervisorLink(inherited.supervisor)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
                 _end_at_second_signal, signals, nursery.cancel_scope, stop := trio.Event()
             )
+            if link is not None:
+                nursery.start_soon(link.run)
+            is_alone = link is None
             async with (
-                open_store(settings) as (store, is_writable),
-                open_daemon(settings, store, is_writable=is_writable) as daemon,
+                open_store(settings, link) as (store, is_writable),
+                open_daemon(settings, store, is_writable=is_writable, is_alone=is_alone) as daemon,
                 open_indexer(store, lambda: is_writable() and daemon.services.is_searchable()),
             ):
                 log.info("audit chain", head=str(await store.audit_head()))
-                await _serve(daemon, announce, stop)
+                tell = announce if link is None else link.tell_ready
+                await serve(daemon, tell, stop, inherited.listeners)
             nursery.cancel_scope.cancel(reason="stopped")
 
 
@@ -358,35 +367,3 @@ async def _end_at_second_signal(
         if stop.is_set():
             everything.cancel(reason="second signal")
         stop.set()
-
-
-async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Event) -> None:
-    """Accept until told to stop; then stop accepting, drain, and cut what is left."""
-    settings = daemon.settings
-    tls = tls_context(settings)
-    listeners = await open_listeners(settings, tls)
-    async with trio.open_nursery() as connections:
-        if tls is not None:  # else a closed terminal ends the daemon, as it ends other programs
-            await connections.start(reload_at_hangup, tls, settings)
-        guard = Guard(
-            daemon.http.serve_connection,
-            connections,
-            max_connections=settings.max_connections,
-            metrics=daemon.services.metrics,
-            doors=daemon.doors,
-        )
-        accepting = await connections.start(serve_listeners, listeners, guard)
-        announce(bound_port(listeners[0]))
-        await stop.wait()
-        with trio.move_on_after(settings.drain_seconds):
-            daemon.begin_drain()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(daemon.drain)
-                await daemon.let_polling_go()
-                accepting.cancel(reason="draining")
-                daemon.http.drain()
-            while guard.open or daemon.engine:  # noqa: ASYNC110 - the guard counts, nobody waits for it but this
-                await trio.sleep(DRAIN_POLL)
-        daemon.cut_all()
-        connections.cancel_scope.cancel(reason="the drain is over")
-    log.info("stopped")

@@ -8,8 +8,9 @@ https://github.com/socketio/engine.io-protocol
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 import trio
@@ -21,8 +22,10 @@ from chatd.metrics import Metrics
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.engine_session import EngineSession, Opening
 from chatd.nurseries.exchange import Exchange
+from chatd.nurseries.forwarding import Forwarder, open_forwarder
 from chatd.nurseries.http import Upgrade, UpgradeRefused
 from chatd.nurseries.polling import Polling
+from chatd.peers import Peers
 from chatd.wire.engineio import EngineRefusal, Existing, Handshake, Refusal, screen
 from chatd.wire.http import RequestHead
 from chatd.wire.http_response import Headers, error_answer
@@ -48,12 +51,16 @@ class Engine:
         settings: Settings,
         metrics: Metrics,
         doors: Doors,
+        tag: str = "",
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._nursery = nursery
         self._make_session = make_session
         self._settings = settings
         self._metrics = metrics
         self._doors = doors
+        self._tag = tag
+        self._forwarder = forwarder
         self._sessions: dict[str, EngineSession] = {}
         self.is_draining = False
 
@@ -72,8 +79,15 @@ class Engine:
         for session in self.polling:
             session.cut(CloseCode.DRAINING)
 
+    async def drain_forwards(self, seconds: float, rng: random.Random) -> None:
+        """End the sockets of other daemons' sessions evenly over `seconds`."""
+        if self._forwarder is not None:
+            await self._forwarder.drain(seconds, rng)
+
     def cut_all(self) -> None:
         """End every session now."""
+        if self._forwarder is not None:
+            self._forwarder.cut_all()
         for session in list(self._sessions.values()):
             session.cut(CloseCode.SHUTDOWN)
 
@@ -106,6 +120,10 @@ class Engine:
             self._nursery.start_soon(self._run, session)
             await _polling(session).fetch(exchange, headers)
             return
+        forwarder, url = self._forwarder, self._owner(head, wanted)
+        if forwarder is not None and url is not None:
+            await forwarder.poll(exchange, url, headers)
+            return
         session = self._find(wanted)
         if head.method == "GET":
             await _polling(session).fetch(exchange, headers)
@@ -123,7 +141,10 @@ class Engine:
             self._check_origin(head)
             wanted = screen(head.method, head.query, is_upgrade=True)
             if isinstance(wanted, Existing):
-                self._find(wanted)
+                if self._forwarder is not None and self._owner(head, wanted) is not None:
+                    self._forwarder.check_room()
+                else:
+                    self._find(wanted)
             elif self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
             else:
@@ -134,8 +155,12 @@ class Engine:
     async def upgrade(self, upgrade: Upgrade) -> None:
         """Serve a WebSocket to its end: a session of its own, or the next transport of one."""
         wanted = screen("GET", upgrade.head.query, is_upgrade=True)
-        if isinstance(wanted, Existing):
-            await self._sessions[wanted.sid].upgrade(upgrade)  # screened in the same step
+        if isinstance(wanted, Existing):  # screened in the same step
+            url = self._owner(upgrade.head, wanted)
+            if self._forwarder is not None and url is not None:
+                await self._forwarder.upgrade(upgrade, url)
+            else:
+                await self._sessions[wanted.sid].upgrade(upgrade)
             return
         session = self._open(wanted, upgrade.peer)
         session.take_over(upgrade)
@@ -145,9 +170,9 @@ class Engine:
     # Sessions
 
     def _open(self, wanted: Handshake, peer: str) -> EngineSession:
-        sid = random_text(SID_BYTES)
+        sid = self._tag + random_text(SID_BYTES)
         session = self._make_session(
-            Opening(sid, wanted.transport, wanted.b64, peer, self._settings)
+            Opening(sid, wanted.transport, wanted.b64, peer, self._settings, self._tag)
         )
         self._sessions[sid] = session
         return session
@@ -162,6 +187,12 @@ class Engine:
             raise Overloaded("too many connections", retry_after=RETRY_AFTER)
         self._doors.handshake(address)
         self._doors.check_polling(address, [session.peer for session in polling])
+
+    def _owner(self, head: RequestHead, wanted: Existing) -> str | None:
+        """Return where the daemon is whose session this is; None when it is ours or nobody's."""
+        if self._forwarder is None or wanted.sid in self._sessions:
+            return None
+        return self._forwarder.route_of(head, wanted.sid)
 
     def _find(self, wanted: Existing) -> EngineSession:
         session = self._sessions.get(wanted.sid)
@@ -215,16 +246,26 @@ def _polling(session: EngineSession) -> Polling:
 
 @asynccontextmanager
 async def open_engine(
-    make_session: MakeSession, settings: Settings, metrics: Metrics, doors: Doors | None = None
+    make_session: MakeSession,
+    settings: Settings,
+    metrics: Metrics,
+    doors: Doors | None = None,
+    peers: Peers | None = None,
 ) -> AsyncIterator[Engine]:
     """Run an Engine.IO server for the length of the block; leaving it ends the sessions.
 
     Args:
         doors: what one address may; by default anything.
+        peers: the other daemons, whose sessions are passed on to them.
     """
     anybody = Doors(settings.model_copy(update={"rate_limits": "off"}))
-    async with trio.open_nursery() as nursery:
-        engine = Engine(nursery, make_session, settings, metrics, doors or anybody)
+    async with AsyncExitStack() as stack:
+        forwarder = None
+        if peers is not None:
+            forwarder = await stack.enter_async_context(open_forwarder(peers, settings, metrics))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        tag = "" if peers is None else peers.tag
+        engine = Engine(nursery, make_session, settings, metrics, doors or anybody, tag, forwarder)
         yield engine
         engine.cut_all()
         nursery.cancel_scope.cancel(reason="the engine stops")

@@ -47,6 +47,7 @@ class Opening(NamedTuple):
     b64: bool  # the client cannot take binary frames
     peer: str
     settings: Settings
+    tag: str = ""  # of the daemon, which its sids begin with
 
 
 class EngineSession(Connection):
@@ -70,7 +71,7 @@ class EngineSession(Connection):
     def __init__(self, opening: Opening) -> None:
         super().__init__(
             # The sid is a secret, so that the log has another name for the session.
-            connection_id=opening.sid[:8],
+            connection_id=opening.sid[: len(opening.tag) + 8],
             peer=opening.peer,
             settings=opening.settings,
             is_steady=True,

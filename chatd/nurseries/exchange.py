@@ -36,12 +36,16 @@ class Exchange:
         "_response",
         "_stream",
         "_watch_scope",
+        "forwarded",
         "head",
         "request_id",
     )
 
-    def __init__(self, stream: HttpStream, head: RequestHead, request_id: str) -> None:
+    def __init__(
+        self, stream: HttpStream, head: RequestHead, request_id: str, forwarded: str | None = None
+    ) -> None:
         self.head = head
+        self.forwarded = forwarded  # the client's address, when another daemon passed it on
         self.request_id = request_id
         self._stream = stream
         self._body: BodyReader | None = None
@@ -54,7 +58,9 @@ class Exchange:
 
     @property
     def peer(self) -> str:
-        """The address of the client: as the kernel knows it, or as a proxy of ours does."""
+        """The address of the client: as the kernel knows it, or one of ours in front of us."""
+        if self.forwarded is not None:
+            return self.forwarded
         stream = self._stream
         if stream.proxies is None:
             return stream.peer

@@ -23,9 +23,17 @@ FOLDER = "files"  # in the data folder
 
 @asynccontextmanager
 async def open_files(
-    settings: Settings, store: Store, keys: Sequence[SigningKey], now: Callable[[], datetime]
+    settings: Settings,
+    store: Store,
+    keys: Sequence[SigningKey],
+    now: Callable[[], datetime],
+    *,
+    is_alone: bool = True,
 ) -> AsyncIterator[Files | None]:
     """Have files for the length of the block, None where the settings say off.
+
+    Args:
+        is_alone: the data folder is this process's; else what stands there half is another's.
 
     Raises:
         SettingsError: files=s3 without botocore.
@@ -34,12 +42,20 @@ async def open_files(
         yield None
         return
     async with _open_blobs(settings, keys, now) as blobs, trio.open_nursery() as nursery:
-        await blobs.clean()
+        if is_alone:
+            await blobs.clean()
         patience = timedelta(seconds=settings.upload_patience)
         sweeper = FileSweeper(store, blobs, patience, now)
         nursery.start_soon(sweeper.run)
         yield Files(blobs, Pictures(), sweeper.wake)
         nursery.cancel_scope.cancel(reason="the daemon stops")
+
+
+async def clean_files(settings: Settings) -> None:
+    """Delete what broken uploads of an earlier start have left in the data folder."""
+    if settings.files == "local":
+        disk = Disk(settings.data_dir / FOLDER)
+        await disk.run(disk.delete_parts)
 
 
 @asynccontextmanager

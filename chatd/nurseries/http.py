@@ -21,7 +21,9 @@ from chatd.nurseries.asgi import ASGIApp, AsgiCycle
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.peers import Peers
 from chatd.wire.edge import edge_lines
+from chatd.wire.forwarded import client_in
 from chatd.wire.http import RequestHead, handshake_answer
 from chatd.wire.http_refusals import UpgradeRequired
 from chatd.wire.http_response import Headers, Response, error_answer
@@ -102,10 +104,21 @@ def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
 
 
 class HttpServer:
-    """Serves HTTP on streams that somebody else accepted."""
+    """Serves HTTP on streams that somebody else accepted.
 
-    def __init__(self, routes: Routes, settings: Settings, doors: Doors | None = None) -> None:
+    Args:
+        peers: the daemons that may say whose request they pass on.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        settings: Settings,
+        doors: Doors | None = None,
+        peers: Peers | None = None,
+    ) -> None:
         self._routes = routes
+        self._peers = peers
         self._settings = settings
         self._doors = doors or Doors(settings)
         self._live: set[HttpStream] = set()
@@ -116,6 +129,11 @@ class HttpServer:
     def live(self) -> int:
         """How many connections speak HTTP now; those that became WebSockets are not counted."""
         return len(self._live)
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether some connection has not asked anything yet."""
+        return not all(stream.has_asked for stream in self._live)
 
     def drain(self) -> None:
         """Close idle connections now; those under way answer with Connection: close."""
@@ -135,10 +153,10 @@ class HttpServer:
             handled = self._routes.upgrades[upgrade.head.path].serve(upgrade)
             address = upgrade.peer
             del upgrade  # an idle WebSocket does not keep its head: 2 KiB each
-            if not self._doors.proxies.trusts(peer):
+            if address == peer and not self._doors.proxies.trusts(peer):
                 await handled
                 return
-            with self._doors.held(address):  # the connection itself is the proxy's
+            with self._doors.held(address):  # the connection itself is a proxy's or a daemon's
                 await handled
 
     async def _serve_http(
@@ -172,7 +190,9 @@ class HttpServer:
                 return None
             if head is None:
                 return None
-            exchange = Exchange(connection, head, request_id)
+            exchange = Exchange(
+                connection, head, request_id, client_in(self._peers, head, time.time())
+            )
             if head.wants_websocket:
                 return await self._upgrade(connection, exchange)
             if not await self._answer(exchange):
@@ -222,7 +242,7 @@ class HttpServer:
             route.screen(head, exchange.peer)
             if self.is_draining:
                 raise Draining(retry_after=RETRY_AFTER)
-            if connection.proxies is not None:
+            if connection.proxies is not None or exchange.forwarded is not None:
                 self._doors.check_space(exchange.peer)
         except (ChatError, UpgradeRefused) as refusal:
             exchange.close_behind()  # what follows may be frames: it is not read as requests

@@ -41,6 +41,7 @@ class HttpStream:
         "_socket",
         "buffer",
         "connection_id",
+        "has_asked",
         "is_draining",
         "is_ended",
         "peer",
@@ -69,6 +70,7 @@ class HttpStream:
         self.buffer = bytearray()
         self.refused_origin: bytes | None = None  # of a head that is no request
         self.is_ended = False
+        self.has_asked = False  # a whole head has come
         self.is_draining = False
         self._is_idle = False
         self.scope = trio.CancelScope()
@@ -106,6 +108,7 @@ class HttpStream:
         end = self.buffer.find(b"\r\n\r\n")
         if end == -1:
             end = await self._rest_of_head(deadline or trio.current_time() + settings.head_timeout)
+        self.has_asked = True
         raw = bytes(self.buffer[: end + 2])
         del self.buffer[: end + 4]
         try:

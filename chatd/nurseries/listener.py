@@ -39,23 +39,61 @@ Listener = trio.abc.Listener[trio.abc.Stream]
 _log = structlog.get_logger("chatd.listener")
 
 
-async def open_listeners(settings: Settings, tls: ssl.SSLContext | None = None) -> list[Listener]:
+async def open_listeners(
+    settings: Settings,
+    tls: ssl.SSLContext | None = None,
+    inherited: Sequence[socket.socket] = (),
+) -> list[Listener]:
     """Listen on the host and port of the settings, with TLS where there is a context for it.
+
+    Args:
+        inherited: sockets that listen already; then host and port do not count.
 
     Raises:
         OSError: the address cannot be had.
     """
+    listeners = [
+        trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited
+    ] or await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=settings.backlog)
+    _inherit_options(listeners)
+    if tls is None:
+        return list(listeners)
+    return [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
+
+
+async def open_node_listeners(settings: Settings) -> list[Listener]:
+    """Listen for other daemons, when the settings have a port for them; without TLS.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    if settings.node_port is None:
+        return []
     listeners = await trio.open_tcp_listeners(
-        settings.port, host=settings.host, backlog=settings.backlog
+        settings.node_port, host=settings.node_host, backlog=settings.backlog
     )
+    _inherit_options(listeners)
+    return list(listeners)
+
+
+def node_url_of(settings: Settings, listeners: Sequence[Listener]) -> str | None:
+    """Return how other daemons reach this one; None when there is no way.
+
+    Args:
+        listeners: those of `open_node_listeners`.
+    """
+    if settings.node_url is not None or not listeners:
+        return settings.node_url
+    host = f"[{settings.node_host}]" if ":" in settings.node_host else settings.node_host
+    return f"http://{host}:{bound_port(listeners[0])}"
+
+
+def _inherit_options(listeners: Sequence[trio.SocketListener]) -> None:
     for listener in listeners:
         # Every accepted socket inherits these: three system calls a connection less.
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    if tls is None:
-        return list(listeners)
-    return [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
 
 
 def bound_port(listener: Listener) -> int:
@@ -67,6 +105,15 @@ def bound_port(listener: Listener) -> int:
         raise TypeError(msg)
     port: int = listener.socket.getsockname()[1]
     return port
+
+
+def descriptor_of(listener: Listener) -> int:
+    """Return the descriptor of a listener without TLS, to be handed to another process."""
+    if not isinstance(listener, trio.SocketListener):
+        msg = "a listener without a socket"
+        raise TypeError(msg)
+    number: int = listener.socket.fileno()
+    return number
 
 
 class Guard:

@@ -1,4 +1,7 @@
-"""The last step before PostgreSQL's program: drop root, tie its life to the daemon's, exec.
+"""The last step before a child's program: drop root, tie its life to the daemon's, exec.
+
+For PostgreSQL, and for workers, which get the sockets that `LISTEN_FROM` names where
+sd_listen_fds(3) has them.
 
 Run as a script, `python -I -S pglaunch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT...`, because
 
@@ -13,10 +16,13 @@ costs milliseconds of every start.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import sys
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FIRST_SOCKET = 3  # sd_listen_fds(3)
+ABOVE_SOCKETS = 100  # out of the way of those
 PARENT_IS_GONE = 99  # exit status, which nobody is left to read
 
 
@@ -39,7 +45,27 @@ def main(argv: list[str]) -> None:
     if os.getppid() != parent:  # it died before the line above: no signal will ever come
         sys.exit(PARENT_IS_GONE)
     os.umask(0o077)
+    place_sockets(os.environ.pop("LISTEN_FROM", ""))
     os.execv(argv[4], argv[4:])  # noqa: S606 - no shell is the point
+
+
+def place_sockets(numbers: str) -> None:
+    """Put descriptors, written with `:` between, where the program looks for them, in this order.
+
+    `LISTEN_PID` is the program's: it does not take them for itself when it is another's child.
+    """
+    if not numbers:
+        return
+    given = [int(each) for each in numbers.split(":")]
+    # Out of the way first: one may stand where another is to be.
+    copies = [fcntl.fcntl(each, fcntl.F_DUPFD, ABOVE_SOCKETS) for each in given]
+    for each in given:
+        os.close(each)
+    for number, copy in enumerate(copies, FIRST_SOCKET):
+        os.dup2(copy, number)
+        os.close(copy)
+    os.environ["LISTEN_FDS"] = str(len(given))
+    os.environ["LISTEN_PID"] = str(os.getpid())
 
 
 if __name__ == "__main__":

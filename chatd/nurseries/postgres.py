@@ -39,6 +39,7 @@ __all__ = [
     "DataFolderInUse",
     "EmbeddedPostgres",
     "PostgresError",
+    "exit_of",
     "lock_data_folder",
     "open_postgres",
 ]
@@ -170,7 +171,7 @@ class EmbeddedPostgres:
                         task_status.started()
                     was_ready, ready_at = True, trio.current_time()
                     self._ready.set()
-                    await _exit_of(child)
+                    await exit_of(child)
                     failures *= trio.current_time() - ready_at < STEADY_AFTER
             failures += 1
             tail = await trio.to_thread.run_sync(log_tail, self._cluster)
@@ -252,7 +253,7 @@ def _spawn(cluster: Cluster) -> subprocess.Popen[bytes]:
         os.close(output)
 
 
-async def _exit_of(child: subprocess.Popen[bytes]) -> None:
+async def exit_of(child: subprocess.Popen[bytes]) -> None:
     """Wait until the process has ended, and reap it."""
     if child.poll() is None:
         descriptor = os.pidfd_open(child.pid)  # not reaped yet: the number is still the child's
@@ -270,7 +271,7 @@ async def _stop(child: subprocess.Popen[bytes]) -> None:
             return
         child.send_signal(number)
         with trio.move_on_after(patience, shield=True):
-            await _exit_of(child)
+            await exit_of(child)
     if child.poll() is None:
         log.error("server_does_not_end", pid=child.pid)
 

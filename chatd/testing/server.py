@@ -17,6 +17,7 @@ from chatd.ids import uuid7
 from chatd.keyring import load_keyring
 from chatd.nurseries.daemon import Daemon, open_daemon
 from chatd.nurseries.provider import Provider
+from chatd.peers import Peers
 from chatd.rows import SessionKind, UserRow
 from chatd.store.memory import MemoryStore
 from chatd.testing.http import Answer, ask, request_bytes
@@ -185,13 +186,18 @@ class Person:
 
 @asynccontextmanager
 async def open_chatd(
-    *, store: Store | None = None, provider: Provider | None = None, **settings: Any
+    *,
+    store: Store | None = None,
+    provider: Provider | None = None,
+    peers: Peers | None = None,
+    **settings: Any,
 ) -> AsyncIterator[ChatServer]:
     """Run a daemon for the length of the block, on whatever clock the test has.
 
     Args:
         store: what it stores in; by default an empty `MemoryStore`.
         provider: who answers for the assistant, which is off without.
+        peers: other daemons that its polling clients may come through.
         settings: as in `chatd.config.Settings`. Rate limits are off unless they are asked for.
 
     Raises:
@@ -214,7 +220,7 @@ async def open_chatd(
         return START + timedelta(seconds=trio.current_time() - opened)
 
     async with (
-        open_daemon(chosen, memory, now=now, provider=provider) as daemon,
+        open_daemon(chosen, memory, now=now, provider=provider, peers=peers) as daemon,
         open_private_nursery() as nursery,
     ):
         try:

@@ -15,7 +15,7 @@ from tests.cluster.link_proxy import open_link_proxy
 from tests.cluster.test_sharing import join, send, two
 from tests.redis_kit import RedisServer, running_redis
 
-FAST = {"redis_timeout": 0.5, "position_interval": 0.2}
+FAST: dict[str, Any] = {"redis_timeout": 0.5, "position_interval": 0.2}
 
 
 async def seqs(socket: PersonSocket, last: int) -> list[int]:
