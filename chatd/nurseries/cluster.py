@@ -30,6 +30,7 @@ from chatd.nurseries.heads import Heads
 from chatd.nurseries.healing import Healing
 from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.nodes import Nodes
+from chatd.nurseries.parts import Parts
 from chatd.nurseries.redis_link import RedisLink, open_redis
 from chatd.nurseries.shared_limits import SharedLimits
 from chatd.peers import TAG_CHARS
