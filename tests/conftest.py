@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from tests.databases import PostgresServer, fresh_database, running_postgres
+from tests.poolers import PROGRAM, Pooler, running_pooler
 
 # The oldest release that `database_url` may name, as Debian and others install it.
 OLDEST = Path("/usr/lib/postgresql/15/bin")
@@ -52,6 +53,15 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """Return the conninfo of a fresh, migrated database of this test's own."""
     with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres_server: PostgresServer) -> Iterator[Pooler]:
+    """Run a PgBouncer in transaction mode; skipped where it is not installed."""
+    if not PROGRAM.exists():
+        pytest.skip("PgBouncer is not installed")
+    with running_pooler(postgres_server) as pooler:
+        yield pooler
 
 
 @pytest.fixture(scope="session")

@@ -280,10 +280,13 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
             is_writable = has_space
         else:
             conninfo = settings.database_url.get_secret_value()
-        await migrate(conninfo)
+        await migrate(conninfo, settings.database_pooler)
         pool = await stack.enter_async_context(
             open_pool(
-                conninfo, size=settings.database_pool_size, query_timeout=settings.query_timeout
+                conninfo,
+                size=settings.database_pool_size,
+                query_timeout=settings.query_timeout,
+                pooler=settings.database_pooler,
             )
         )
         yield PostgresStore(pool, keyring), is_writable
