@@ -165,6 +165,7 @@ def test_a_database_url_that_would_be_read_wrongly_is_refused_without_its_passwo
     "flags",
     [
         {"database_pooler": "transaction"},
+        {"database_replica_url": "postgresql://replica/chatd"},
     ],
 )
 def test_what_needs_a_postgres_of_ones_own_is_refused_with_the_embedded_one(

@@ -51,6 +51,7 @@ from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.presence import open_presence
 from chatd.nurseries.provider import Provider
 from chatd.nurseries.readers import open_readers
+from chatd.nurseries.replication import freshness_of, open_replication
 from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.rooms import open_rooms
 from chatd.nurseries.routes import routes_of
@@ -63,7 +64,6 @@ from chatd.passwords import Passwords
 from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
-from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
 from chatd.turns import Turns
 
@@ -154,6 +154,7 @@ async def open_daemon(
     keys = load_signing_keys(settings)
     metrics, state = Metrics(), DrainState()
     metrics.unreadable.set_function(store.unreadable_texts)
+    freshness = freshness_of(store, metrics)
     sockets = await _open_sockets(settings, store, now())
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -169,6 +170,8 @@ async def open_daemon(
             rooms.publish(events, is_answered=is_answered)
             for event in events:
                 unread.published(event)
+                if freshness is not None:
+                    freshness.saw(event.session_id, event.seq)
 
         journal = await enter(open_journal(store, publish, settings, metrics, is_writable))
         rooms.is_busy = journal.is_busy
@@ -207,6 +210,7 @@ async def open_daemon(
             issuer=issuer,
             mailer=mailer,
             files=files,
+            freshness=freshness,
         )
         await enter(_open_assistant(services, provider))
         first_states = await enter(open_first_states(store))
@@ -289,7 +293,8 @@ async def open_store(settings: Settings) -> AsyncIterator[tuple[Store, Callable[
                 pooler=settings.database_pooler,
             )
         )
-        yield PostgresStore(pool, keyring), is_writable
+        store = await stack.enter_async_context(open_replication(settings, pool, keyring))
+        yield store, is_writable
 
 
 def _always() -> bool:
