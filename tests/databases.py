@@ -40,13 +40,15 @@ class PostgresServer:
     account: Account  # PostgreSQL refuses to run as root
     bin_folder: Path
     settings: tuple[str, ...] = ()  # more of the command line
+    port: int = 5432  # a part of the socket's name
     locale: tuple[str, ...] = ("--locale-provider=builtin", "--locale=C.UTF-8")
     process: subprocess.Popen[bytes] | None = field(default=None)
     clean: list[str] = field(default_factory=list)  # databases as the template is
     first: Contents | None = field(default=None)  # of the template
 
     def conninfo(self, dbname: str = "postgres") -> str:
-        return make_conninfo(host=str(self.folder), user="postgres", dbname=dbname)
+        host = str(self.folder)
+        return make_conninfo(host=host, port=self.port, user="postgres", dbname=dbname)
 
     @property
     def service_user(self) -> str | None:
@@ -75,7 +77,7 @@ class PostgresServer:
             self.process = subprocess.Popen(
                 [
                     self.bin_folder / "postgres",
-                    *("-D", self.folder / "data", "-k", self.folder),
+                    *("-D", self.folder / "data", "-k", self.folder, "-p", str(self.port)),
                     *("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60"),
                     *self.settings,
                 ],
@@ -257,7 +259,8 @@ def running_replica(server: PostgresServer) -> Iterator[PostgresServer]:
             shutil.chown(folder, replica.service_user)
         subprocess.run(
             [
-                *(server.bin_folder / "pg_basebackup", "-h", server.folder, "-U", "postgres"),
+                server.bin_folder / "pg_basebackup",
+                *("-h", server.folder, "-p", str(server.port), "-U", "postgres"),
                 *("-D", folder / "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"),
             ],
             user=replica.service_user,
