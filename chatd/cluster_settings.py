@@ -6,7 +6,7 @@ One daemon needs none of them. Several share a database, the signing keys and a 
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
@@ -57,6 +57,9 @@ class ClusterSettings(BaseSettings):
         10_000,
         description="polls and sockets of other daemons' sessions that are passed on at once; each "
         "takes two descriptors",
+    )
+    database_pooler: Literal["none", "session", "transaction"] = Field(
+        "none", description="pool_mode of a pooler, such as PgBouncer, that the URLs lead to"
     )
     database_replica_url: SecretStr | None = Field(
         None, description="a read replica for history, lists and search"

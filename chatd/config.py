@@ -344,6 +344,12 @@ class Settings(AssistantSettings, ClusterSettings):
         if (self.tls_certfile is None) != (self.tls_keyfile is None):
             msg = "tls_certfile and tls_keyfile come together"
             raise ValueError(msg)
+        if self.database_url is None and self.database_replica_url is not None:
+            msg = "database_replica_url needs database_url: the embedded PostgreSQL has no replica"
+            raise ValueError(msg)
+        if self.database_url is None and self.database_pooler != "none":
+            msg = "database_pooler needs database_url: the embedded PostgreSQL has no pooler"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

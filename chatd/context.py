@@ -18,6 +18,7 @@ from chatd.config import Settings
 from chatd.contract import Store
 from chatd.contract.assistant import Assistant
 from chatd.errors import ChatError, CloseCode
+from chatd.freshness import Freshness
 from chatd.guesses import Guesses
 from chatd.keys import SigningKey
 from chatd.letters import Letter, LetterKind
@@ -373,6 +374,7 @@ class Services:
     verified: Recent = field(default_factory=Recent)  # what tokens given out before do not say
     assistant: Assistant | None = None  # None: nobody answers
     files: Files | None = None  # None: there are no files here
+    freshness: Freshness | None = None  # None: there is no read replica
     exports: set[UUID] = field(default_factory=set)  # users whose export is under way
 
 

@@ -5,9 +5,30 @@ Counted a batch at a time: an increment costs a microsecond, as much as a queued
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Replica(Collector):
+    """Reads that a replica could have answered, as a store counts them."""
+
+    def __init__(self, reads: Mapping[str, int]) -> None:
+        self._reads = reads
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "chatd_replica_reads",
+            "Reads by who answered: the replica, or the primary and why",
+            labels=["outcome"],
+        )
+        for outcome, count in self._reads.items():
+            family.add_metric([outcome], count)
+        yield family
 
 
 class Metrics:
@@ -114,6 +135,16 @@ class Metrics:
         self.failures = Counter(
             "chatd_connection_failures", "Connections ended by a bug", registry=self.registry
         )
+
+    def watch_replica(self, reads: Mapping[str, int], lag: Callable[[], float]) -> None:
+        """Show what is counted of a read replica, and how many seconds it may be behind."""
+        self.registry.register(_Replica(reads))
+        gauge = Gauge(
+            "chatd_replica_lag_seconds",
+            "How old what the read replica shows may be",
+            registry=self.registry,
+        )
+        gauge.set_function(lag)
 
     def render(self) -> bytes:
         """Return the whole page."""

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.databases import PostgresServer, fresh_database, running_postgres
+from tests.databases import (
+    PostgresServer,
+    catch_up,
+    fresh_database,
+    running_postgres,
+    running_replica,
+)
+from tests.poolers import PROGRAM, Pooler, running_pooler
 
 # The oldest release that `database_url` may name, as Debian and others install it.
 OLDEST = Path("/usr/lib/postgresql/15/bin")
@@ -53,6 +60,32 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """Return the conninfo of a fresh, migrated database of this test's own."""
     with fresh_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def replica_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """Run a streaming replica of the PostgreSQL of this session."""
+    with running_replica(postgres_server) as replica:
+        yield replica
+
+
+@pytest.fixture
+def replica_url(
+    postgres_server: PostgresServer, replica_server: PostgresServer, database_url: str
+) -> Iterator[str]:
+    """Return where the replica shows the database of this test, all of it as it is."""
+    catch_up(postgres_server, replica_server)
+    yield database_url.replace(str(postgres_server.folder), str(replica_server.folder))
+    catch_up(postgres_server, replica_server)
+
+
+@pytest.fixture(scope="session")
+def pooler(postgres_server: PostgresServer) -> Iterator[Pooler]:
+    """Run a PgBouncer in transaction mode; skipped where it is not installed."""
+    if not PROGRAM.exists():
+        pytest.skip("PgBouncer is not installed")
+    with running_pooler(postgres_server) as pooler:
+        yield pooler
 
 
 @pytest.fixture(scope="session")

@@ -39,13 +39,16 @@ class PostgresServer:
     folder: Path
     account: Account  # PostgreSQL refuses to run as root
     bin_folder: Path
+    settings: tuple[str, ...] = ()  # more of the command line
+    port: int = 5432  # a part of the socket's name
     locale: tuple[str, ...] = ("--locale-provider=builtin", "--locale=C.UTF-8")
     process: subprocess.Popen[bytes] | None = field(default=None)
     clean: list[str] = field(default_factory=list)  # databases as the template is
     first: Contents | None = field(default=None)  # of the template
 
     def conninfo(self, dbname: str = "postgres") -> str:
-        return make_conninfo(host=str(self.folder), user="postgres", dbname=dbname)
+        host = str(self.folder)
+        return make_conninfo(host=host, port=self.port, user="postgres", dbname=dbname)
 
     @property
     def service_user(self) -> str | None:
@@ -74,8 +77,9 @@ class PostgresServer:
             self.process = subprocess.Popen(
                 [
                     self.bin_folder / "postgres",
-                    *("-D", self.folder / "data", "-k", self.folder),
+                    *("-D", self.folder / "data", "-k", self.folder, "-p", str(self.port)),
                     *("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60"),
+                    *self.settings,
                 ],
                 user=self.service_user,
                 stdout=log,
@@ -240,3 +244,54 @@ def _new_database(server: PostgresServer) -> str:
     name = f"test_{uuid4().hex}"
     server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     return name
+
+
+@contextmanager
+def running_replica(server: PostgresServer) -> Iterator[PostgresServer]:
+    """Run a streaming replica of a server: all its databases, as soon as they are replayed.
+
+    It may be stopped and started again; `pause_replay` makes it lag.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="chatd-replica-"))
+    replica = PostgresServer(folder, server.account, server.bin_folder)
+    try:
+        if replica.service_user is not None:
+            shutil.chown(folder, replica.service_user)
+        subprocess.run(
+            [
+                server.bin_folder / "pg_basebackup",
+                *("-h", server.folder, "-p", str(server.port), "-U", "postgres"),
+                *("-D", folder / "data", "-R", "-X", "stream", "-c", "fast", "--no-sync"),
+            ],
+            user=replica.service_user,
+            check=True,
+            capture_output=True,
+        )
+        replica.start()
+        yield replica
+    finally:
+        replica.stop()
+        shutil.rmtree(folder)
+
+
+def pause_replay(replica: PostgresServer) -> None:
+    """Make a replica show nothing new from now on."""
+    replica.execute("SELECT pg_wal_replay_pause()")
+    _wait_for(replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
+
+
+def catch_up(server: PostgresServer, replica: PostgresServer) -> None:
+    """Let a replica replay, and wait until it shows what the server has now."""
+    replica.execute("SELECT pg_wal_replay_resume()")
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        row = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
+    assert row is not None
+    _wait_for(replica, f"SELECT pg_last_wal_replay_lsn() >= '{row[0]}'")
+
+
+def _wait_for(server: PostgresServer, condition: str) -> None:
+    give_up_at = time.monotonic() + 10
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        while connection.execute(condition.encode()).fetchone() != (True,):
+            assert time.monotonic() < give_up_at, condition
+            time.sleep(0.005)

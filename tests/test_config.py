@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -158,3 +159,19 @@ def test_a_database_url_that_would_be_read_wrongly_is_refused_without_its_passwo
     with pytest.raises(SettingsError, match="database_url: ") as refusal:
         load_settings(database_url=url)
     assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"database_pooler": "transaction"},
+        {"database_replica_url": "postgresql://replica/chatd"},
+    ],
+)
+def test_what_needs_a_postgres_of_ones_own_is_refused_with_the_embedded_one(
+    flags: dict[str, Any],
+) -> None:
+    [name] = flags
+    with pytest.raises(SettingsError, match=f"{name} needs database_url"):
+        load_settings(**flags)
+    load_settings(database_url="postgresql://db/chatd", **flags)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+import trio
 from pydantic import BaseModel
 from trio.testing import MockClock
 
@@ -25,7 +26,9 @@ from chatd.errors import (
     Unavailable,
     ValidationFailed,
 )
-from chatd.handlers.operations import Operation, Reply, call, submit
+from chatd.freshness import Freshness
+from chatd.handlers.catalogue import OPERATIONS
+from chatd.handlers.operations import Operation, Reply, Route, call, submit
 from chatd.limits import Rate
 from chatd.tokens import Identity
 from tests.people import World, open_world
@@ -208,3 +211,60 @@ async def test_no_more_than_twenty_wrong_fields_are_told(
             await call(world.daemon.services, caller, strict, fields, 0.0)
         assert refusal.value.details is not None
         assert len(refusal.value.details["fields"]) == 20
+
+
+def writing(**options: Any) -> Operation:
+    return operation(route=Route("POST", "/echo"), **options)
+
+
+async def test_who_has_written_is_marked_before_they_are_told_and_who_read_is_not(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        caller, services = await caller_of(world), world.daemon.services
+        services.freshness = freshness = Freshness()
+        reading = operation(route=Route("GET", "/echo"))
+        for pure in (reading, operation(), writing(is_lookup=True)):
+            await call(services, caller, pure, {"word": "x"}, 0.0)
+        assert not freshness.is_writer(caller.user_id)
+        told: list[bool] = []
+
+        def reply(_: bytes | ChatError) -> None:
+            told.append(freshness.is_writer(caller.user_id))
+
+        submit(services, caller, writing(run=None, submit=echo_later), {"word": "x"}, 0.0, reply)
+        assert told == [True]
+        services.freshness = freshness = Freshness()
+        await call(services, caller, writing(), {"word": "x"}, 0.0)
+        assert freshness.is_writer(caller.user_id)
+
+
+async def test_a_write_that_failed_or_was_left_alone_may_have_happened(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async def lose(*_args: object) -> bytes:
+        raise StoreAmbiguous("lost")
+
+    async with open_world(tmp_path) as world:
+        caller, services = await caller_of(world), world.daemon.services
+        services.freshness = Freshness()
+        with pytest.raises(Unavailable):
+            await call(services, caller, writing(run=lose), {"word": "x"}, 0.0)
+        assert services.freshness.is_writer(caller.user_id)
+        services.freshness = Freshness()
+
+        async def hang(*_args: object) -> bytes:
+            await trio.sleep_forever()
+
+        with trio.move_on_after(1):
+            await call(services, caller, writing(run=hang), {"word": "x"}, 0.0)
+        assert services.freshness.is_writer(caller.user_id)
+
+
+def test_what_only_sockets_have_writes_nothing_that_a_list_shows() -> None:
+    """A new one is looked at here, and has a route or stands in this list."""
+    assert {each.name for each in OPERATIONS if each.route is None} == {
+        *("auth-refresh", "session-join", "session-leave"),
+        *("status-active", "typing-start", "typing-stop"),
+    }
+    assert {each.name for each in OPERATIONS if each.is_lookup} == {"users-status"}

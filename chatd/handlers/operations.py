@@ -103,6 +103,12 @@ class Operation:
     is_for_unverified: bool = False  # a GET always is; see `_refuse_unverified`
     is_activity: bool = True  # False: it is no sign of somebody at the device, or is one itself
     rate: Rate = USUAL_RATE  # per user, or per address before login
+    is_lookup: bool = False  # though its method is not GET
+
+    @property
+    def is_read(self) -> bool:
+        """Whether no read shows that it was called; what sockets alone have is about themselves."""
+        return self.is_lookup or self.route is None or self.route.method == "GET"
 
 
 def _check(
@@ -197,6 +203,8 @@ async def call(
         return await operation.run(services, caller, command)
     except Exception as trouble:  # noqa: BLE001 - translated and raised again
         raise translate(trouble, caller, operation.name) from None
+    finally:  # also when it failed, or nobody waits for it: it may have written all the same
+        _note_writer(services, caller, operation)
 
 
 def submit(
@@ -205,9 +213,25 @@ def submit(
     """Start an operation that answers when it is committed; refusals go to `reply` too."""
     try:
         command = _check(services, caller, operation, data, now)
+        if services.freshness is not None:
+            reply = _noting(services, caller, operation, reply)
         cast("Submit", operation.submit)(services, caller, command, reply)
     except Exception as trouble:  # noqa: BLE001 - translated and answered
         reply(translate(trouble, caller, operation.name))
+
+
+def _noting(services: Services, caller: Caller, operation: Operation, reply: Reply) -> Reply:
+    def note_and_reply(answer: bytes | ChatError) -> None:
+        _note_writer(services, caller, operation)
+        reply(answer)
+
+    return note_and_reply
+
+
+def _note_writer(services: Services, caller: Caller, operation: Operation) -> None:
+    """Remember, before they are told, who has written: no read replica hides it from them."""
+    if services.freshness is not None and caller.identity is not None and not operation.is_read:
+        services.freshness.wrote(caller.identity.user_id)
 
 
 def translate(trouble: Exception, caller: Caller, where: str) -> ChatError:

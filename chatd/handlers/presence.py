@@ -115,6 +115,7 @@ OPERATIONS = (
         event="users:status",
         route=Route("POST", "/users/status"),
         rate=Rate(2, 20),
+        is_lookup=True,
     ),
     Operation(
         "typing-start",

@@ -19,6 +19,7 @@ from chatd.config import Settings
 from chatd.context import RoomEvent
 from chatd.contract import Store
 from chatd.errors import CloseCode, StoreError
+from chatd.freshness import EVERYBODY
 from chatd.ids import random_text
 from chatd.keys import SigningKey
 from chatd.metrics import Metrics
@@ -38,6 +39,7 @@ from chatd.wire.cluster import Signer
 from chatd.wire.resp import parse_address
 
 START_TIMEOUT = 3.0  # seconds for Redis at the start: without it a daemon starts alone
+WRITERS_INTERVAL = 0.05  # seconds: who writes here and reads there at once may see the old
 GOODBYE_TIMEOUT = 1.0  # seconds for the last words to leave
 TAG_BYTES = 6  # random, of which TAG_CHARS of their text are the tag
 PURPOSE = b"chatd cluster "
@@ -110,11 +112,12 @@ class Cluster:
             now=now,
             metrics=metrics,
         )
-        self.nodes.on_hole = self.healing.hole
+        self.nodes.on_hole = self._lost
         self.nodes.on_gone = self._gone
         self.control.on("cut", self._heard_cut)
         self.control.on("cut-user", self._heard_cut_user)
         self.control.on("verified", self._heard_verified)
+        self.control.on("wrote", self._heard_writers)
         self._connect_parts()
 
     def _connect_parts(self) -> None:
@@ -219,6 +222,26 @@ class Cluster:
         del tag
         self._parts.verified.hear(UUID(message["u"]))
 
+    async def _tell_writers(self) -> None:
+        """Tell the others who has written: they ask the primary for them too."""
+        freshness = self._parts.freshness
+        while freshness is not None:
+            await trio.sleep(WRITERS_INTERVAL)
+            writers = freshness.take_writers()
+            if writers and self.nodes.tags:
+                self.control.say("wrote", u=writers)
+
+    def _heard_writers(self, tag: str, message: Message) -> None:
+        del tag
+        if self._parts.freshness is not None:
+            self._parts.freshness.heard_writers(ids_of(message["u"]))
+
+    def _lost(self, tag: str) -> None:
+        """Something that a daemon has said was not heard."""
+        if self._parts.freshness is not None:
+            self._parts.freshness.heard_writers([EVERYBODY])
+        self.healing.hole(tag)
+
     # Daemons that go
 
     def _gone(self, tag: str, last_seen: datetime | None) -> None:
@@ -258,6 +281,7 @@ class Cluster:
             self.nodes.watch,
             self.healing.look_while_away,
             self.limits.run,
+            self._tell_writers,
         ):
             nursery.start_soon(task)
         with trio.move_on_after(START_TIMEOUT):

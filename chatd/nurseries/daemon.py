@@ -48,6 +48,7 @@ from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.parts import open_parts
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.provider import Provider
+from chatd.nurseries.replication import freshness_of, open_replication
 from chatd.nurseries.resealing import open_resealing
 from chatd.nurseries.routes import routes_of
 from chatd.nurseries.serving import serve
@@ -60,7 +61,6 @@ from chatd.peers import Peers
 from chatd.sealing import Sealer
 from chatd.store.migrate import migrate
 from chatd.store.pool import open_pool
-from chatd.store.postgres import PostgresStore
 from chatd.tokens import AccessTokens
 from chatd.turns import Turns
 
@@ -159,11 +159,14 @@ async def open_daemon(
     keys = load_signing_keys(settings)
     metrics, state = Metrics(), DrainState()
     metrics.unreadable.set_function(store.unreadable_texts)
+    freshness = freshness_of(store, metrics)
     sockets = await _open_sockets(settings, store, now())
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         resealing = await enter(open_resealing(store, load_keyring(settings), now, is_writable))
-        parts = await enter(open_parts(settings, store, sockets, now=now, metrics=metrics))
+        parts = await enter(
+            open_parts(settings, store, sockets, now=now, metrics=metrics, freshness=freshness)
+        )
         epoch = await store.epoch()
         cluster: Cluster | None = None
         if settings.redis_url is not None:
@@ -210,6 +213,7 @@ async def open_daemon(
             mailer=mailer,
             files=files,
             verified=parts.verified,
+            freshness=freshness,
         )
         mirrors = None if cluster is None else cluster.mirrors
         await enter(_open_assistant(services, provider, mirrors))
@@ -302,13 +306,17 @@ async def open_store(
             conninfo, is_writable = settings.database_url.get_secret_value(), link.is_writable
         else:
             conninfo, is_writable = await stack.enter_async_context(open_database(settings))
-        await migrate(conninfo)
+        await migrate(conninfo, settings.database_pooler)
         pool = await stack.enter_async_context(
             open_pool(
-                conninfo, size=settings.database_pool_size, query_timeout=settings.query_timeout
+                conninfo,
+                size=settings.database_pool_size,
+                query_timeout=settings.query_timeout,
+                pooler=settings.database_pooler,
             )
         )
-        yield PostgresStore(pool, keyring), is_writable
+        store = await stack.enter_async_context(open_replication(settings, pool, keyring))
+        yield store, is_writable
 
 
 def _always() -> bool:

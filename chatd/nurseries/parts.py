@@ -10,6 +10,7 @@ from datetime import datetime
 from chatd.config import Settings
 from chatd.context import Recent, RoomEvent
 from chatd.contract import Store
+from chatd.freshness import Freshness
 from chatd.guesses import Guesses
 from chatd.limits import LocalLimiter
 from chatd.metrics import Metrics
@@ -27,6 +28,7 @@ class Parts:
     """The parts; made by `open_parts`.
 
     Attributes:
+        freshness: what a read replica must have replayed; None when there is none.
         verified: who has proved their address lately.
         relay: tells other daemons of committed events; None when there are none.
     """
@@ -39,6 +41,7 @@ class Parts:
     unread: Unread
     limiter: LocalLimiter
     guesses: Guesses
+    freshness: Freshness | None = None
     verified: Recent = field(default_factory=Recent)
     relay: Callable[[Sequence[RoomEvent]], None] | None = None
 
@@ -53,6 +56,8 @@ class Parts:
         self.rooms.publish(events, is_answered=is_answered)
         for event in events:
             self.unread.published(event)
+            if self.freshness is not None:
+                self.freshness.saw(event.session_id, event.seq)
 
 
 @asynccontextmanager
@@ -63,6 +68,7 @@ async def open_parts(
     *,
     now: Callable[[], datetime],
     metrics: Metrics,
+    freshness: Freshness | None = None,
 ) -> AsyncIterator[Parts]:
     """Run the live side for the length of the block.
 
@@ -87,4 +93,5 @@ async def open_parts(
             unread,
             LocalLimiter(is_on=is_limited),
             Guesses(is_on=is_limited),
+            freshness,
         )

@@ -17,7 +17,7 @@ because on the bridge each wait starts and ends a Trio task and passes the async
 from __future__ import annotations
 
 import select
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Self, TypeVar
 
@@ -25,11 +25,14 @@ import trio
 import trio_asyncio  # before psycopg, which takes get_running_loop from asyncio at import
 from trio_asyncio import aio_as_trio
 
+from chatd.errors import StoreUnavailable
 from chatd.store import arrays
 from chatd.store.prepared import text_of
+from chatd.store.terms import Terms
+from chatd.store.waits import drive, is_ready
 
 import psycopg  # isort: skip
-from psycopg import errors, generators, pq, waiting  # isort: skip
+from psycopg import errors, generators, pq  # isort: skip
 from psycopg.abc import PQGen  # isort: skip
 from psycopg.abc import Transformer as Shape  # isort: skip
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # isort: skip
@@ -43,33 +46,17 @@ CANCEL_TIMEOUT = 2.0  # seconds to cancel a statement on the server; then the co
 CONNECT_TIMEOUT = 5  # seconds; libpq takes whole ones, at least 2
 TCP_USER_TIMEOUT = 10_000  # ms; without it a cut link went unnoticed for more than 45 s
 MAX_PLANS = 300  # of a connection: twice what all statements with all types of theirs come to
-IDLE_IN_TRANSACTION = 10.0  # seconds; no statement of ours waits for anything inside one
+
+UNKNOWN_POOLER = (
+    "there is a connection pooler between chatd and PostgreSQL: set database_pooler to transaction "
+    "or session, whichever its pool_mode is"
+)
 
 _DEFAULTS: dict[str, str | int] = {
     "application_name": "chatd",
     "connect_timeout": CONNECT_TIMEOUT,
     "tcp_user_timeout": TCP_USER_TIMEOUT,
 }
-
-# The last ones: all statements read few rows by an index, in its order, and their plans are kept.
-# Left to its statistics PostgreSQL keeps what was best for the empty tables of a young database (an
-# append of one message took 7 ms at 13,000 messages instead of 1), sorts a session to find its
-# newest page, and plans most statements again each time because it cannot see into a LIMIT.
-_SETTINGS = """
-    SELECT set_config(name, value, false) FROM (VALUES
-        ('synchronous_commit', 'on'),
-        ('timezone', 'UTC'),
-        ('statement_timeout', %(statement_timeout)s),
-        ('lock_timeout', %(lock_timeout)s),
-        ('idle_in_transaction_session_timeout', %(idle_in_transaction)s),
-        ('plan_cache_mode', 'force_generic_plan'),
-        ('enable_seqscan', 'off'),
-        ('enable_bitmapscan', 'off'),
-        ('enable_hashjoin', 'off'),
-        ('enable_mergejoin', 'off'),
-        ('jit', 'off')
-    ) AS s (name, value)
-"""
 
 
 class Ending(Enum):
@@ -88,13 +75,15 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
 
     Attributes:
         ending: how the last statement that was cancelled ended.
-        pid: the server's process of this connection.
+        pid: the server's process of this connection; 0 where each transaction has another one.
         loop: where psycopg's asyncio runs.
         plans: names of what is prepared, by statement and types.
         prepared: how many names were given.
         shape: turns parameters and rows into bytes and back.
+        terms: those of its pool.
     """
 
+    terms: Terms
     plans: dict[tuple[str, tuple[int, ...]], bytes]
     prepared: int
     shape: Shape
@@ -103,15 +92,16 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
     loop: trio_asyncio.TrioEventLoop | None = None
 
     @classmethod
-    async def open(
-        cls, loop: trio_asyncio.TrioEventLoop, conninfo: str, *, statement_timeout: float
-    ) -> Self:
+    async def open(cls, loop: trio_asyncio.TrioEventLoop, conninfo: str, terms: Terms) -> Self:
         """Connect and set what all statements rely on; autocommit.
 
         Args:
             loop: where psycopg's asyncio runs.
             conninfo: a connection string or URL of libpq.
-            statement_timeout: seconds after which the server gives up by itself.
+            terms: what is between us and the server.
+
+        Raises:
+            StoreUnavailable: there is a pooler of which the terms know nothing.
         """
         connect = aio_as_trio(cls.connect, loop=loop)
         # What is to be prepared is so by `fetch`; psycopg would forget all of it with a DROP.
@@ -120,23 +110,26 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         )
         arrays.register(connection)
         connection.shape = Transformer(connection)
+        connection.terms = terms
         connection.plans = {}
         connection.prepared = 0
         connection.loop = loop
-        connection.pid = connection.pgconn.backend_pid
-        try:
-            await connection.execute(
-                _SETTINGS,
-                {
-                    "statement_timeout": f"{statement_timeout:.3f}s",
-                    "lock_timeout": f"{statement_timeout / 2:.3f}s",
-                    "idle_in_transaction": f"{IDLE_IN_TRANSACTION}s",
-                },
-            )
-        except BaseException:
-            connection.finish()
-            raise
+        if terms.has_session:
+            try:
+                await connection._introduce()
+            except BaseException:
+                connection.finish()
+                raise
         return connection
+
+    async def _introduce(self) -> None:
+        """Tell the session what all statements rely on, and learn who it is."""
+        answer = await (await self.execute(self.terms.first, prepare=False)).fetchone()
+        assert answer is not None  # noqa: S101 - a SELECT without FROM
+        self.pid = answer[0]
+        # A pooler gives each client a number of its own, to be named in requests to cancel.
+        if self.terms.pooler == "none" and self.pid != self.pgconn.backend_pid:
+            raise StoreUnavailable(UNKNOWN_POOLER)
 
     async def wait(
         self,
@@ -147,10 +140,13 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         """Run a generator of psycopg to its end, in Trio. Deadlines are the caller's scopes."""
         del interval, timeout
         try:
-            return await _drive(gen, self.pgconn.socket)
+            return await drive(gen, self.pgconn.socket)
         except (trio.Cancelled, KeyboardInterrupt):
             if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 self.ending = Ending.UNKNOWN
+                if self.terms.is_replica:
+                    self.finish()  # a reader's: the server ends it at its own time-out
+                    raise
                 with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
                     await self._end_statement(gen)
                 if self.ending is Ending.UNKNOWN:
@@ -160,13 +156,17 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
     async def _end_statement(self, gen: PQGen[Any]) -> None:
         try:
             await aio_as_trio(self.cancel_safe, loop=self.loop)(timeout=CANCEL_TIMEOUT)
-            await _drive(gen, self.pgconn.socket)
+            await drive(gen, self.pgconn.socket)
             self.ending = Ending.COMPLETED
         except errors.QueryCanceled:
             self.ending = Ending.CANCELLED
         except psycopg.Error:
             # Lost on the way, or an answer that a cancelled caller does not want to hear.
             self.ending = Ending.UNKNOWN
+
+    async def begin(self) -> None:
+        """Begin a transaction."""
+        await self.execute(self.terms.begin, prepare=False)
 
     async def roll_back(self) -> None:
         """End a transaction without a trace; a connection that cannot is closed."""
@@ -176,15 +176,18 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             self.finish()  # the server rolls back what has no client
 
     async def fetch(self, statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run a statement with parameters `%(name)s`, prepared, and return its rows."""
+        """Run a statement with parameters `%(name)s`, prepared if it can be; return its rows."""
         text = text_of(statement)
         shape = self.shape
         values = shape.dump_sequence(text.values(params), text.formats)
         types, formats = shape.types or (), shape.formats
-        name = self.plans.get((statement, types))
-        if name is None:
-            name = await self._prepare(statement, text.sql, types)
-        self.pgconn.send_query_prepared(name, values, formats, Format.BINARY)
+        if self.terms.has_session:
+            name = self.plans.get((statement, types))
+            if name is None:
+                name = await self._prepare(statement, text.sql, types)
+            self.pgconn.send_query_prepared(name, values, formats, Format.BINARY)
+        else:
+            self.pgconn.send_query_params(text.sql, values, types, formats, Format.BINARY)
         result = await self.wait(self._answer())
         if result.status != pq.ExecStatus.TUPLES_OK:
             return []  # a statement without rows, such as SET
@@ -231,7 +234,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is as it was left: the server has said nothing since."""
-        return self.is_idle and not _poll(self.pgconn.socket, select.POLLIN)
+        return self.is_idle and not is_ready(self.pgconn.socket, select.POLLIN)
 
     def forget(self) -> None:
         """Begin a new call: how the statements of the last one ended is not its business."""
@@ -246,46 +249,3 @@ def with_defaults(conninfo: str) -> str:
     """Return a conninfo or URL with our time-outs and name where it has none of its own."""
     given = conninfo_to_dict(conninfo)
     return make_conninfo(conninfo, **{k: v for k, v in _DEFAULTS.items() if k not in given})
-
-
-async def _drive(gen: PQGen[T], fd: int) -> T:
-    try:
-        wanted = next(gen)
-        while True:
-            if wanted & waiting.WAIT_W and _poll(fd, select.POLLOUT):
-                # Nearly always so, and a poll is cheaper than a round through the scheduler. What
-                # can be read meanwhile is read when libpq has sent all it has.
-                wanted = gen.send(waiting.READY_W)
-            elif wanted & waiting.WAIT_W:
-                wanted = gen.send(await _either(fd))
-            else:
-                await trio.lowlevel.wait_readable(fd)
-                wanted = gen.send(waiting.READY_R)
-    except StopIteration as end:
-        value: T = end.value
-        return value
-    except OSError as error:
-        msg = "the connection's socket is gone"
-        raise psycopg.OperationalError(msg) from error
-
-
-async def _either(fd: int) -> int:
-    """Wait until a socket is readable or writable: the answer backs up while we still send."""
-    ready = 0
-
-    async def wait(condition: Callable[[int], Awaitable[None]], flag: int) -> None:
-        nonlocal ready
-        await condition(fd)
-        ready |= flag
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait, trio.lowlevel.wait_readable, waiting.READY_R)
-        nursery.start_soon(wait, trio.lowlevel.wait_writable, waiting.READY_W)
-    return ready
-
-
-def _poll(fd: int, condition: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, condition)
-    return bool(poll.poll(0))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from chatd.errors import StoreError
 from chatd.store.pool import Pool, Transaction, open_pool
+from chatd.store.terms import Pooler
 
 LOCK = 0x63686174  # "chat": any number that no other program on the database takes
 TIMEOUT = 600.0  # seconds for one migration, and for the turn of another daemon before it
@@ -53,7 +54,7 @@ async def schema_version(pool: Pool) -> int:
     return await pool.transact(_read_version)
 
 
-async def migrate(conninfo: str) -> int:
+async def migrate(conninfo: str, pooler: Pooler = "none") -> int:
     """Bring the database to this code's schema and return how many steps that took.
 
     Raises:
@@ -61,7 +62,7 @@ async def migrate(conninfo: str) -> int:
     """
     newest = migrations()[-1].number
     applied = 0
-    async with open_pool(conninfo, size=1, query_timeout=TIMEOUT) as pool:
+    async with open_pool(conninfo, size=1, query_timeout=TIMEOUT, pooler=pooler) as pool:
         for step in migrations():
             apply = functools.partial(_apply, step=step, newest=newest)
             applied += await pool.transact(apply)

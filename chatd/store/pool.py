@@ -21,6 +21,7 @@ import trio_asyncio  # before psycopg, see driver.py
 from chatd.errors import StoreAmbiguous, StoreBug, StoreError, StoreUnavailable
 from chatd.store.driver import Connection, Ending
 from chatd.store.sqlstates import STALE_PLAN, is_retried, meaning
+from chatd.store.terms import Pooler, Terms
 
 import psycopg  # isort: skip
 
@@ -70,12 +71,13 @@ class Pool:
     """Connections for any task of the run; made by `open_pool`."""
 
     def __init__(
-        self, loop: trio_asyncio.TrioEventLoop, conninfo: str, *, size: int, query_timeout: float
+        self, loop: trio_asyncio.TrioEventLoop, conninfo: str, *, size: int, terms: Terms
     ) -> None:
         self.size = size
         self._loop = loop
         self._conninfo = conninfo
-        self._query_timeout = query_timeout
+        self._query_timeout = terms.statement_timeout
+        self._terms = terms
         self._slots = trio.Semaphore(size, max_value=size)
         self._idle: list[Connection] = []
         self._is_closed = False
@@ -111,6 +113,8 @@ class Pool:
             StoreRetryable, StoreUnavailable, StoreBug: nothing was stored.
             StoreAmbiguous: with `writes`, when the connection was lost.
         """
+        if writes and not self._terms.has_session:
+            return await self.transact(lambda transaction: transaction.fetch(statement, params))
 
         async def work(attempt: _Attempt, connection: Connection) -> Rows:
             attempt.is_committing = writes
@@ -132,7 +136,7 @@ class Pool:
         """
 
         async def in_transaction(attempt: _Attempt, connection: Connection) -> T:
-            await connection.execute("BEGIN", prepare=False)
+            await connection.begin()
             result = await work(Transaction(connection))
             attempt.is_committing = True
             with trio.move_on_after(END_TIMEOUT, shield=True):
@@ -178,7 +182,7 @@ class Pool:
             raise self._too_late(attempt)
         except StoreAmbiguous:
             if attempt.connection is not None:
-                self._lost.add(attempt.connection.pid)
+                self._note_lost(attempt.connection)
             raise
 
     async def _try(
@@ -199,7 +203,7 @@ class Pool:
                     connection.finish()  # its other prepared statements are as old
             finally:
                 if attempt.is_committing and connection.ending is Ending.UNKNOWN:
-                    self._lost.add(connection.pid)  # also when the caller has been cancelled
+                    self._note_lost(connection)  # also when the caller has been cancelled
                 if connection.is_in_transaction:
                     with trio.move_on_after(END_TIMEOUT, shield=True):
                         await connection.roll_back()
@@ -207,6 +211,10 @@ class Pool:
             pause = RETRY_PAUSE * number * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
             await trio.sleep(pause)
             number += 1
+
+    def _note_lost(self, connection: Connection) -> None:
+        if self._terms.has_session:
+            self._lost.add(connection.pid)
 
     def _too_late(self, attempt: _Attempt) -> StoreError:
         """Return what a call that ran out of time has come to."""
@@ -236,14 +244,12 @@ class Pool:
     async def _connect(self) -> Connection:
         while True:
             try:
-                connection = await Connection.open(
-                    self._loop, self._conninfo, statement_timeout=self._query_timeout
-                )
+                connection = await Connection.open(self._loop, self._conninfo, self._terms)
             except psycopg.Error as error:
                 now = trio.current_time()
                 if self._patient_until is None:
                     self._patient_until = now + PATIENCE
-                if now >= self._patient_until:
+                if now >= self._patient_until or self._terms.is_replica:
                     raise StoreUnavailable(str(error)) from error
                 await trio.sleep(CONNECT_PAUSE)
             else:
@@ -261,7 +267,12 @@ class Pool:
 
 @asynccontextmanager
 async def open_pool(
-    conninfo: str, *, size: int = 8, query_timeout: float = 5.0
+    conninfo: str,
+    *,
+    size: int = 8,
+    query_timeout: float = 5.0,
+    pooler: Pooler = "none",
+    is_replica: bool = False,
 ) -> AsyncIterator[Pool]:
     """Open a pool for the length of the block; nothing is connected before the first call.
 
@@ -269,10 +280,13 @@ async def open_pool(
         conninfo: a connection string or URL of libpq, TLS and several hosts included.
         size: connections at most.
         query_timeout: seconds for a call, from asking for a connection to the last row.
+        pooler: what is between us and PostgreSQL.
+        is_replica: nothing is written, and what is not answered at once is asked elsewhere.
     """
+    terms = Terms(query_timeout, pooler, is_replica)
     failure: Exception | None = None
     async with trio_asyncio.open_loop() as loop:
-        pool = Pool(loop, conninfo, size=size, query_timeout=query_timeout)
+        pool = Pool(loop, conninfo, size=size, terms=terms)
         try:
             yield pool
         except Exception as error:  # noqa: BLE001 - raised below, where the loop cannot wrap it

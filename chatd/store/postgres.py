@@ -90,9 +90,11 @@ class PostgresStore(
         ```
     """
 
-    def __init__(self, pool: Pool, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self, pool: Pool, keyring: Keyring | None = None, *, contents: Contents | None = None
+    ) -> None:
         self._pool = pool
-        self._contents = Contents(keyring or Keyring())
+        self._contents = contents or Contents(keyring or Keyring())
 
     async def ping(self) -> None:
         """Return when PostgreSQL answers."""

@@ -13,17 +13,22 @@ MEANING: dict[str, type[StoreError]] = {
     "25006": StoreUnavailable,  # read-only: a standby, or one just demoted
     "25P03": StoreUnavailable,  # idle in transaction for too long: the server ended the session
     "25P04": StoreUnavailable,  # the transaction took too long: the same
+    "26000": StoreUnavailable,  # a prepared statement is not there: see POOLED
     "40001": StoreRetryable,  # serialization failure
     "40P01": StoreRetryable,  # deadlock
     "55P03": StoreRetryable,  # lock_timeout
     "57014": StoreUnavailable,  # statement_timeout, or cancelled by an operator
     "08": StoreUnavailable,  # connection exception
     "28": StoreUnavailable,  # refused at the door: password, pg_hba.conf
+    "42P05": StoreUnavailable,  # a prepared statement is there already: the same
     "53": StoreUnavailable,  # disk full, out of memory, too many connections
     "57P": StoreUnavailable,  # shutdown, crash, starting up, database dropped
     "58": StoreUnavailable,  # I/O errors below PostgreSQL
 }
 
+# Of a session of the server that passes from hand to hand: a pooler that was taken for a session's.
+POOLED = frozenset({"26000", "42P05"})
+POOLED_ADVICE = "a pooler in transaction mode? Then set database_pooler=transaction"
 STALE_PLAN = "0A000"
 GOODBYE = "57P01"  # the server ended the session *and* aborted what it was doing
 RETRIED = frozenset({STALE_PLAN, GOODBYE, "40001", "40P01"})  # at once, a few times
@@ -42,6 +47,8 @@ def meaning(error: psycopg.Error, *, is_committing: bool) -> StoreError:
     if is_lost(error):
         return StoreAmbiguous(str(error)) if is_committing else StoreUnavailable(str(error))
     code = error.sqlstate or ""
+    if code in POOLED:
+        return StoreUnavailable(f"{code} {error}: {POOLED_ADVICE}")
     for key in (code, code[:3], code[:2]):
         if key in MEANING:
             return MEANING[key](f"{code} {error}")

@@ -14,7 +14,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Wait
 
 from chatd.errors import StoreRetryable, StoreUnavailable
-from chatd.store import driver
+from chatd.store import waits
 from chatd.store.pool import Pool, Transaction, open_pool
 from tests.databases import PostgresServer
 from tests.store.kit import in_parallel
@@ -55,7 +55,7 @@ async def test_a_socket_that_is_gone_is_a_lost_connection() -> None:
     gone = ours.fileno()
     ours.close()
     with theirs, pytest.raises(psycopg.OperationalError, match="socket is gone"):
-        await driver._drive(statement(), gone)
+        await waits.drive(statement(), gone)
 
 
 async def test_nobody_notices_that_all_backends_were_killed(pool: Pool, database_url: str) -> None:

@@ -17,6 +17,8 @@ from chatd.store.sqlstates import is_retried, meaning
         (errors.DeadlockDetected(), StoreRetryable, StoreRetryable),
         (errors.LockNotAvailable(), StoreRetryable, StoreRetryable),
         (errors.FeatureNotSupported(), StoreRetryable, StoreRetryable),
+        (errors.InvalidSqlStatementName(), StoreUnavailable, StoreUnavailable),
+        (errors.DuplicatePreparedStatement(), StoreUnavailable, StoreUnavailable),
         (errors.QueryCanceled(), StoreUnavailable, StoreUnavailable),
         (errors.AdminShutdown(), StoreUnavailable, StoreUnavailable),
         (errors.CrashShutdown(), StoreUnavailable, StoreAmbiguous),
