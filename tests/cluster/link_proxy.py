@@ -52,7 +52,7 @@ class LinkProxy:
                     nursery.start_soon(self._carry, client, redis, scope)
                     await self._carry_back(redis, client)
                     scope.cancel()
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # either side is gone: so is the other
             finally:
                 self._scopes.discard(scope)
