@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Container, Iterator
@@ -18,6 +19,7 @@ from tests.http_kit import HANDSHAKE, get
 from tests.redis_kit import RedisServer, running_redis
 from tests.scenarios.daemon import START_TIMEOUT, STOP_TIMEOUT, Daemon, running_daemon
 from tests.scenarios.talker import create_session, register, talking
+from tests.test_listener_tls import make_certificate
 
 WORKERS = 2
 
@@ -165,6 +167,22 @@ async def test_a_roll_replaces_all_and_turns_nobody_away(crew: Crew) -> None:
     assert set(statuses) == {200, 101}
     assert len(crew.workers) == WORKERS
     assert not {*before} & {*crew.workers}
+
+
+async def test_a_roll_brings_a_new_certificate(tmp_path: Path, redis: RedisServer) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "old.test")
+    with running_crew(tmp_path, redis, tls_certfile=certfile, tls_keyfile=keyfile) as crew:
+        door = ("127.0.0.1", crew.daemon.port)
+        assert ssl.get_server_certificate(door) == certfile.read_text()
+        before = crew.workers
+        make_certificate(tmp_path, "new.test")  # in the same files
+        crew.daemon.signal(signal.SIGHUP)
+        with trio.fail_after(START_TIMEOUT):
+            for old in before:
+                await gone(old)
+        for worker in crew.workers:
+            with crew.only(worker):
+                assert ssl.get_server_certificate(door) == certfile.read_text()
 
 
 async def test_the_stop_drains_all_and_leaves_nobody(own_crew: Crew) -> None:
