@@ -92,7 +92,7 @@ class Daemon:
         with self._process.stdout as output:
             ready, _, _ = select.select([output], [], [], START_TIMEOUT)
             line = output.readline().decode() if ready else ""
-            assert " serves on http://" in line, f"it did not start: {line!r}\n{self.log()[-4000:]}"
+            assert " serves on http" in line, f"it did not start: {line!r}\n{self.log()[-4000:]}"
             self.port = int(line.rpartition(":")[2])
             while output.readline().strip().decode().partition(" ")[0] not in {"", "stop"}:
                 pass  # the rest of the greeting: a closed pipe would end the daemon
