@@ -1,22 +1,22 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect } from "react";
 import { useAuth } from "@/stores/auth";
 import { patchRoom, roomOf, useChat } from "@/stores/chat";
 import { call } from "./api";
-import { explain } from "./errors";
+import { usePages, type Page, type Paged } from "./pages";
 import { otherOf } from "./people";
-import type { MemberPage, SessionSummary, User } from "./types";
+import type { Member, MemberPage, SessionSummary, User } from "./types";
 
 const MEMBERS = 100; // of one page
 const asking = new Set<string>();
 
 /** Put a page of a conversation's members behind those that are known. Throws ApiError. */
-async function loadMemberPage(sessionId: string, after: string | null, signal?: AbortSignal): Promise<string | null> {
+async function loadMemberPage(sessionId: string, after: string | null, signal?: AbortSignal): Promise<Page<Member>> {
   const params = { limit: MEMBERS, ...(after ? { after } : {}) };
   const url = `/chat/sessions/${sessionId}/members`;
   const page = await call<MemberPage>({ url, params, ...(signal ? { signal } : {}) });
   const members = Object.fromEntries(page.members.map((each) => [each.user.id, each]));
   patchRoom(sessionId, { members: { ...roomOf(sessionId).members, ...members } });
-  return page.nextAfter;
+  return { items: page.members, next: page.nextAfter };
 }
 
 /** Read who is in a conversation, once at a time: its list line shows the other one's name. */
@@ -45,48 +45,13 @@ export function useDirectPartner(session: SessionSummary | undefined): User | un
   return partner;
 }
 
-interface Paged {
-  /** There are more than have come. */
-  hasMore: boolean;
-  isLoading: boolean;
-  failure: string | null;
-  more: () => void;
-}
-
 /** Read the members of a conversation page by page; they come into its room. */
-export function useMemberPages(sessionId: string): Paged {
+export function useMemberPages(sessionId: string): Paged<Member> {
   // A join puts what it tells in the place of what was read: then it is read anew.
   const isJoined = useChat((chat) => chat.rooms[sessionId]?.isJoined ?? false);
-  const [state, setState] = useState<Omit<Paged, "more">>({ hasMore: false, isLoading: true, failure: null });
-  const place = useRef<{ after: string | null; asking: AbortController | null }>({ after: null, asking: null });
-
-  const more = useCallback((): void => {
-    const at = place.current;
-    if (at.asking) return;
-    const asking = new AbortController();
-    at.asking = asking;
-    setState((before) => ({ ...before, isLoading: true, failure: null }));
-    loadMemberPage(sessionId, at.after, asking.signal)
-      .then((after) => {
-        if (asking.signal.aborted) return;
-        at.after = after;
-        setState({ hasMore: after !== null, isLoading: false, failure: null });
-      })
-      .catch((trouble: unknown) => {
-        if (!asking.signal.aborted) setState({ hasMore: true, isLoading: false, failure: explain(trouble) });
-      })
-      .finally(() => {
-        if (at.asking === asking) at.asking = null;
-      });
-  }, [sessionId]);
-  useEffect(() => {
-    const at = place.current;
-    at.after = null;
-    more();
-    return () => {
-      at.asking?.abort();
-      at.asking = null;
-    };
-  }, [more, isJoined]);
-  return { ...state, more };
+  const load = useCallback(
+    (after: string | null, signal: AbortSignal) => loadMemberPage(sessionId, after, signal),
+    [sessionId, isJoined],
+  );
+  return usePages(load);
 }

@@ -39,7 +39,7 @@ export function Members({ session }: { session: SessionSummary }) {
   const members = useChat((chat) => chat.rooms[session.id]?.members ?? NONE) as Record<string, Member>;
   const [isAdding, setAdding] = useState(false);
   const isAdmin = session.role === "OWNER" || session.role === "ADMIN";
-  const { hasMore, isLoading, failure, more } = useMemberPages(session.id);
+  const pages = useMemberPages(session.id);
   return (
     <section aria-labelledby="members-title" className="space-y-2">
       <div className="flex items-center justify-between">
@@ -63,7 +63,7 @@ export function Members({ session }: { session: SessionSummary }) {
           </li>
         ))}
       </ul>
-      <MoreButton hasMore={hasMore} isLoading={isLoading} failure={failure} onMore={more} what="members" />
+      <MoreButton pages={pages} what="members" />
     </section>
   );
 }

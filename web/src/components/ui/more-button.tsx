@@ -1,16 +1,9 @@
+import type { Paged } from "@/lib/pages";
 import { Button } from "./button";
 
-interface MoreButtonProps {
-  hasMore: boolean;
-  isLoading: boolean;
-  failure: string | null;
-  onMore: () => void;
-  /** What there is more of, in the plural. */
-  what: string;
-}
-
-/** Fetches the next page of a list; it says why one did not come. */
-export function MoreButton({ hasMore, isLoading, failure, onMore, what }: MoreButtonProps) {
+/** Fetches the next page of a list, of `what` in the plural; it says why one did not come. */
+export function MoreButton({ pages, what }: { pages: Omit<Paged<unknown>, "edit">; what: string }) {
+  const { hasMore, isLoading, failure, more } = pages;
   return (
     <>
       {failure ? (
@@ -19,7 +12,7 @@ export function MoreButton({ hasMore, isLoading, failure, onMore, what }: MoreBu
         </p>
       ) : null}
       {hasMore ? (
-        <Button look="soft" size="sm" className="w-full" disabled={isLoading} onClick={onMore}>
+        <Button look="soft" size="sm" className="w-full" disabled={isLoading} onClick={more}>
           {failure ? "Try again" : `More ${what}`}
         </Button>
       ) : null}
