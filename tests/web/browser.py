@@ -84,6 +84,17 @@ class Person:
         self.page.get_by_role("option", name=other).click()
         expect(self.page.locator("main h1")).to_have_text(other)
 
+    def open_group(self, name: str, *others: Person) -> None:
+        """Begin a group with some people."""
+        self.page.get_by_role("button", name="New conversation").first.click()
+        self.page.get_by_role("radio", name="Group").click()
+        self.page.get_by_label("Name").fill(name)
+        for other in others:
+            self.page.get_by_role("combobox", name="People").fill(other.name)
+            self.page.get_by_role("option", name=other.name).click()
+        self.page.get_by_role("button", name="Create the group").click()
+        expect(self.page.locator("main h1")).to_have_text(name)
+
     def open_listed(self, title: str) -> None:
         """Open a conversation that the list shows."""
         self.page.get_by_role("navigation").get_by_role("link").filter(has_text=title).click()
@@ -107,6 +118,13 @@ class Person:
                 "article[data-status=sent] p.whitespace-pre-wrap"
             ).all_inner_texts()
         ]
+
+
+def slow_link(person: Person) -> None:
+    """Let somebody upload 200 kB a second: two megabytes take ten seconds."""
+    link = person.context.new_cdp_session(person.page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    link.send("Network.emulateNetworkConditions", slow)
 
 
 @contextmanager

@@ -77,13 +77,7 @@ def test_what_comes_while_another_conversation_is_open_is_counted_and_read_when_
 
 def test_a_message_that_is_refused_says_why_and_can_be_tried_again(enter: Enter) -> None:
     ada, bob = enter("Ada"), enter("Bob")
-    ada.page.get_by_role("button", name="New conversation").first.click()
-    ada.page.get_by_role("radio", name="Group").click()
-    ada.page.get_by_label("Name").fill("Tea")
-    ada.page.get_by_role("combobox", name="People").fill(bob.name)
-    ada.page.get_by_role("option", name=bob.name).click()
-    ada.page.get_by_role("button", name="Create the group").click()
-    expect(ada.page.locator("main h1")).to_have_text("Tea")
+    ada.open_group("Tea", bob)
     bob.open_listed("Tea")
     ada.page.get_by_role("button", name="Details and members").click()
     ada.page.get_by_role("button", name=f"More about {bob.name}").click()
