@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +20,7 @@ import pytest
 import trio
 
 from chatd.events.accounts import Tokens
-from tests.scenarios.daemon import Daemon, running_daemon
+from tests.scenarios.daemon import Daemon, quiet_port, running_daemon
 from tests.sign_in.issuer import CLIENT_ID, CLIENT_SECRET
 from tests.sign_in.site import CALLBACK, query_of, refused
 
@@ -73,8 +72,7 @@ def _running_provider(redirect_uri: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run the daemon and the provider; each knows the other's address ahead."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = quiet_port()
     url = f"http://127.0.0.1:{port}"
     with (
         _running_provider(f"{url}{CALLBACK}") as issuer,

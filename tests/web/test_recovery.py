@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.scenarios.daemon import Daemon, running_daemon
+from tests.scenarios.daemon import Daemon, quiet_port, running_daemon
 from tests.web.browser import Person, open_person
 
 LIST = "article[data-status=sent]"
@@ -19,9 +18,7 @@ LIST = "article[data-status=sent]"
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Daemon]:
     """Run a daemon that comes back on its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with running_daemon(tmp_path / "data", wanted_port=port) as daemon:
+    with running_daemon(tmp_path / "data", wanted_port=quiet_port()) as daemon:
         yield daemon
 
 
