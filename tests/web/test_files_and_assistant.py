@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, expect
 
 from tests.scenarios.daemon import running_daemon
+from tests.web.axe import axe_finds
 from tests.web.browser import PATIENCE, open_person, slow_link
 from tests.web.conftest import Enter
 
@@ -159,3 +160,4 @@ def test_an_answer_is_seen_as_it_comes_outlives_a_reload_and_is_stopped(
             ada.page.get_by_role("button", name="Answer again").click()
             expect(answer).to_have_attribute("data-status", "COMPLETE")
             expect(answer).to_contain_text("The sea is deep.")
+            assert axe_finds(ada.page) == []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests.web.axe import axe_finds
 from tests.web.browser import Person
 from tests.web.conftest import Enter
-from tests.web.test_pages import axe_finds
 
 
 def choose(person: Person, other: Person, what: str) -> None:

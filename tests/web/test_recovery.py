@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_daemon_that_is_killed_and_comes_back_costs_no_message_and_doubles_non
     bob.sees("before")
     mortal.kill()
     banner = ada.page.get_by_role("status").filter(has_text="You are offline.")
-    expect(banner).to_be_visible()
+    expect(banner).to_have_text(re.compile(r"Trying again in \d+ s\."))
     ada.say("while it was away")
     waiting = ada.page.locator("article[data-status=pending]").filter(has_text="while it was away")
     expect(waiting).to_be_visible()

@@ -6,9 +6,9 @@ import httpx2 as httpx
 from playwright.sync_api import FilePayload, Page, expect
 
 from tests.scenarios.daemon import Daemon
+from tests.web.axe import axe_finds
 from tests.web.browser import slow_link
 from tests.web.conftest import Enter
-from tests.web.test_pages import axe_finds
 
 
 def status_with(daemon: Daemon, token: str) -> int:
