@@ -112,8 +112,14 @@ async function putBytes(
   signal: AbortSignal,
   onProgress: (progress: number) => void,
 ): Promise<void> {
-  const stall = new AbortController();
-  let timer = setTimeout(() => stall.abort(), STALL_MS);
+  const link = new AbortController(); // cut by the caller, or when nothing moves
+  let isStalled = false;
+  const stall = (): void => {
+    isStalled = true;
+    link.abort();
+  };
+  let timer = setTimeout(stall, STALL_MS);
+  signal.addEventListener("abort", () => link.abort(), { once: true });
   try {
     await axios.request({
       // The link is signed: it takes no login, and may lead to another host.
@@ -121,15 +127,15 @@ async function putBytes(
       method,
       headers,
       data: file,
-      signal: AbortSignal.any([signal, stall.signal]),
+      signal: link.signal,
       onUploadProgress: ({ loaded, total }) => {
         clearTimeout(timer);
-        timer = setTimeout(() => stall.abort(), STALL_MS);
+        timer = setTimeout(stall, STALL_MS);
         onProgress(loaded / (total ?? file.size));
       },
     });
   } catch (trouble) {
-    if (!stall.signal.aborted) throw toApiError(trouble);
+    if (!isStalled) throw toApiError(trouble);
     throw new ApiError({ code: "timeout", message: "The upload stood still.", retryable: true });
   } finally {
     clearTimeout(timer);
