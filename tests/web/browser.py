@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 from playwright.sync_api import sync_playwright as playwright
 
 from tests.scenarios.daemon import Daemon
@@ -41,17 +41,18 @@ class Complaints:
     def watch(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.messages.append(f"{page.url}: {error}"))
         page.on("console", lambda message: self._console(page, message))
-        page.on("request", self._request)
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda opened: self._asked(opened.url))
 
     def _console(self, page: Page, message: ConsoleMessage) -> None:
         # A refused call is the browser's own line; what the page makes of it is tested.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.messages.append(f"{page.url}: {message.text}")
 
-    def _request(self, request: Request) -> None:
-        parts = urlsplit(request.url)
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
         if parts.scheme not in {"data", "blob", "about"} and parts.netloc != self.origin:
-            self.foreign.append(request.url)
+            self.foreign.append(url)
 
 
 @dataclass
