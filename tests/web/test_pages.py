@@ -109,6 +109,26 @@ def test_shortcuts_walk_through_the_conversations_and_open_windows(enter: Enter)
     assert_window_is_clean(page)
 
 
+@pytest.mark.parametrize(
+    ("path", "remembered"), [("/login/", "current-password"), ("/signup/", "new-password")]
+)
+def test_a_password_is_hidden_can_be_pasted_and_is_left_to_the_browsers_own_memory(
+    browser: Browser, daemon: Daemon, path: str, remembered: str
+) -> None:
+    with open_person(browser, daemon, "Nobody") as nobody:
+        page = nobody.page
+        page.goto(f"{daemon.url}{path}")
+        expect(page.get_by_label("E-mail")).to_have_attribute("autocomplete", "username")
+        box = page.get_by_label("Password")
+        expect(box).to_have_attribute("type", "password")
+        expect(box).to_have_attribute("autocomplete", remembered)
+        page.get_by_label("E-mail").fill(PASSWORD)
+        for key in ("Control+a", "Control+c"):
+            page.get_by_label("E-mail").press(key)
+        box.press("Control+v")
+        expect(box).to_have_value(PASSWORD)
+
+
 def test_from_login_to_a_sent_message_by_keyboard_alone(
     browser: Browser, daemon: Daemon, enter: Enter
 ) -> None:
