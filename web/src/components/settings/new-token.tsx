@@ -63,7 +63,7 @@ export function NewToken({ bots, onMade }: { bots: readonly User[]; onMade: (mad
               type="checkbox"
               checked={scopes.includes(scope)}
               onChange={(event) => toggle(scope, event.target.checked)}
-              className="size-4 accent-accent"
+              className="size-4 shrink-0 accent-accent"
             />
             {label}
           </label>
