@@ -57,6 +57,7 @@ from chatd.nurseries.routes import routes_of
 from chatd.nurseries.site import file_origins, load_site
 from chatd.nurseries.sockets import Sockets
 from chatd.nurseries.sweeper import open_sweeper
+from chatd.nurseries.systemd import notify, tell_systemd
 from chatd.nurseries.typing import open_typing
 from chatd.nurseries.unread import open_unread
 from chatd.passwords import Passwords
@@ -357,7 +358,9 @@ async def _serve(daemon: Daemon, announce: Callable[[int], None], stop: trio.Eve
         )
         accepting = await connections.start(serve_listeners, listeners, guard)
         announce(bound_port(listeners[0]))
+        await connections.start(tell_systemd, lambda: guard.open)
         await stop.wait()
+        await notify("STOPPING=1")
         with trio.move_on_after(settings.drain_seconds):
             daemon.begin_drain()
             async with trio.open_nursery() as nursery:
