@@ -114,7 +114,7 @@ _ANY_MESSAGE = f"""
     SELECT {MESSAGE} FROM ai_messages m WHERE m.id = %(message_id)s
 """
 
-_INTERRUPT = """
+INTERRUPT = """
     UPDATE ai_messages SET status = 'INTERRUPTED', error_code = 'unavailable'
     WHERE status = 'STREAMING'
     RETURNING id
@@ -262,7 +262,7 @@ class AiConversations:
 
     async def interrupt_answers(self) -> int:
         """End all answers that an earlier run of the daemon has left under way."""
-        return len(await self._pool.fetch(_INTERRUPT, writes=True))
+        return len(await self._pool.fetch(INTERRUPT, writes=True))
 
     async def ai_tokens(self, user_id: UUID, day: date) -> int:
         """Return how many tokens a user has used on a day."""
