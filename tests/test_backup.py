@@ -116,6 +116,7 @@ def lying(folder: Path) -> set[str]:
 def test_what_is_restored_has_an_epoch_of_its_own_no_half_answer_and_no_stray_file(
     run: Run, archive: Path, written_url: str, empty_url: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "there" / "files").mkdir(mode=0o700, parents=True)  # as the mount of a container
     told = said(run("restore", archive, empty_url, "there"))
     assert "2 files, without a signing key, 0 migrations" in told
     [(epoch,)] = ask(empty_url, "SELECT value FROM settings WHERE name = 'epoch'")

@@ -89,8 +89,9 @@ async def _fill(
 
 def _refuse_what_is_there(settings: Settings) -> None:
     for name in _OURS:
-        if (settings.data_dir / name).exists():
-            msg = f"{settings.data_dir / name} exists: restore into an empty data folder"
+        path = settings.data_dir / name
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            msg = f"{path} exists: restore into an empty data folder"
             raise SettingsError(msg)
 
 
@@ -101,12 +102,17 @@ async def _cleaned_up(data_dir: Path) -> AsyncIterator[None]:
         yield
     except BaseException:
         for name in _OURS:
-            path = data_dir / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _empty(data_dir / name)
         raise
+
+
+def _empty(path: Path) -> None:
+    """Remove a file, or what is in a folder: it may be a mount, as the files of a container."""
+    if path.is_dir():
+        for entry in path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    else:
+        path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
