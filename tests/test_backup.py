@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ from chatd.nurseries import pgtools
 from chatd.nurseries.archive import ABOUT, DUMP, FORMAT, ArchiveWriter
 from chatd.nurseries.pgaccount import PostgresError
 from chatd.nurseries.pgtools import dump, load
+from chatd.nurseries.postgres import lock_data_folder
 from chatd.store.dumps import ConnInfo, without_password
 from chatd.store.migrate import migrations
 from tests.databases import PostgresServer
@@ -171,6 +175,37 @@ def test_a_backup_that_fails_leaves_no_file(
         connection.execute("LOCK TABLE users")  # as a migration might
         assert "pg_dump" in refused(run("backup", tmp_path / "backup.tar", written_url))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_ctrl_c_ends_a_backup_and_leaves_no_file(written_url: str, tmp_path: Path) -> None:
+    waiting = """
+        SELECT 1 FROM pg_stat_activity
+        WHERE application_name = 'chatd-backup' AND wait_event_type = 'Lock'
+    """
+    with psycopg.connect(written_url) as connection:
+        connection.execute("LOCK TABLE users")
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "chatd", "backup", tmp_path / "backup.tar"),
+                *("--data-dir", tmp_path / "data", "--database-url", written_url),
+            ],
+            stdin=subprocess.DEVNULL,
+        )
+        give_up_at = time.monotonic() + 60
+        while not ask(written_url, waiting) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)  # to it alone: its pg_dump is its own to end
+        assert process.wait(60) == 130
+        assert ask(written_url, waiting) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_data_folder_in_use_without_a_postgresql_is_told_in_words(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "postgres" / "data").mkdir(parents=True)
+    with lock_data_folder(tmp_path / "data"):
+        assert "is database_url set?" in refused(run("backup", tmp_path / "backup.tar", None))
 
 
 def test_a_server_that_is_away_is_told_in_words(run: Run, tmp_path: Path) -> None:

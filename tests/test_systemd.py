@@ -14,8 +14,11 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from chatd.config import Settings
+from chatd.nurseries.certificates import reload_at_hangup, tls_context
 from chatd.nurseries.systemd import notify, reloading, tell_systemd, watchdog_interval
 from tests.scenarios.daemon import running_daemon
+from tests.test_listener_tls import make_certificate
 
 WATCHDOG = 0.04  # seconds; a line is due at half of it
 PATIENCE = 30.0  # seconds that a test waits for a line which must come
@@ -97,6 +100,25 @@ async def test_a_reload_has_a_beginning_and_an_end(supervisor: Supervisor) -> No
     assert second.partition("=")[0] == "MONOTONIC_USEC"
     await notify("READY=1")
     assert supervisor.hear() == ["READY=1"]
+
+
+async def test_a_hangup_is_a_reload_that_ends_also_with_a_broken_certificate(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "chat.test")
+    settings = Settings(tls_certfile=certfile, tls_keyfile=keyfile)
+    context = tls_context(settings)
+    assert context is not None
+    certfile.write_text("broken")
+    with trio.fail_after(PATIENCE), capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reload_at_hangup, context, settings)
+            os.kill(os.getpid(), signal.SIGHUP)
+            said = await trio.to_thread.run_sync(supervisor.hear)
+            assert said[0] == "RELOADING=1"
+            assert await trio.to_thread.run_sync(supervisor.hear) == ["READY=1"]
+            nursery.cancel_scope.cancel()
+    assert [entry["event"] for entry in logs] == ["certificate_kept"]
 
 
 async def test_without_systemd_nothing_is_sent_and_nothing_waits(
