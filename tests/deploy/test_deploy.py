@@ -93,6 +93,12 @@ def test_the_dockerfile_has_no_fault_that_hadolint_knows() -> None:
     assert run(Path(sys.executable).with_name("hadolint"), DEPLOY / "Dockerfile") == ""
 
 
+def test_a_command_of_a_platform_takes_the_place_of_all_of_ours() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert "\nENTRYPOINT" not in text  # fly.toml has a shell of its own around it
+    assert text.endswith('CMD ["chatd", "serve"]\n')
+
+
 def test_what_the_image_is_built_of_gets_through_the_ignore_file() -> None:
     let_in = {
         line.removeprefix("!").removesuffix("/**")
