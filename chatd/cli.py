@@ -11,6 +11,7 @@ import typer
 
 from chatd import __version__
 from chatd.cli_accounts import user_app
+from chatd.cli_backup import backup, restore
 from chatd.cli_tokens import token_app
 from chatd.cli_upkeep import audit_app, encryption_app
 from chatd.config import SettingsError, describe
@@ -29,6 +30,8 @@ app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(encryption_app, name="encryption")
 app.add_typer(audit_app, name="audit")
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

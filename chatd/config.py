@@ -388,6 +388,11 @@ class Settings(AssistantSettings, ClusterSettings):
                 raise ValueError(msg)
         return self
 
+    @property
+    def s3_url(self) -> str:
+        """Where the store of the files is."""
+        return self.s3_endpoint or f"https://s3.{self.s3_region}.amazonaws.com"
+
     @classmethod
     def settings_customise_sources(
         cls,

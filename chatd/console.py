@@ -16,6 +16,7 @@ from chatd.config import Settings, SettingsError, load_settings
 from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.logs import configure_logs
+from chatd.nurseries.archive import ArchiveError
 from chatd.nurseries.daemon import open_store
 from chatd.nurseries.pgaccount import PostgresError
 from chatd.nurseries.postgres import DataFolderInUse
@@ -49,7 +50,15 @@ def read_settings(config: Path | None, **flags: Any) -> Settings:
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a command; what an operator can mend is one clear line, the rest a traceback."""
-    known = (SettingsError, DataFolderInUse, PostgresError, StoreError, WorkerError, OSError)
+    known = (
+        SettingsError,
+        ArchiveError,
+        DataFolderInUse,
+        PostgresError,
+        StoreError,
+        WorkerError,
+        OSError,
+    )
     message: list[BaseException] = []
     try:
         try:

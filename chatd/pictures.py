@@ -1,7 +1,7 @@
 """Thumbnails: a picture as a stranger's program sent it, read with care, made small and new.
 
 Pillow works in a thread, one picture at a time: two would take two cores and twice the memory. It
-is imported with the first one (0.1 s and 10 MiB). Whatever goes wrong means no thumbnail.
+is imported with the first one (0.1 s and 10 MiB). Whatever goes wrong with it means no thumbnail.
 """
 
 from __future__ import annotations
@@ -49,19 +49,22 @@ class Pictures:
     async def shrink(self, read: Callable[[], Awaitable[bytes]]) -> Picture | None:
         """Return a picture, None when it is none, too large, or takes too long.
 
+        What `read` raises is raised: bytes that did not come say nothing of the picture.
+
         Args:
             read: gives its bytes; called when it is its turn, so that one is in memory at a time.
         """
         with trio.move_on_after(TIMEOUT):
-            try:
-                async with self._turn:
+            async with self._turn:
+                data = await read()
+                try:
                     # The thread goes on when nobody waits any more, and the limiter with it.
                     return await trio.to_thread.run_sync(
-                        shrink, await read(), limiter=self._limiter, abandon_on_cancel=True
+                        shrink, data, limiter=self._limiter, abandon_on_cancel=True
                     )
-            except Exception as trouble:  # noqa: BLE001 - a decoder's defect costs a thumbnail
-                log.info("no_thumbnail", reason=type(trouble).__name__)
-                return None
+                except Exception as trouble:  # noqa: BLE001 - a decoder's defect costs a thumbnail
+                    log.info("no_thumbnail", reason=type(trouble).__name__)
+                    return None
         log.info("no_thumbnail", reason="it took too long")
         return None
 

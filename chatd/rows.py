@@ -42,7 +42,7 @@ class UserRow:
     manual_status: ManualStatus | None
     status_text: str | None
     status_until: datetime | None
-    email_verified_at: datetime | None = None  # when chatd itself saw that mail there is read
+    email_verified_at: datetime | None  # when chatd itself saw that mail there is read
 
 
 class FoundUser(NamedTuple):

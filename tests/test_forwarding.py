@@ -246,6 +246,7 @@ def signed(address: str, now: float, peers: FakePeers, target: str = "/?sid=a") 
     return polling_head(head, mark(peers, head, address, now))[:-2]
 
 
+@pytest.mark.threat("T27")
 async def test_only_who_has_the_key_says_whose_a_request_is_and_not_for_long() -> None:
     peers, stranger = FakePeers("inside"), FakePeers("inside", key=b"of nobody")
     now = time.time()
@@ -267,6 +268,7 @@ async def test_only_who_has_the_key_says_whose_a_request_is_and_not_for_long() -
         assert client_in(peers, parse_head(forged, 9999), now) is None
 
 
+@pytest.mark.threat("T27")
 async def test_an_address_that_nobody_signed_counts_for_nothing() -> None:
     async with open_node("owning") as node:
         with trio.fail_after(10):

@@ -47,6 +47,7 @@ USER = UserRow(
     manual_status="BUSY",
     status_text="never shown",
     status_until=AT,
+    email_verified_at=None,
 )
 SESSION = SessionRow(uuid4(), "GROUP", "tea", 7, 2, AT)
 DIRECT = SessionRow(uuid4(), "DIRECT", None, 0, 2, AT)

@@ -12,6 +12,7 @@ from PIL import Image
 from trio.testing import MockClock
 
 from chatd import pictures
+from chatd.errors import Unavailable
 from chatd.pictures import SIDE, Pictures, TooManyPixelsError, shrink
 from tests.files.kit import bomb, picture
 
@@ -129,6 +130,21 @@ async def test_what_is_no_picture_of_the_web_has_no_thumbnail(data: bytes) -> No
     with structlog.testing.capture_logs() as logs:
         assert await Pictures().shrink(read) is None
     assert [each["event"] for each in logs] == ["no_thumbnail"]
+
+
+async def test_a_store_that_is_away_is_told_and_is_no_defect_of_the_picture() -> None:
+    answers: list[bytes | Unavailable] = [Unavailable(retry_after=1), picture()]
+
+    async def read() -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    made = Pictures()
+    with pytest.raises(Unavailable):
+        await made.shrink(read)
+    assert await made.shrink(read) is not None
 
 
 async def test_who_waits_too_long_for_a_thumbnail_has_none(mock_clock: MockClock) -> None:

@@ -425,7 +425,7 @@ export interface FileCreated {
   expiresAt: string;
 }
 
-/** What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files. */
+/** What a front end can tell before it asks: sizes in bytes. `maxUserBytes` and `maxUserFiles` are of all files of one user. */
 export interface FileLimits {
   maxBytes: number;
   maxAttachments: number;

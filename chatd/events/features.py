@@ -8,7 +8,10 @@ from chatd.model import Shape
 
 
 class FileLimits(Shape):
-    """What a front end can tell before it asks: sizes in bytes, `maxPerUser` of all files."""
+    """What a front end can tell before it asks: sizes in bytes.
+
+    `maxUserBytes` and `maxUserFiles` are of all files of one user.
+    """
 
     max_bytes: int
     max_attachments: int

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from chatd.config import Settings
+from chatd.nurseries.systemd import notify, reloading
 
 # Of TLS 1.2; 1.3 has no others. CBC, which Python's own choice still has, falls to timing.
 CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -61,7 +62,9 @@ async def reload_at_hangup(
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
+            await notify(reloading())
             await trio.to_thread.run_sync(reload_certificate, context, settings)
+            await notify("READY=1")
 
 
 def _load(context: ssl.SSLContext, settings: Settings) -> None:

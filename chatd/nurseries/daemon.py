@@ -8,6 +8,7 @@ closes.
 from __future__ import annotations
 
 import gc
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -342,6 +343,7 @@ async def run_daemon(settings: Settings, announce: Callable[[int], None]) -> Non
                 _end_at_second_signal, signals, nursery.cancel_scope, stop := trio.Event()
             )
             if link is not None:
+                structlog.contextvars.bind_contextvars(worker=os.getpid())  # of one log of all
                 nursery.start_soon(link.run)
             is_alone = link is None
             async with (

@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -40,7 +40,7 @@ class Disk:
         self._incoming = folder / "incoming"
         self._stored = folder / "stored"
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._promised = 0  # bytes that uploads under way have yet to write
+        self._parts: set[Part] = set()  # uploads under way; `file_transfers` bounds them
 
     async def run(self, function: Callable[..., R], *args: object) -> R:
         """Run a blocking function on the disk.
@@ -51,8 +51,7 @@ class Disk:
         try:
             return await trio.to_thread.run_sync(partial(function, *args), limiter=self._limiter)
         except OSError as trouble:
-            log.warning("disk", error=errno.errorcode.get(trouble.errno or 0, str(trouble.errno)))
-            raise Unavailable(retry_after=RETRY_AFTER) from trouble
+            raise _unavailable(trouble) from trouble
 
     @asynccontextmanager
     async def writing(self, key: str, size: int) -> AsyncIterator[Part]:
@@ -61,14 +60,17 @@ class Disk:
         Raises:
             Unavailable: the disk has no room for it, or cannot be written.
         """
-        with self._room(size) as free:
-            part = Part(self, self._incoming, key, free)
-            await self.run(part.open)
+        part = Part(self, self._incoming, key, size)
+        self._parts.add(part)
+        try:
+            await self.run(part.open, sum(each.left for each in self._parts))
             try:
                 yield part
             finally:
                 with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
                     await trio.to_thread.run_sync(part.close, limiter=self._limiter)
+        finally:
+            self._parts.discard(part)
 
     @asynccontextmanager
     async def reading(self, key: str, part: str) -> AsyncIterator[tuple[int, int]]:
@@ -78,23 +80,19 @@ class Disk:
 
         Raises:
             FileNotFoundError: it is not there.
+            Unavailable: the disk is broken; the log says more.
         """
         path = self.path(key, part)
-        descriptor = await trio.to_thread.run_sync(_open_to_read, path, limiter=self._limiter)
+        try:
+            descriptor = await trio.to_thread.run_sync(_open_to_read, path, limiter=self._limiter)
+        except FileNotFoundError:
+            raise
+        except OSError as trouble:
+            raise _unavailable(trouble) from trouble
         try:
             yield descriptor, os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-
-    @contextmanager
-    def _room(self, size: int) -> Iterator[int]:
-        """Keep room for an upload; the block has the bytes that the others leave free."""
-        others = self._promised
-        self._promised += size
-        try:
-            yield others + size
-        finally:
-            self._promised -= size
 
     # What threads run
 
@@ -168,34 +166,38 @@ class Disk:
 
 
 class Part:
-    """An upload under way, in a file that nobody else knows."""
+    """An upload under way, in a file that nobody else knows; `left` bytes are not written yet."""
 
-    def __init__(self, disk: Disk, folder: Path, key: str, needed: int) -> None:
+    def __init__(self, disk: Disk, folder: Path, key: str, size: int) -> None:
+        self.left = size
         self._disk = disk
         self._target = folder / key
         self._path = folder / f"{key}.{random_hex(8)}.part"
-        self._needed = needed
         self._descriptor = -1
         self._unflushed = 0
         self._flushed = 0
 
     async def write(self, data: bytearray) -> None:
         """Write behind what is there."""
+        size = len(data)
         await self._disk.run(self._write, data)
+        self.left -= (
+            size  # afterwards: counted twice for a moment it refuses somebody, never neither
+        )
 
     async def publish(self) -> None:
         """Let it be what was uploaded, in place of an earlier one: durably, and all at once."""
         await self._disk.run(self._publish)
 
-    def open(self) -> None:
-        """Make the file. Blocks.
+    def open(self, needed: int) -> None:
+        """Make the file, if so many bytes are free: its own and what others have left. Blocks.
 
         Raises:
             Unavailable: there is no room for it.
         """
         free = self._disk.free_bytes()
-        if free < self._needed:
-            log.warning("no_room_for_upload", free_bytes=free, needed=self._needed)
+        if free < needed:
+            log.warning("no_room_for_upload", free_bytes=free, needed=needed)
             msg = "the disk is almost full: reading goes on, uploading does not"
             raise Unavailable(msg, retry_after=RETRY_AFTER)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -233,6 +235,11 @@ class Part:
         os.fsync(self._descriptor)
         self._path.rename(self._target)
         _flush_folder(self._target.parent)
+
+
+def _unavailable(trouble: OSError) -> Unavailable:
+    log.warning("disk", error=errno.errorcode.get(trouble.errno or 0, str(trouble.errno)))
+    return Unavailable(retry_after=RETRY_AFTER)
 
 
 def _open_to_read(path: Path) -> int:

@@ -223,5 +223,5 @@ def error_fields(error: ChatError, partial: str) -> dict[str, object]:
         "retryable": error.retryable,
     }
     if error.retry_after is not None:
-        fields["retryAfterMs"] = round(error.retry_after * 1000)
+        fields["retryAfterMs"] = max(1, round(error.retry_after * 1000))  # 0 says: at once
     return fields

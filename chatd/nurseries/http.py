@@ -104,11 +104,7 @@ def _first(group: BaseExceptionGroup[ChatError]) -> ChatError:
 
 
 class HttpServer:
-    """Serves HTTP on streams that somebody else accepted.
-
-    Args:
-        peers: the daemons that may say whose request they pass on.
-    """
+    """Serves HTTP on accepted streams; `peers` may say whose request they pass on."""
 
     def __init__(
         self,
@@ -132,7 +128,7 @@ class HttpServer:
 
     @property
     def is_awaiting(self) -> bool:
-        """Whether some connection has not asked anything yet."""
+        """Whether a connection has not asked anything yet."""
         return not all(stream.has_asked for stream in self._live)
 
     def drain(self) -> None:

@@ -24,8 +24,6 @@ import trio
 
 from chatd.nurseries.pgaccount import PostgresError, environment
 from chatd.nurseries.pgcluster import (
-    DATABASE,
-    ROLE,
     Cluster,
     bound_log,
     end_leftover,
@@ -34,6 +32,7 @@ from chatd.nurseries.pgcluster import (
     prepare_cluster,
     read_status,
 )
+from chatd.nurseries.pgreach import socket_conninfo
 
 __all__ = [
     "DataFolderInUse",
@@ -55,7 +54,6 @@ GUARD_INTERVAL = 10.0  # seconds; a disk that fills at 20 MB/s is seen in time
 SPACE_WARNING = 500_000_000  # bytes free, below which each look is logged
 SPACE_READ_ONLY = 200_000_000  # bytes free; PostgreSQL panics when it cannot write its log
 SPACE_WRITABLE = 300_000_000  # bytes free, to write again: no flapping around one number
-SOCKET_PATH_BYTES = 107  # of sun_path, unix(7)
 
 log = structlog.get_logger("chatd.postgres")
 
@@ -144,18 +142,8 @@ class EmbeddedPostgres:
 
     @property
     def conninfo(self) -> str:
-        """What psycopg connects to, the same for the whole block; it holds no secret.
-
-        A folder whose name is too long for a socket's address, or holds the comma that separates
-        hosts, goes by our descriptor of it: it needs no link in a place shared with others, and
-        no clean-up of /tmp takes it away.
-        """
-        host = str(self._cluster.socket_dir)
-        if len(os.fsencode(f"{host}/.s.PGSQL.5432")) > SOCKET_PATH_BYTES or "," in host:
-            host = f"/proc/{os.getpid()}/fd/{self._socket_folder}"
-        parts = {"host": host, "port": "5432", "dbname": DATABASE, "user": ROLE}
-        parts["requirepeer"] = self._cluster.account.name
-        return " ".join(f"{name}={_quoted(value)}" for name, value in parts.items())
+        """What psycopg connects to, the same for the whole block; it holds no secret."""
+        return socket_conninfo(self._cluster, self._socket_folder)
 
     async def wait_running(self) -> None:
         """Wait until connections are accepted; at once if they are."""
@@ -274,8 +262,3 @@ async def _stop(child: subprocess.Popen[bytes]) -> None:
             await exit_of(child)
     if child.poll() is None:
         log.error("server_does_not_end", pid=child.pid)
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", r"\\").replace("'", r"\'")
-    return f"'{escaped}'"

@@ -200,7 +200,7 @@ def _signer(settings: Settings) -> Any:
     return Session().create_client(
         "s3",
         region_name=settings.s3_region,
-        endpoint_url=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
+        endpoint_url=settings.s3_url,
         aws_access_key_id=settings.s3_access_key_id,
         aws_secret_access_key=secret.get_secret_value(),
         aws_session_token=None if token is None else token.get_secret_value(),

@@ -21,6 +21,7 @@ from chatd.nurseries.listener import (
     open_node_listeners,
     serve_listeners,
 )
+from chatd.nurseries.systemd import notify, tell_systemd
 
 if TYPE_CHECKING:
     from chatd.nurseries.daemon import Daemon  # it opens what is served here
@@ -58,7 +59,9 @@ async def serve(
         accepting = await connections.start(serve_listeners, listeners, guard)
         accepting_nodes = await connections.start(serve_listeners, for_nodes, node_guard)
         announce(bound_port(listeners[0]))
+        await connections.start(tell_systemd, lambda: guard.open)
         await stop.wait()
+        await notify("STOPPING=1")
         with trio.move_on_after(settings.drain_seconds):
             if inherited:
                 accepting.cancel(reason="draining")

@@ -83,8 +83,7 @@ def file_origins(settings: Settings) -> tuple[str, ...]:
     """Return the origins, beside the page's own, where the bytes of files come from and go to."""
     urls = [] if settings.files_url is None else [settings.files_url]
     if settings.files == "s3":
-        endpoint = settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com"
-        scheme, _, host = endpoint.partition("://")
+        scheme, _, host = settings.s3_url.partition("://")
         in_host = settings.s3_style == "virtual"
-        urls.append(f"{scheme}://{settings.s3_bucket}.{host}" if in_host else endpoint)
+        urls.append(f"{scheme}://{settings.s3_bucket}.{host}" if in_host else settings.s3_url)
     return tuple("/".join(url.split("/", 3)[:3]) for url in urls)

@@ -22,6 +22,7 @@ from chatd.nurseries.daemon import open_database
 from chatd.nurseries.files import clean_files
 from chatd.nurseries.inherited import take_inherited
 from chatd.nurseries.listener import bound_port, descriptor_of, open_listeners
+from chatd.nurseries.systemd import notify, tell_systemd
 from chatd.nurseries.workers import Worker, WorkerError, spawn, worker_environment
 from chatd.store.migrate import migrate
 
@@ -187,6 +188,7 @@ class Supervisor:
     async def _end_all(self) -> None:
         workers = list(self._alive)
         log.info("draining", workers=len(workers))
+        await notify("STOPPING=1")
         for worker in workers:
             worker.drain()
         await self._until_ended(workers)
@@ -228,15 +230,18 @@ async def run_supervisor(
             nursery.start_soon(_obey, signals, supervisor, nursery.cancel_scope)
             async with open_database(settings) as (conninfo, is_writable):
                 load_signing_keys(settings)  # made once, not by each
-                await migrate(conninfo)
+                await migrate(conninfo, settings.database_pooler)
                 await clean_files(settings)
                 nursery.start_soon(supervisor.watch_space, is_writable)
                 listeners = await open_listeners(settings, inherited=inherited)
                 sockets = [descriptor_of(each) for each in listeners]
                 environment = worker_environment(settings, config, conninfo)
-                await supervisor.run(
-                    lambda: spawn(environment, sockets), lambda: announce(bound_port(listeners[0]))
-                )
+
+                def serves() -> None:
+                    announce(bound_port(listeners[0]))
+                    nursery.start_soon(tell_systemd, lambda: supervisor.alive)
+
+                await supervisor.run(lambda: spawn(environment, sockets), serves)
             nursery.cancel_scope.cancel(reason="stopped")
 
 

@@ -145,5 +145,7 @@ def worker_environment(settings: Settings, config: Path | None, conninfo: str) -
         chosen["CHATD_DATABASE_POOL_SIZE"] = str(min(settings.database_pool_size, most))
     if config is not None:
         chosen["CHATD_CONFIG"] = str(config.absolute())
-    kept = {name: text for name, text in os.environ.items() if name.upper() not in chosen}
+    # What systemd watches is the supervisor.
+    left_out = {*chosen, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+    kept = {name: text for name, text in os.environ.items() if name.upper() not in left_out}
     return kept | chosen

@@ -116,7 +116,7 @@ _ANY_MESSAGE = f"""
     SELECT {MESSAGE} FROM ai_messages m WHERE m.id = %(message_id)s
 """
 
-_INTERRUPT = """
+INTERRUPT = """
     UPDATE ai_messages SET status = 'INTERRUPTED', error_code = 'unavailable'
     WHERE status = 'STREAMING' AND (node IS NULL OR node <> ALL (%(living)s))
     RETURNING id
@@ -265,7 +265,7 @@ class AiConversations:
     async def interrupt_answers(self, living: Sequence[str] = ()) -> int:
         """End all answers that daemons have left under way, but for those of the living."""
         params = {"living": Texts(living)}
-        return len(await self._pool.fetch(_INTERRUPT, params, writes=True))
+        return len(await self._pool.fetch(INTERRUPT, params, writes=True))
 
     async def ai_tokens(self, user_id: UUID, day: date) -> int:
         """Return how many tokens a user has used on a day."""

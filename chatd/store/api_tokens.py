@@ -9,6 +9,7 @@ from chatd.contract.api_tokens import ApiTokenRow
 from chatd.rows import UserRow
 from chatd.store.arrays import Texts
 from chatd.store.checks import bot_address, search_name
+from chatd.store.columns import USER
 from chatd.store.pool import Pool, Transaction
 
 # Those who add something of one user take turns, and nobody adds to an account that has ended.
@@ -57,20 +58,18 @@ _REVOKE = """
     RETURNING id, user_id, name, scopes, created_at, expires_at, last_used_at
 """
 
-_INSERT_BOT = """
-    INSERT INTO users (id, email, name, search_name, created_at, owner_id)
+_INSERT_BOT = f"""
+    INSERT INTO users AS u (id, email, name, search_name, created_at, owner_id)
     SELECT %(bot_id)s, %(email)s, %(name)s, %(search_name)s, %(created_at)s, %(user_id)s
     WHERE %(user_id)s::uuid IS NULL OR (
         SELECT count(*) FROM users WHERE owner_id = %(user_id)s AND erased_at IS NULL
     ) < %(limit)s
-    RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+    RETURNING {USER}
 """
 
-_BOTS_OF = """
-    SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until
-    FROM users
+_BOTS_OF = f"""
+    SELECT {USER}
+    FROM users u
     WHERE owner_id = %(owner_id)s AND erased_at IS NULL
     ORDER BY id
 """

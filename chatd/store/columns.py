@@ -8,6 +8,10 @@ from uuid import UUID
 from chatd.rows import AttachmentRow, Mentions, MessageRow, ReactionRow, ReplyRow
 from chatd.store.arrays import Uuids
 
+# Of a user `u`, in the order of UserRow.
+USER = """u.id, u.email, u.name, u.avatar_url, u.password_hash, u.created_at, u.last_seen,
+           u.manual_status, u.status_text, u.status_until, u.email_verified_at"""
+
 # Of a message `m` and its sender `u`, in the order of MessageRow.
 MESSAGE = """m.id, m.session_id, m.seq, m.changed_seq, m.sender_id, u.name, u.avatar_url,
            m.content, m.created_at, m.client_msg_id,

@@ -8,6 +8,7 @@ from uuid import UUID
 from chatd.contract.files import Bound, Quota, Seen
 from chatd.rows import FileRow, SweepRow, UserRow
 from chatd.store.checks import passed_bound, search_name
+from chatd.store.columns import USER
 from chatd.store.pool import Pool, Transaction
 
 _FILE = """f.id, f.key, f.uploader_id, f.session_id, f.name, f.size, f.mime_type, f.created_at,
@@ -84,13 +85,12 @@ _CLAIM_AVATAR = """
     RETURNING id
 """
 
-_SET_AVATAR = """
-    UPDATE users
+_SET_AVATAR = f"""
+    UPDATE users u
     SET avatar_url = '/avatars/' || %(file_id)s::uuid, name = coalesce(%(name)s, name),
         search_name = coalesce(%(search_name)s, search_name)
     WHERE id = %(user_id)s AND erased_at IS NULL
-    RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until
+    RETURNING {USER}
 """
 
 _FILE_BY_KEY = f"""

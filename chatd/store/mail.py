@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chatd.errors import StoreBug
 from chatd.rows import MailedRow, MailPurpose, ResetRow, UserRow
+from chatd.store.columns import USER
 from chatd.store.pool import Pool, Transaction
 from chatd.store.sqlstates import constraint_of
 from chatd.store.tokens import FORGET_LINKS, REVOKE_USER
@@ -37,9 +38,8 @@ _SAVE_CHANGE = f"""
     {_IN_PLACE}
 """
 
-_OWNER_OF_RESET = """
-    SELECT u.id, u.email, u.name, u.avatar_url, u.password_hash, u.created_at, u.last_seen,
-           u.manual_status, u.status_text, u.status_until, u.email_verified_at
+_OWNER_OF_RESET = f"""
+    SELECT {USER}
     FROM mail_tokens t
     JOIN users u ON u.id = t.user_id
     WHERE t.token_hash = %(token_hash)s AND t.purpose = 'RESET' AND t.expires_at > %(at)s

@@ -52,6 +52,7 @@ class MemoryAccounts(Tables):
             manual_status=None,
             status_text=None,
             status_until=None,
+            email_verified_at=None,
         )
         self._users[user_id] = row
         self._emails[email.lower()] = user_id

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from chatd.rows import FoundUser, UserRow
 from chatd.store.checks import search_name
+from chatd.store.columns import USER
 from chatd.store.pool import Pool
 
 # One look at every name: no index finds a part of a word of two letters.
-_FIND_USERS = """
+_FIND_USERS = f"""
     WITH found AS (
         SELECT u.*, search_name COLLATE "C" AS key,
                CASE WHEN starts_with(search_name, %(name)s) OR lower(email) = lower(%(query)s)
@@ -18,9 +19,8 @@ _FIND_USERS = """
         WHERE erased_at IS NULL
           AND (strpos(search_name, %(name)s) > 0 OR lower(email) = lower(%(query)s))
     )
-    SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until, email_verified_at, rank, key
-    FROM found
+    SELECT {USER}, u.rank, u.key
+    FROM found u
     WHERE %(after_id)s::uuid IS NULL
        OR (rank, key, id) > (%(after_rank)s::int, %(after_key)s::text, %(after_id)s::uuid)
     ORDER BY rank, key, id
@@ -28,14 +28,13 @@ _FIND_USERS = """
 """
 
 
-_UPDATE_USER = """
-    UPDATE users
+_UPDATE_USER = f"""
+    UPDATE users u
     SET name = coalesce(%(name)s, name),
         search_name = coalesce(%(search_name)s, search_name),
         avatar_url = CASE WHEN %(sets_avatar)s THEN %(avatar)s ELSE avatar_url END
     WHERE id = %(user_id)s AND erased_at IS NULL
-    RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until, email_verified_at
+    RETURNING {USER}
 """
 
 

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from chatd.rows import UserRow
 from chatd.store.arrays import Uuids
+from chatd.store.columns import USER
 from chatd.store.pool import Pool
 
 _COUNT_USERS = """
     SELECT count(*) FROM (SELECT FROM users LIMIT %(limit)s) counted
 """
 
-_ACQUAINTANCES = """
-    SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until, email_verified_at
+_ACQUAINTANCES = f"""
+    SELECT {USER}
     FROM users u
     WHERE u.id = ANY (%(user_ids)s)
       AND (u.id = %(user_id)s OR EXISTS (

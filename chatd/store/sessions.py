@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,12 +18,15 @@ from chatd.rows import (
 )
 from chatd.store.arrays import Uuids
 from chatd.store.checks import direct_key, members_to_be
-from chatd.store.columns import MESSAGE
+from chatd.store.columns import MESSAGE, USER
 from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Transaction
 
 # Where a session's columns end, and those of its line in a list: a message's follow.
 _SESSION = len(SessionRow._fields)
+_USER = len(fields(UserRow))
+_POSITION = len(PositionRow._fields)
+_UNREAD = PositionRow._fields.index("unread_count")
 _LINE = _SESSION + 7
 
 # Whoever ends one of these accounts meanwhile waits, and then finds the membership.
@@ -107,11 +111,10 @@ _LIST_SESSIONS = f"""
 # A row an account and a row a position, because an account may have hundreds of positions. A count
 # that is no plain difference is NULL here and read behind: a call of `unread_of` would take 8 % of
 # a statement that every connect runs, also where it has nothing to look up.
-_FIRST_STATES = """
+_FIRST_STATES = f"""
     WITH account AS (
-        SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-               status_text, status_until, email_verified_at
-        FROM users
+        SELECT {USER}
+        FROM users u
         WHERE id = ANY (%(user_ids)s)
     ), position AS (
         SELECT account.id AS user_id, latest.*
@@ -220,11 +223,12 @@ class Sessions:
         rough: list[tuple[UUID, UUID]] = []
         for row in await self._pool.fetch(_FIRST_STATES, params):
             if row[0] is not None:  # accounts come first: NULLs sort last
-                states[row[0]] = UserRow(*row[:11]), []
+                states[row[0]] = UserRow(*row[:_USER]), []
             else:
-                states[row[11]][1].append(PositionRow(*row[12:18]))
-                if row[14] is None:
-                    rough.append((row[11], row[12]))
+                user_id, *position = row[_USER:]
+                states[user_id][1].append(PositionRow(*position[:_POSITION]))
+                if position[_UNREAD] is None:
+                    rough.append((user_id, position[0]))
         if rough:
             await self._count_exactly(states, rough)
         return states

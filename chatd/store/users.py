@@ -9,30 +9,28 @@ from uuid import UUID
 from chatd.rows import ManualStatus, UserRow
 from chatd.store.arrays import Uuids
 from chatd.store.checks import search_name
+from chatd.store.columns import USER
 from chatd.store.pool import Pool, Transaction
 from chatd.store.tokens import FORGET_LINKS, REVOKE_USER
 
-INSERT_USER = """
-    INSERT INTO users (id, email, name, search_name, password_hash, created_at)
+INSERT_USER = f"""
+    INSERT INTO users AS u (id, email, name, search_name, password_hash, created_at)
     VALUES (
         %(user_id)s, %(email)s, %(name)s, %(search_name)s, %(password_hash)s, %(created_at)s
     )
     ON CONFLICT (lower(email)) DO NOTHING
-    RETURNING id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-              status_text, status_until, email_verified_at
+    RETURNING {USER}
 """
 
-_USER_BY_EMAIL = """
-    SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until, email_verified_at
-    FROM users
+_USER_BY_EMAIL = f"""
+    SELECT {USER}
+    FROM users u
     WHERE lower(email) = lower(%(email)s)
 """
 
-_USERS_BY_IDS = """
-    SELECT id, email, name, avatar_url, password_hash, created_at, last_seen, manual_status,
-           status_text, status_until, email_verified_at
-    FROM users
+_USERS_BY_IDS = f"""
+    SELECT {USER}
+    FROM users u
     WHERE id = ANY (%(user_ids)s)
 """
 

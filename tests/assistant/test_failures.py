@@ -166,6 +166,20 @@ async def test_a_wait_beyond_the_deadline_is_told_at_once(
         assert (error["retryable"], len(model.calls)) == (True, 1)
 
 
+async def test_a_wait_shorter_than_a_millisecond_is_told_as_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with (
+        open_ai_world(tmp_path) as (world, model),
+        world.connect(await world.person("anna")) as a,
+    ):
+        refusal = RateLimited(retry_after=0.0002)
+        model.refusals = [ProviderError(refusal, may_retry=True) for _ in range(3)]
+        talk = await converse(a)
+        await ask(a, model, talk)
+        assert (await failed(a, talk))["retryAfterMs"] == 1
+
+
 async def test_a_question_that_is_not_taken_is_not_asked_again(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

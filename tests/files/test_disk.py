@@ -15,7 +15,7 @@ import pytest
 import structlog
 import trio
 
-from chatd.errors import StoreUnavailable
+from chatd.errors import StoreUnavailable, Unavailable
 from chatd.limits import Rate
 from chatd.nurseries import blob_door
 from chatd.nurseries import disk as disk_module
@@ -267,6 +267,36 @@ async def test_uploads_under_way_do_not_promise_the_same_room_twice(
         await client.send(b"x" * 99)
         assert (await client.read()).status == 200
         assert (await anna.put(two, b"x" * 100)).status_code == 200
+
+
+async def test_what_an_upload_has_written_is_not_counted_as_promised_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path)
+    async with disk.writing("0" * 32, 100) as one:
+        await one.write(bytearray(60))
+        # Forty bytes are still to come: twenty are free for somebody else, and not one more.
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(disk_module.SPACE_KEPT + 60))
+        with pytest.raises(Unavailable):
+            async with disk.writing("1" * 32, 21):
+                pass
+        async with disk.writing("1" * 32, 20):
+            pass
+    async with disk.writing("1" * 32, 60):
+        pass
+
+
+async def test_a_disk_that_fails_when_a_file_is_opened_is_unavailable(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        anna = await site.person("anna")
+        file = await anna.upload(None, b"words", mime_type="text/plain")
+        [stored] = site.folder.rglob(site.key(file["id"]))
+        stored.unlink()
+        stored.symlink_to(tmp_path)  # it is opened without following: an OSError of its own
+        answer = await anna.read(file)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+        stored.unlink()
+        assert (await anna.read(file)).status_code == 404
 
 
 async def test_a_disk_that_fails_while_it_is_written_is_unavailable_and_keeps_nothing(

@@ -13,6 +13,7 @@ import pytest
 import trio
 from PIL import Image
 
+from chatd.errors import Unavailable
 from chatd.links import Link
 from chatd.nurseries.local_blobs import LocalBlobs
 from tests.files.kit import DAY, Site, Visitor, open_site, picture
@@ -430,6 +431,30 @@ async def test_a_picture_that_nobody_can_read_is_a_file_without_a_thumbnail(site
     file = await anna.upload(None, broken)
     assert (file["width"], file["hasThumbnail"]) == (None, False)
     assert (await anna.read(file)).content == broken
+
+
+async def test_a_store_that_is_away_while_a_picture_is_read_is_told_and_a_repeat_has_it_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = await site.person("anna")
+    promise = await anna.promise(None, PICTURE)
+    assert (await anna.put(promise, PICTURE)).status_code == 200
+    files = site.daemon.services.files
+    assert files is not None
+    real, reads = files.blobs.read, 0
+
+    async def away(key: str, start: int, length: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        if reads == 2:  # the first one is of the head, which says what it is
+            raise Unavailable(retry_after=1)
+        return await real(key, start, length)
+
+    monkeypatch.setattr(files.blobs, "read", away)
+    complete = f"/files/{promise['fileId']}/complete"
+    assert await anna.refusal("POST", complete) == "unavailable"
+    file = (await anna.ask("POST", complete, 200))["file"]
+    assert (file["width"], file["hasThumbnail"]) == (640, True)
 
 
 async def test_a_repeat_of_a_message_with_a_file_answers_what_is_stored(site: Site) -> None:

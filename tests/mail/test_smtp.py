@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from chatd.letters import Letter, message_of
 from chatd.mail_settings import Sender, SmtpServer, read_smtp_url
@@ -185,21 +186,28 @@ async def test_whatever_answers_the_letter_is_undelivered_in_time_and_the_thread
 
 
 async def test_a_server_that_hangs_for_many_never_has_more_threads_than_its_own() -> None:
-    async with open_stranger(silent) as port:
-        client = smtp(port, timeout=TIMEOUT)
-        most = 0
+    open_now = 0
+    all_there = trio.Event()
 
-        async def one() -> None:
-            with pytest.raises(UndeliveredError):
-                await hand_over(client)
+    async def hang(stream: trio.SocketStream) -> None:
+        nonlocal open_now
+        open_now += 1
+        if open_now == THREADS:
+            all_there.set()
+        await trio.sleep_forever()
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(3 * THREADS):
-                nursery.start_soon(one)
-            await trio.sleep(TIMEOUT / 2)
-            most = int(client._limiter.borrowed_tokens)
-        assert most == THREADS
-        assert await trio.to_thread.run_sync(int) == 0  # the threads of all others are free
+    async with open_stranger(hang) as port:
+        client = smtp(port)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3 * THREADS):
+                    nursery.start_soon(hand_over, client)
+                await all_there.wait()
+                await trio.testing.wait_all_tasks_blocked()
+                waiting = client._limiter.statistics()
+                nursery.cancel_scope.cancel()
+    assert (waiting.borrowed_tokens, waiting.tasks_waiting) == (THREADS, 2 * THREADS)
+    assert open_now == THREADS
 
 
 async def test_the_one_who_hands_over_can_be_cancelled_at_once() -> None:

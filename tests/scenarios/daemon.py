@@ -8,21 +8,24 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import trio
 
 START_TIMEOUT = 60.0  # seconds; the first start makes the cluster, and the machine is shared
+QUIET_PORTS = 20_000  # from here up to the ephemeral range
 STOP_TIMEOUT = 60.0  # seconds; only a test that has already failed waits for so long
 log = logging.getLogger(__name__)  # figures: pytest --log-cli-level=INFO
 
@@ -92,7 +95,7 @@ class Daemon:
         with self._process.stdout as output:
             ready, _, _ = select.select([output], [], [], START_TIMEOUT)
             line = output.readline().decode() if ready else ""
-            assert " serves on http://" in line, f"it did not start: {line!r}\n{self.log()[-4000:]}"
+            assert " serves on http" in line, f"it did not start: {line!r}\n{self.log()[-4000:]}"
             self.port = int(line.rpartition(":")[2])
             while output.readline().strip().decode().partition(" ")[0] not in {"", "stop"}:
                 pass  # the rest of the greeting: a closed pipe would end the daemon
@@ -202,6 +205,18 @@ def running_daemon(data_dir: Path, *, wanted_port: int = 0, **settings: object) 
     finally:
         daemon.dispose()
     assert daemon.complaints() == []
+
+
+def quiet_port() -> int:
+    """Return a free port that nobody is given by chance, also while a daemon on it is away.
+
+    The kernel takes those of the ephemeral range for whoever asks for any (ip(7)).
+    """
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    while True:
+        port = secrets.choice(range(QUIET_PORTS, int(limits[0])))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def seconds_since(started: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Container, Iterator
@@ -18,6 +19,7 @@ from tests.http_kit import HANDSHAKE, get
 from tests.redis_kit import RedisServer, running_redis
 from tests.scenarios.daemon import START_TIMEOUT, STOP_TIMEOUT, Daemon, running_daemon
 from tests.scenarios.talker import create_session, register, talking
+from tests.test_listener_tls import make_certificate
 
 WORKERS = 2
 
@@ -28,12 +30,26 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture
-def crew(tmp_path: Path, redis: RedisServer) -> Iterator[Crew]:
-    """Run a supervisor and its workers."""
-    settings: dict[str, Any] = {"workers": WORKERS, "redis_url": redis.url, "drain_seconds": 2}
-    with running_daemon(tmp_path / "data", **settings) as daemon:
+@contextmanager
+def running_crew(folder: Path, redis: RedisServer, **settings: Any) -> Iterator[Crew]:
+    """Run a supervisor and its workers for the block; they must have logged no error."""
+    chosen = {"workers": WORKERS, "redis_url": redis.url, "drain_seconds": 2, **settings}
+    with running_daemon(folder / "data", **chosen) as daemon:
         yield Crew(daemon)
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[Crew]:
+    """Run workers for the tests that leave them complete."""
+    with running_crew(tmp_path_factory.mktemp("crew"), redis) as crew:
+        yield crew
+
+
+@pytest.fixture
+def own_crew(tmp_path: Path, redis: RedisServer) -> Iterator[Crew]:
+    """Run workers for one test."""
+    with running_crew(tmp_path, redis) as crew:
+        yield crew
 
 
 class Crew:
@@ -153,22 +169,38 @@ async def test_a_roll_replaces_all_and_turns_nobody_away(crew: Crew) -> None:
     assert not {*before} & {*crew.workers}
 
 
-async def test_the_stop_drains_all_and_leaves_nobody(crew: Crew) -> None:
-    everybody = crew.everybody
+async def test_a_roll_brings_a_new_certificate(tmp_path: Path, redis: RedisServer) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "old.test")
+    with running_crew(tmp_path, redis, tls_certfile=certfile, tls_keyfile=keyfile) as crew:
+        door = ("127.0.0.1", crew.daemon.port)
+        assert ssl.get_server_certificate(door) == certfile.read_text()
+        before = crew.workers
+        make_certificate(tmp_path, "new.test")  # in the same files
+        crew.daemon.signal(signal.SIGHUP)
+        with trio.fail_after(START_TIMEOUT):
+            for old in before:
+                await gone(old)
+        for worker in crew.workers:
+            with crew.only(worker):
+                assert ssl.get_server_certificate(door) == certfile.read_text()
+
+
+async def test_the_stop_drains_all_and_leaves_nobody(own_crew: Crew) -> None:
+    everybody = own_crew.everybody
     with trio.fail_after(STOP_TIMEOUT):
-        ann = await register(crew.daemon, "ann")
-        async with talking(crew.daemon, ann) as talker:
-            crew.daemon.signal(signal.SIGTERM)
+        ann = await register(own_crew.daemon, "ann")
+        async with talking(own_crew.daemon, ann) as talker:
+            own_crew.daemon.signal(signal.SIGTERM)
             await talker.until(lambda: talker.close_code is not None)
             assert talker.close_code == 4005
-            assert await crew.daemon.exited() == 0
+            assert await own_crew.daemon.exited() == 0
         for pid in everybody:
             await gone(pid)
 
 
 async def test_a_second_signal_ends_all_at_once(tmp_path: Path, redis: RedisServer) -> None:
-    settings: dict[str, Any] = {"workers": WORKERS, "redis_url": redis.url, "drain_seconds": 600}
-    with running_daemon(tmp_path / "data", **settings) as daemon:
+    with running_crew(tmp_path, redis, drain_seconds=600) as crew:
+        daemon = crew.daemon
         with trio.fail_after(STOP_TIMEOUT):
             ann = await register(daemon, "ann")
             async with talking(daemon, ann) as talker:
@@ -180,10 +212,10 @@ async def test_a_second_signal_ends_all_at_once(tmp_path: Path, redis: RedisServ
                 assert await daemon.exited() == 0
 
 
-async def test_a_supervisor_that_is_killed_leaves_no_orphan(crew: Crew) -> None:
-    everybody = crew.everybody
+async def test_a_supervisor_that_is_killed_leaves_no_orphan(own_crew: Crew) -> None:
+    everybody = own_crew.everybody
     assert len(everybody) == WORKERS + 1
-    crew.daemon.kill()
+    own_crew.daemon.kill()
     with trio.fail_after(STOP_TIMEOUT):
         for pid in everybody:
             await gone(pid)

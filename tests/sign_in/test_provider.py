@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -21,17 +14,12 @@ import pytest
 import trio
 
 from chatd.events.accounts import Tokens
-from tests.scenarios.daemon import Daemon, running_daemon
+from tests.scenarios.daemon import Daemon, quiet_port, running_daemon
 from tests.sign_in.issuer import CLIENT_ID, CLIENT_SECRET
+from tests.sign_in.provider import running_provider
 from tests.sign_in.site import CALLBACK, query_of, refused
 
-SCRIPT = Path(__file__).parents[1] / "js/oidc.mjs"
 DEADLINE = 30.0  # seconds of real time for one story
-ACCOUNTS = {
-    "zoe": {"email": "zoe@example.com", "email_verified": True, "name": "Zoe"},
-    "ada": {"email": "ada@example.com", "email_verified": True, "name": "Ada"},
-    "max": {"email": "max@example.com", "email_verified": False, "name": "Max"},
-}
 
 
 @dataclass(frozen=True)
@@ -42,42 +30,13 @@ class Place:
     issuer: str
 
 
-@contextmanager
-def _running_provider(redirect_uri: str) -> Iterator[str]:
-    """Run the provider for the block; yields its issuer URL."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    node = shutil.which("node", path=path)
-    assert node is not None, "there is no `node`: `make test` installs one"
-    client = {
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "redirect_uris": [redirect_uri],
-    }
-    command = [node, str(SCRIPT), json.dumps(client), json.dumps(ACCOUNTS)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # it warns of everything that is not production
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            url = process.stdout.readline().decode().strip()
-            assert url.startswith("http://127.0.0.1:"), "the provider did not start"
-            yield url
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run the daemon and the provider; each knows the other's address ahead."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = quiet_port()
     url = f"http://127.0.0.1:{port}"
     with (
-        _running_provider(f"{url}{CALLBACK}") as issuer,
+        running_provider(f"{url}{CALLBACK}") as issuer,
         running_daemon(
             tmp_path_factory.mktemp("sign_in") / "data",
             wanted_port=port,

@@ -86,25 +86,6 @@ async def test_a_used_link_verifies_the_address_once(store: Store, people: Peopl
     assert (await account(store, people.alice)).email_verified_at == NOW
 
 
-async def test_every_statement_that_returns_an_account_says_when_its_address_was_verified(
-    store: Store, people: People
-) -> None:
-    await verify_link(store, people.alice)
-    await store.use_email_token(b"verify", NOW)
-    user = await store.user_by_email(ALICE)
-    assert user is not None
-    assert user.email_verified_at == NOW
-    [found] = await store.find_users(ALICE, after=None, limit=5)
-    assert found.user.email_verified_at == NOW
-    [known] = await store.acquaintances(people.alice, [people.alice])
-    assert known.email_verified_at == NOW
-    states = await store.first_states([people.alice], 5)
-    assert states[people.alice][0].email_verified_at == NOW
-    changed = await store.update_user(people.alice, name="A", avatar=None, sets_avatar=False)
-    assert changed is not None
-    assert changed.email_verified_at == NOW
-
-
 async def test_an_address_that_was_verified_by_a_link_is_linked_by_a_sign_in(
     store: Store, people: People
 ) -> None:

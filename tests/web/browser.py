@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 from playwright.sync_api import sync_playwright as playwright
 
 from tests.scenarios.daemon import Daemon
@@ -41,17 +41,18 @@ class Complaints:
     def watch(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.messages.append(f"{page.url}: {error}"))
         page.on("console", lambda message: self._console(page, message))
-        page.on("request", self._request)
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("websocket", lambda opened: self._asked(opened.url))
 
     def _console(self, page: Page, message: ConsoleMessage) -> None:
         # A refused call is the browser's own line; what the page makes of it is tested.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.messages.append(f"{page.url}: {message.text}")
 
-    def _request(self, request: Request) -> None:
-        parts = urlsplit(request.url)
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
         if parts.scheme not in {"data", "blob", "about"} and parts.netloc != self.origin:
-            self.foreign.append(request.url)
+            self.foreign.append(url)
 
 
 @dataclass
@@ -84,6 +85,17 @@ class Person:
         self.page.get_by_role("option", name=other).click()
         expect(self.page.locator("main h1")).to_have_text(other)
 
+    def open_group(self, name: str, *others: Person) -> None:
+        """Begin a group with some people."""
+        self.page.get_by_role("button", name="New conversation").first.click()
+        self.page.get_by_role("radio", name="Group").click()
+        self.page.get_by_label("Name").fill(name)
+        for other in others:
+            self.page.get_by_role("combobox", name="People").fill(other.name)
+            self.page.get_by_role("option", name=other.name).click()
+        self.page.get_by_role("button", name="Create the group").click()
+        expect(self.page.locator("main h1")).to_have_text(name)
+
     def open_listed(self, title: str) -> None:
         """Open a conversation that the list shows."""
         self.page.get_by_role("navigation").get_by_role("link").filter(has_text=title).click()
@@ -107,6 +119,13 @@ class Person:
                 "article[data-status=sent] p.whitespace-pre-wrap"
             ).all_inner_texts()
         ]
+
+
+def slow_link(person: Person) -> None:
+    """Let somebody upload 200 kB a second: two megabytes take ten seconds."""
+    link = person.context.new_cdp_session(person.page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+    link.send("Network.emulateNetworkConditions", slow)
 
 
 @contextmanager

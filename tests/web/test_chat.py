@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.web.conftest import Enter
+
+MARKUP = """<img src=x onerror="document.title='broken in'">
+<script>document.title='broken in'</script>
+[a link](javascript:document.title='broken%20in') <b>bold</b>
+"""
 
 
 def test_two_people_chat_and_see_each_other_come_type_and_go(enter: Enter) -> None:
@@ -77,13 +83,7 @@ def test_what_comes_while_another_conversation_is_open_is_counted_and_read_when_
 
 def test_a_message_that_is_refused_says_why_and_can_be_tried_again(enter: Enter) -> None:
     ada, bob = enter("Ada"), enter("Bob")
-    ada.page.get_by_role("button", name="New conversation").first.click()
-    ada.page.get_by_role("radio", name="Group").click()
-    ada.page.get_by_label("Name").fill("Tea")
-    ada.page.get_by_role("combobox", name="People").fill(bob.name)
-    ada.page.get_by_role("option", name=bob.name).click()
-    ada.page.get_by_role("button", name="Create the group").click()
-    expect(ada.page.locator("main h1")).to_have_text("Tea")
+    ada.open_group("Tea", bob)
     bob.open_listed("Tea")
     ada.page.get_by_role("button", name="Details and members").click()
     ada.page.get_by_role("button", name=f"More about {bob.name}").click()
@@ -98,3 +98,21 @@ def test_a_message_that_is_refused_says_why_and_can_be_tried_again(enter: Enter)
     expect(ada.page.get_by_role("menuitem")).to_have_count(0)
     failed.get_by_role("button", name="Retry").click()
     bob.sees("am I heard?")
+
+
+@pytest.mark.threat("T87")
+def test_markup_of_others_is_shown_as_text_and_runs_nothing(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_group("<i>Tea</i>", bob)
+    ada.say(MARKUP)
+    bob.page.get_by_role("navigation").get_by_role("link").filter(has_text="Tea").click()
+    expect(bob.page.locator("main h1")).to_have_text("<i>Tea</i>")
+    row = bob.page.locator("article[data-status=sent]")
+    expect(row).to_contain_text("<img src=x onerror=")
+    expect(row).to_contain_text("<b>bold</b>")
+    assert row.locator("img, script, b, i").count() == 0
+    assert row.locator("a[href^='javascript:']").count() == 0
+    for link in row.get_by_text("a link").all():
+        link.click()
+    assert bob.page.title() != "broken in"
+    assert ada.page.title() != "broken in"

@@ -15,7 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, expect
 
 from tests.scenarios.daemon import running_daemon
-from tests.web.browser import PATIENCE, open_person
+from tests.web.axe import axe_finds
+from tests.web.browser import PATIENCE, open_person, slow_link
 from tests.web.conftest import Enter
 
 
@@ -50,10 +51,7 @@ def test_a_picture_and_a_document_are_sent_with_a_message_and_seen(enter: Enter)
 def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(enter: Enter) -> None:
     ada, bob = enter("Ada"), enter("Bob")
     ada.open_direct(bob.name)
-    # A slow link: at 200 kB/s this file would take ten seconds.
-    link = ada.context.new_cdp_session(ada.page)
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
-    link.send("Network.emulateNetworkConditions", slow)
+    slow_link(ada)
     film: FilePayload = {"name": "film.bin", "mimeType": "video/mp4", "buffer": b"x" * 2_000_000}
     ada.page.get_by_label("Files to attach").set_input_files(film)
     progress = ada.page.get_by_role("progressbar", name="Uploading film.bin")
@@ -162,3 +160,4 @@ def test_an_answer_is_seen_as_it_comes_outlives_a_reload_and_is_stopped(
             ada.page.get_by_role("button", name="Answer again").click()
             expect(answer).to_have_attribute("data-status", "COMPLETE")
             expect(answer).to_contain_text("The sea is deep.")
+            assert axe_finds(ada.page) == []

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.scenarios.daemon import Daemon
+from tests.web.axe import axe_finds
 from tests.web.browser import PASSWORD, open_person
 from tests.web.conftest import Enter
 
-AXE = Path(__file__).parent.parent / "js/node_modules/axe-core/axe.min.js"
 PHONE = {"width": 390, "height": 844}
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-
-def axe_finds(page: Page) -> list[str]:
-    """Return what axe finds on a page, by rule and element."""
-    page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", WCAG
-    )
-    return [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",
     [
-        *("/login/", "/signup/", "/invite/?code=none", "/nothing-there", "/auth/forgot/"),
+        *("/", "/login/", "/signup/", "/invite/?code=none", "/nothing-there", "/auth/forgot/"),
         *("/auth/reset/#token=none", "/auth/verify/#token=none", "/auth/return/?code=none"),
     ],
 )
@@ -58,15 +41,92 @@ def test_axe_finds_nothing_in_the_chat_and_its_windows(enter: Enter, theme: str)
     assert axe_finds(ada.page) == []
     for button in ("Details and members", "New conversation", "Search messages"):
         ada.page.get_by_role("button", name=button).first.click()
-        expect(ada.page.get_by_role("dialog")).to_be_visible()
-        ada.page.wait_for_timeout(300)  # the window fades in: a half-seen colour has no contrast
-        assert axe_finds(ada.page) == [], button
-        ada.page.keyboard.press("Escape")
-        expect(ada.page.get_by_role("dialog")).to_have_count(0)
-    ada.page.goto("/settings/")
-    expect(ada.page.get_by_role("heading", name="Settings")).to_be_visible()
-    expect(ada.page.get_by_text("this one")).to_be_visible()
-    assert axe_finds(ada.page) == []
+        assert_window_is_clean(ada.page)
+    ada.page.keyboard.press("Control+k")
+    assert_window_is_clean(ada.page)
+    ada.page.get_by_role("button", name="More", exact=True).click()
+    ada.page.get_by_role("menuitem", name="Pinned messages").click()
+    assert_window_is_clean(ada.page)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_settings_and_their_windows(enter: Enter, theme: str) -> None:
+    page = enter("Ada", color_scheme=theme).page
+    page.goto("/settings/")
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    expect(page.get_by_text("this one")).to_be_visible()
+    expect(page.get_by_role("region", name="API tokens")).to_be_visible()
+    assert axe_finds(page) == []
+    for button in ("Turn on", "Delete my account"):
+        page.get_by_role("button", name=button).click()
+        assert_window_is_clean(page)
+
+
+def assert_window_is_clean(page: Page) -> None:
+    """Check the window that has been opened, and close it."""
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.wait_for_timeout(300)  # the window fades in: a half-seen colour has no contrast
+    assert axe_finds(page) == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_breaks_the_policy_of_a_page_is_noticed(browser: Browser, daemon: Daemon) -> None:
+    with open_person(browser, daemon, "Nobody") as nobody:
+        nobody.page.goto(f"{daemon.url}/login/")
+        nobody.page.evaluate("document.body.appendChild(new Image()).src = 'http://localhost:1/x'")
+        nobody.page.evaluate(
+            "document.body.appendChild(document.createElement('script')).text = '1'"
+        )
+        nobody.page.wait_for_function("() => document.images.length > 0")
+        nobody.page.goto(f"{daemon.url}/signup/")
+        said = [message for message in nobody.complaints.messages if "Content Security" in message]
+        assert len(said) == 2
+        nobody.complaints.messages.clear()
+        nobody.complaints.foreign.clear()
+
+
+def test_shortcuts_walk_through_the_conversations_and_open_windows(enter: Enter) -> None:
+    ada, bob, eve = enter("Ada"), enter("Bob"), enter("Eve")
+    page = ada.page
+    for other in (bob, eve):  # the one spoken in last stands first
+        ada.open_direct(other.name)
+        ada.say(f"Hello {other.name}")
+        ada.sees(f"Hello {other.name}")
+    page.keyboard.press("Alt+ArrowDown")
+    expect(page.locator("main h1")).to_have_text(bob.name)
+    page.keyboard.press("Alt+ArrowUp")
+    expect(page.locator("main h1")).to_have_text(eve.name)
+    page.keyboard.press("Control+Shift+f")
+    expect(page.get_by_role("dialog", name="Search messages")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.locator("#composer").press("?")
+    expect(page.locator("#composer")).to_have_value("?")  # who writes it means it
+    page.get_by_label("Messages", exact=True).focus()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    assert_window_is_clean(page)
+
+
+@pytest.mark.parametrize(
+    ("path", "remembered"), [("/login/", "current-password"), ("/signup/", "new-password")]
+)
+def test_a_password_is_hidden_can_be_pasted_and_is_left_to_the_browsers_own_memory(
+    browser: Browser, daemon: Daemon, path: str, remembered: str
+) -> None:
+    with open_person(browser, daemon, "Nobody") as nobody:
+        page = nobody.page
+        page.goto(f"{daemon.url}{path}")
+        expect(page.get_by_label("E-mail")).to_have_attribute("autocomplete", "username")
+        box = page.get_by_label("Password")
+        expect(box).to_have_attribute("type", "password")
+        expect(box).to_have_attribute("autocomplete", remembered)
+        page.get_by_label("E-mail").fill(PASSWORD)
+        for key in ("Control+a", "Control+c"):
+            page.get_by_label("E-mail").press(key)
+        box.press("Control+v")
+        expect(box).to_have_value(PASSWORD)
 
 
 def test_from_login_to_a_sent_message_by_keyboard_alone(

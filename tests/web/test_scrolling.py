@@ -78,3 +78,39 @@ def test_who_has_scrolled_up_is_not_pulled_down_and_can_jump_to_the_latest(
     bob.page.get_by_role("button", name="1 new").click()
     expect(bob.page.locator("article").filter(has_text="something new")).to_be_in_viewport()
     expect(bob.page.get_by_role("button", name="1 new")).to_have_count(0)
+
+
+def test_a_window_that_holds_more_than_a_page_is_filled_without_being_scrolled(
+    enter: Enter, daemon: Daemon
+) -> None:
+    ada, bob = enter("Ada"), enter("Bob", viewport={"width": 1280, "height": 12_000})
+    ada.open_direct(bob.name)
+    fill(daemon, ada, 120)
+    bob.open_listed(ada.name)
+    bob.sees("line 119")
+    rows = bob.page.locator("article[data-status=sent]")
+    expect(rows).to_have_count(120)
+    expect(bob.page.get_by_text("This is where it began.")).to_be_visible()
+    view = bob.page.get_by_label("Messages", exact=True)
+    assert view.evaluate("view => view.scrollHeight <= view.clientHeight")
+
+
+def test_a_page_that_did_not_come_is_told_and_comes_when_it_is_asked_for_again(
+    enter: Enter, daemon: Daemon
+) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    fill(daemon, ada, 80)
+    bob.open_listed(ada.name)
+    bob.sees("line 79")
+    older = "**/messages?beforeSeq=*"
+    bob.page.route(older, lambda route: route.abort())
+    view = bob.page.get_by_label("Messages", exact=True)
+    view.hover()
+    bob.page.mouse.wheel(0, -20_000)
+    failed = bob.page.get_by_role("alert").filter(has_text="More messages did not come.")
+    expect(failed).to_be_visible()
+    bob.page.unroute(older)
+    failed.get_by_role("button", name="Try again").click()
+    expect(failed).to_have_count(0)
+    expect(bob.page.locator("article[data-status=sent]")).to_have_count(80)

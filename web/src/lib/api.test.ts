@@ -1,5 +1,5 @@
 import axios, { type InternalAxiosRequestConfig } from "axios";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { accessToken, call, dropTokens, openApi, refreshToken, takeTokens } from "./api";
 import { storedLogin, storeLogin } from "./tokens";
 import type { Tokens } from "./types";
@@ -22,6 +22,8 @@ beforeEach(() => {
   localStorage.clear();
 });
 afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
   axios.defaults.adapter = usual;
   dropTokens();
 });
@@ -43,6 +45,32 @@ describe("the access token", () => {
     };
     await expect(refreshToken()).rejects.toMatchObject({ code: "unauthorized" });
     expect(storedLogin()).toBeNull();
+  });
+});
+
+describe("a fresh access token", () => {
+  /** A lock that another tab holds for good. */
+  const heldElsewhere = {
+    request: (_: string, { signal }: { signal: AbortSignal }) =>
+      new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error))),
+  };
+
+  it("is not waited for without end when another tab holds the lock, and is asked for anew then", async () => {
+    vi.useFakeTimers();
+    vi.stubGlobal("navigator", { locks: heldElsewhere });
+    takeTokens(tokens("ada"));
+    let failure: unknown;
+    void refreshToken().catch((trouble: unknown) => {
+      failure = trouble;
+    });
+    await vi.advanceTimersByTimeAsync(19_999);
+    expect(failure).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(failure).toMatchObject({ code: "timeout" });
+    expect(storedLogin()).not.toBeNull();
+    vi.stubGlobal("navigator", {});
+    server = async () => tokens("ada");
+    expect(await refreshToken()).toBe("access of ada");
   });
 });
 

@@ -4,6 +4,7 @@ import { storedLogin, storeLogin } from "./tokens";
 import type { Tokens } from "./types";
 
 const CALL_TIMEOUT_MS = 15_000; // a call that takes longer is told to have failed
+const LOCK_TIMEOUT_MS = 20_000; // for the turn of this tab: another's call and what it waits for
 const EARLY_MS = 30_000; // an access token is renewed this long before it ends
 
 let http: AxiosInstance = axios.create({ timeout: CALL_TIMEOUT_MS });
@@ -65,15 +66,31 @@ async function rotate(): Promise<string> {
   }
 }
 
+/** Do something while no other tab of this browser does it. */
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (!navigator.locks) return work();
+  const patience = new AbortController();
+  const over = new ApiError({ code: "timeout", message: "Another tab of this browser holds up the login.", retryable: true });
+  const timer = setTimeout(() => patience.abort(over), LOCK_TIMEOUT_MS);
+  const begin = (): Promise<T> => {
+    clearTimeout(timer); // the work has a deadline of its own
+    return work();
+  };
+  try {
+    return await navigator.locks.request("chatd.refresh", { signal: patience.signal }, begin);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * A fresh access token: one call for all who ask at once, in this tab and, by a lock, in the others.
  *
- * Throws ApiError: `unauthorized` when the login has ended, else what kept it from the server.
+ * Throws ApiError: `unauthorized` when the login has ended, `timeout` when another tab does not let
+ * go, else what kept it from the server.
  */
 export function refreshToken(): Promise<string> {
-  refreshing ??= (
-    navigator.locks ? navigator.locks.request("chatd.refresh", rotate) : rotate()
-  ).finally(() => {
+  refreshing ??= inTurn(rotate).finally(() => {
     refreshing = null;
   });
   return refreshing;

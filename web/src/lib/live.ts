@@ -2,7 +2,7 @@
 import { resetAi } from "@/stores/ai";
 import { endLogin, useAuth } from "@/stores/auth";
 import { resetChat } from "@/stores/chat";
-import { typingExpired } from "@/stores/presence";
+import { resetPresence, typingExpired } from "@/stores/presence";
 import { openDialog } from "@/stores/ui";
 import { bindAssistant, loadAiSessions } from "./assistant";
 import { bindEvents } from "./events";
@@ -49,6 +49,7 @@ export function startLive(): () => void {
     resetRooms();
     resetChat();
     resetAi();
+    resetPresence();
     openDialog(null);
   };
 }

@@ -4,9 +4,11 @@ import { create } from "zustand";
 import { say } from "@/components/ui/toast";
 import { useAuth } from "@/stores/auth";
 import { apiBase, call } from "./api";
-import { explain, toApiError } from "./errors";
+import { ApiError, explain, toApiError } from "./errors";
 import { newId } from "./ids";
 import type { Attachment, FileAnswer, FileCreated, FileLink } from "./types";
+
+const STALL_MS = 60_000; // without a byte, or without an answer after the last one: longer than the server waits itself
 
 /** One file that waits in a composer. */
 export interface Upload {
@@ -98,26 +100,54 @@ async function put(
   const mimeType = file.type.split(";")[0] || "application/octet-stream";
   const data = { fileName: file.name || "file", size: file.size, mimeType, ...place };
   const { fileId, upload } = await call<FileCreated>({ method: "POST", url: "/files", data, signal });
-  try {
-    await axios.request({
-      // The link is signed: it takes no login, and may lead to another host.
-      url: upload.url.startsWith("/") ? apiBase() + upload.url : upload.url,
-      method: upload.method,
-      headers: upload.headers,
-      data: file,
-      signal,
-      onUploadProgress: ({ loaded, total }) => onProgress(loaded / (total ?? file.size)),
-    });
-  } catch (trouble) {
-    throw toApiError(trouble);
-  }
+  await putBytes(upload, file, signal, onProgress);
   const answer = await call<FileAnswer>({ method: "POST", url: `/files/${fileId}/complete`, data: {}, signal });
   return answer.file;
 }
 
-/** Upload a picture that is to become the caller's avatar; returns its id. Throws ApiError. */
-export async function uploadAvatar(file: File): Promise<string> {
-  const { id } = await put(file, {}, new AbortController().signal, () => undefined);
+/** Send a file's bytes; one that stands still is given up. Throws ApiError. */
+async function putBytes(
+  { url, method, headers }: FileCreated["upload"],
+  file: File,
+  signal: AbortSignal,
+  onProgress: (progress: number) => void,
+): Promise<void> {
+  const link = new AbortController(); // cut by the caller, or when nothing moves
+  let isStalled = false;
+  const stall = (): void => {
+    isStalled = true;
+    link.abort();
+  };
+  let timer = setTimeout(stall, STALL_MS);
+  signal.addEventListener("abort", () => link.abort(), { once: true });
+  try {
+    await axios.request({
+      // The link is signed: it takes no login, and may lead to another host.
+      url: url.startsWith("/") ? apiBase() + url : url,
+      method,
+      headers,
+      data: file,
+      signal: link.signal,
+      onUploadProgress: ({ loaded, total }) => {
+        clearTimeout(timer);
+        timer = setTimeout(stall, STALL_MS);
+        onProgress(loaded / (total ?? file.size));
+      },
+    });
+  } catch (trouble) {
+    if (!isStalled) throw toApiError(trouble);
+    throw new ApiError({ code: "timeout", message: "The upload stood still.", retryable: true });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Upload a picture that is to become the caller's avatar; returns its id. `onProgress` hears a number
+ * from 0 to 1. Throws ApiError, also when `signal` has cut it.
+ */
+export async function uploadAvatar(file: File, signal: AbortSignal, onProgress: (progress: number) => void): Promise<string> {
+  const { id } = await put(file, {}, signal, onProgress);
   return id;
 }
 

@@ -2,6 +2,7 @@ import { create } from "zustand";
 import { call, callAnonymously, dropAccess, dropTokens, openApi, takeTokens } from "@/lib/api";
 import { loadConfig, type Config } from "@/lib/config";
 import { toApiError } from "@/lib/errors";
+import { proofOf } from "@/lib/proof";
 import { deviceTokenOf, keepDeviceToken, onLoginElsewhere, storedLogin } from "@/lib/tokens";
 import type { Account, Me, Tokens } from "@/lib/types";
 
@@ -71,10 +72,7 @@ export async function login(email: string, password: string): Promise<void> {
 
 /** Go on with a login that asks for the second factor. */
 export async function proveLogin(challenge: string, proof: string): Promise<void> {
-  const typed = proof.trim();
-  const data = /^[0-9 ]{6,7}$/.test(typed)
-    ? { challenge, code: typed.replace(" ", "") }
-    : { challenge, recoveryCode: typed };
+  const data = { challenge, ...proofOf(proof) };
   enter(await callAnonymously<Tokens>({ method: "POST", url: "/auth/login/totp", data }));
 }
 

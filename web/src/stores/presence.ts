@@ -13,14 +13,16 @@ interface PresenceStore {
 
 const OFFLINE: OwnStatus = { status: "ONLINE", text: null, until: null };
 
-export const usePresence = create<PresenceStore>()(() => ({
-  people: {},
-  online: {},
-  typing: {},
-  own: OFFLINE,
-}));
+const BEGIN: PresenceStore = { people: {}, online: {}, typing: {}, own: OFFLINE };
+
+export const usePresence = create<PresenceStore>()(() => BEGIN);
 
 const { setState: set, getState: get } = usePresence;
+
+/** Forget everybody: another user begins. */
+export function resetPresence(): void {
+  set(BEGIN, true);
+}
 
 /** The first event of a connection takes the place of all that was known. */
 export function presenceReady(ready: Pick<ConnectionReady, "presence" | "status">): void {

@@ -14,6 +14,8 @@ export interface Link {
 
 interface UiStore {
   theme: Theme;
+  /** What is seen: the chosen theme, or the one that the system has now. */
+  isDark: boolean;
   link: Link;
   /** On a phone the list of conversations lies over the chat. */
   isListOpen: boolean;
@@ -25,6 +27,7 @@ const THEME = "chatd.theme";
 
 export const useUi = create<UiStore>()(() => ({
   theme: "system",
+  isDark: false,
   link: { state: "off", retryAt: null, reason: null, hasBeenOnline: false },
   isListOpen: true,
   isPeopleOpen: false,
@@ -41,26 +44,26 @@ export function openDialog(dialog: UiStore["dialog"]): void {
   set({ dialog });
 }
 
-function isDark(theme: Theme): boolean {
+function isDarkNow(theme: Theme): boolean {
   if (theme !== "system") return theme === "dark";
   return window.matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 function paint(theme: Theme): void {
-  document.documentElement.classList.toggle("dark", isDark(theme));
+  const isDark = isDarkNow(theme);
+  document.documentElement.classList.toggle("dark", isDark);
+  set({ theme, isDark });
 }
 
 export function setTheme(theme: Theme): void {
   localStorage.setItem(THEME, theme);
   paint(theme);
-  set({ theme });
 }
 
 /** Take the kept theme and follow the system's. Returns what stops it. */
 export function startTheme(): () => void {
   const kept = localStorage.getItem(THEME);
   const theme: Theme = kept === "light" || kept === "dark" ? kept : "system";
-  set({ theme });
   paint(theme);
   const media = window.matchMedia("(prefers-color-scheme: dark)");
   const follow = (): void => paint(get().theme);

@@ -10,8 +10,12 @@ import { ask, deleteAiSession, loadAiBefore, openAiSession, renameAiSession, sto
 import { toApiError } from "@/lib/errors";
 import { newId } from "@/lib/ids";
 import { goToAssistant } from "@/lib/navigate";
+import { useEdges } from "@/lib/older";
 import { NO_AI_ROOM, useAi } from "@/stores/ai";
 import { AssistantMessage } from "./assistant-message";
+import { NotCome } from "./not-come";
+
+const NEAR_TOP = 400; // pixels from the top at which the page before is fetched
 
 /** One conversation with the assistant. */
 export function AssistantChat({ id }: { id: string }) {
@@ -36,33 +40,43 @@ export function AssistantChat({ id }: { id: string }) {
       {/* No forced scroll: who reads above stays there while an answer grows. */}
       <MessageScroller.Provider autoScroll defaultScrollPosition="end" scrollEdgeThreshold={24}>
         <MessageScroller.Root className="relative flex min-h-0 flex-1 flex-col">
-          <MessageScroller.Viewport
-            aria-label="Answers"
-            preserveScrollOnPrepend
-            tabIndex={0}
-            className="min-h-0 flex-1 overflow-y-auto overscroll-contain py-4 [overflow-anchor:none]"
-            onScroll={(event) => {
-              if (event.currentTarget.scrollTop < 400) void loadAiBefore(id).catch(() => undefined);
-            }}
-          >
-            <MessageScroller.Content role="list" className="mx-auto max-w-3xl">
-              {room.messages.length === 0 && !room.isLoading ? (
-                <div role="listitem" className="space-y-3 px-5 pt-16 text-center">
-                  <Sparkles size={40} strokeWidth={1.4} aria-hidden className="mx-auto text-accent" />
-                  <p className="text-soft">What would you like to know?</p>
-                </div>
-              ) : null}
-              {room.messages.map((message, place) => (
-                <MessageScroller.Item key={message.id} messageId={message.id} role="listitem">
-                  <AssistantMessage message={message} isLast={place === room.messages.length - 1} />
-                </MessageScroller.Item>
-              ))}
-            </MessageScroller.Content>
-          </MessageScroller.Viewport>
+          <Answers key={id} id={id} />
         </MessageScroller.Root>
       </MessageScroller.Provider>
       <Question id={id} runningId={running?.id ?? null} />
     </div>
+  );
+}
+
+function Answers({ id }: { id: string }) {
+  const { messages, hasBefore, isLoading } = useAi((ai) => ai.rooms[id] ?? NO_AI_ROOM);
+  const { view, failure, look, again } = useEdges(messages, isLoading, (place) =>
+    place.scrollTop < NEAR_TOP && hasBefore ? () => loadAiBefore(id) : null,
+  );
+  return (
+    <MessageScroller.Viewport
+      ref={view}
+      aria-label="Answers"
+      preserveScrollOnPrepend
+      tabIndex={0}
+      className="min-h-0 flex-1 overflow-y-auto overscroll-contain py-4 [overflow-anchor:none]"
+      onScroll={look}
+    >
+      <NotCome failure={failure} onAgain={again} />
+      <MessageScroller.Content role="list" className="mx-auto max-w-3xl">
+        {messages.length === 0 && !isLoading ? (
+          <div role="listitem" className="space-y-3 px-5 pt-16 text-center">
+            <Sparkles size={40} strokeWidth={1.4} aria-hidden className="mx-auto text-accent" />
+            <p className="text-soft">What would you like to know?</p>
+          </div>
+        ) : null}
+        {messages.map((message, place) => (
+          <MessageScroller.Item key={message.id} messageId={message.id} role="listitem">
+            <AssistantMessage message={message} isLast={place === messages.length - 1} />
+          </MessageScroller.Item>
+        ))}
+      </MessageScroller.Content>
+    </MessageScroller.Viewport>
   );
 }
 

@@ -1,12 +1,12 @@
 "use client";
 
-import { Check, Copy, RotateCcw, Sparkles } from "lucide-react";
-import { memo, useState } from "react";
+import { RotateCcw, Sparkles } from "lucide-react";
+import { memo } from "react";
 import { Markdown } from "@/components/markdown";
 import { Button } from "@/components/ui/button";
-import { say, sayFailure } from "@/components/ui/toast";
+import { CopyButton } from "@/components/ui/copy-button";
+import { sayFailure } from "@/components/ui/toast";
 import { askAgain } from "@/lib/assistant";
-import { copied } from "@/lib/clipboard";
 import type { AiMessage } from "@/lib/types";
 import { useAi } from "@/stores/ai";
 
@@ -59,22 +59,12 @@ function Answer({ message, isLast }: { message: AiMessage; isLast: boolean }) {
 }
 
 function AnswerActions({ message, isLast }: { message: AiMessage; isLast: boolean }) {
-  const [isCopied, setCopied] = useState(false);
-  const copy = async (): Promise<void> => {
-    if (!(await copied(message.content))) return say("It was not copied", "This page may not write to the clipboard.");
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
-  };
   const again = (): void => {
     askAgain(message.aiSessionId, message.id).catch((trouble: unknown) => sayFailure("It was not asked again", trouble));
   };
   return (
     <div className="mt-1 -ml-2 flex gap-0.5">
-      {message.content ? (
-        <Button look="ghost" size="tiny" aria-label={isCopied ? "Copied" : "Copy the answer"} onClick={() => void copy()}>
-          {isCopied ? <Check size={15} aria-hidden /> : <Copy size={15} aria-hidden />}
-        </Button>
-      ) : null}
+      {message.content ? <CopyButton label="Copy the answer" text={() => message.content} /> : null}
       {isLast ? (
         <Button look="ghost" size="tiny" aria-label="Answer again" onClick={again}>
           <RotateCcw size={15} aria-hidden />

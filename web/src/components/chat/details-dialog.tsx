@@ -12,8 +12,10 @@ import { titleOf } from "@/lib/people";
 import { request } from "@/lib/socket";
 import { dropSession, useChat } from "@/stores/chat";
 import { openDialog } from "@/stores/ui";
+import { Bans } from "./bans";
 import { Invites } from "./invites";
 import { Members } from "./members";
+import { SessionAudit } from "./session-audit";
 import { SessionRules } from "./session-rules";
 
 /** Everything about the open conversation: its rules, its members, the ways in and out. */
@@ -42,7 +44,13 @@ export function DetailsDialog() {
       <div className="space-y-6">
         {isAdmin && session.kind !== "DIRECT" ? <SessionRules session={session} /> : null}
         <Members session={session} />
-        {isAdmin && session.kind !== "DIRECT" ? <Invites sessionId={session.id} /> : null}
+        {isAdmin && session.kind !== "DIRECT" ? (
+          <>
+            <Invites sessionId={session.id} />
+            <Bans session={session} />
+            <SessionAudit sessionId={session.id} />
+          </>
+        ) : null}
         {session.kind === "DIRECT" ? null : (
           <section className="space-y-2 border-t pt-4">
             <Button look="soft" className="w-full justify-start" onClick={() => setAsking("leave")}>

@@ -1,8 +1,9 @@
 "use client";
 
-import { Copy, Link2, X } from "lucide-react";
+import { Link2, X } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button } from "@/components/ui/button";
+import { CopyButton } from "@/components/ui/copy-button";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
 import { copied } from "@/lib/clipboard";
@@ -11,6 +12,10 @@ import { listTime } from "@/lib/time";
 import type { Invite, Invites as InvitesAnswer } from "@/lib/types";
 
 const WEEK_MS = 7 * 86_400_000;
+
+function urlOf({ code }: Invite): string {
+  return `${window.location.origin}/invite/?code=${encodeURIComponent(code)}`;
+}
 
 /** The links by which others come in. */
 export function Invites({ sessionId }: { sessionId: string }) {
@@ -25,15 +30,11 @@ export function Invites({ sessionId }: { sessionId: string }) {
     try {
       const { invite } = await request("invite:make", { sessionId, expiresInMs: WEEK_MS });
       setInvites([invite, ...invites]);
-      await copy(invite);
+      if (await copied(urlOf(invite))) say("The link is copied");
+      else say("Copy this link", urlOf(invite));
     } catch (trouble) {
       sayFailure("No link was made", trouble);
     }
-  };
-  const copy = async ({ code }: Invite): Promise<void> => {
-    const url = `${window.location.origin}/invite/?code=${encodeURIComponent(code)}`;
-    if (await copied(url)) say("The link is copied");
-    else say("Copy this link", url);
   };
   const revoke = async ({ code }: Invite): Promise<void> => {
     try {
@@ -59,9 +60,7 @@ export function Invites({ sessionId }: { sessionId: string }) {
             <span className="min-w-0 flex-1 truncate text-soft">
               {invite.expiresAt ? `until ${listTime(invite.expiresAt)}` : "no end"}, used {invite.uses} times
             </span>
-            <Button look="ghost" size="tiny" aria-label="Copy the link" onClick={() => void copy(invite)}>
-              <Copy size={15} aria-hidden />
-            </Button>
+            <CopyButton label="Copy the link" text={() => urlOf(invite)} onRefused={() => say("Copy this link", urlOf(invite))} />
             <Button look="ghost" size="tiny" aria-label="End the link" onClick={() => void revoke(invite)}>
               <X size={15} aria-hidden />
             </Button>

@@ -1,16 +1,18 @@
 "use client";
 
 import { MoreHorizontal, UserPlus } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { ChoiceList } from "@/components/ui/choice-list";
+import { MoreButton } from "@/components/ui/more-button";
 import { Menu, MenuItem, MenuLine } from "@/components/ui/menu";
 import { sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
+import { useMemberPages } from "@/lib/hooks";
 import { goTo } from "@/lib/navigate";
 import { loadSessions } from "@/lib/rooms";
 import { request } from "@/lib/socket";
-import type { Member, MemberPage, SessionAnswer, SessionSummary, User } from "@/lib/types";
+import type { Member, SessionAnswer, SessionSummary, User } from "@/lib/types";
 import { useUserSearch } from "@/lib/user-search";
 import { useAuth } from "@/stores/auth";
 import { patchRoom, roomOf, useChat } from "@/stores/chat";
@@ -37,12 +39,7 @@ export function Members({ session }: { session: SessionSummary }) {
   const members = useChat((chat) => chat.rooms[session.id]?.members ?? NONE) as Record<string, Member>;
   const [isAdding, setAdding] = useState(false);
   const isAdmin = session.role === "OWNER" || session.role === "ADMIN";
-  useEffect(() => {
-    call<MemberPage>({ url: `/chat/sessions/${session.id}/members` }).then(
-      (page) => page.members.forEach((each) => keepMember(session.id, each)),
-      () => undefined, // those of the join are shown
-    );
-  }, [session.id]);
+  const pages = useMemberPages(session.id);
   return (
     <section aria-labelledby="members-title" className="space-y-2">
       <div className="flex items-center justify-between">
@@ -66,6 +63,7 @@ export function Members({ session }: { session: SessionSummary }) {
           </li>
         ))}
       </ul>
+      <MoreButton pages={pages} what="members" />
     </section>
   );
 }

@@ -4,6 +4,7 @@ import { Copy, MoreHorizontal, Pencil, Pin, PinOff, Reply, SmilePlus, Trash2 } f
 import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Confirm } from "@/components/ui/confirm";
+import { sayNotCopied } from "@/components/ui/copy-button";
 import { Menu, MenuItem, MenuLine } from "@/components/ui/menu";
 import { say } from "@/components/ui/toast";
 import { copied } from "@/lib/clipboard";
@@ -24,7 +25,7 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
   };
   const copy = async (): Promise<void> => {
     if (await copied(message.content)) say("Copied");
-    else say("It was not copied", "This page may not write to the clipboard.");
+    else sayNotCopied();
   };
   return (
     <div className="absolute -top-3 right-4 flex rounded-lg border bg-raised opacity-0 shadow-sm group-focus-within/row:opacity-100 group-hover/row:opacity-100 has-data-popup-open:opacity-100 pointer-coarse:static pointer-coarse:border-0 pointer-coarse:bg-transparent pointer-coarse:opacity-100 pointer-coarse:shadow-none">

@@ -2,17 +2,19 @@
 
 import { MessageScroller, useMessageScroller, useMessageScrollerScrollable } from "@shadcn/react/message-scroller";
 import { ArrowDown } from "lucide-react";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useMemo } from "react";
 import { Button } from "@/components/ui/button";
 import { explain } from "@/lib/errors";
 import { cn } from "@/lib/cn";
 import { itemsOf, type Line } from "@/lib/items";
+import { useEdges } from "@/lib/older";
 import { loadAfter, loadBefore, markRead, showNewest } from "@/lib/rooms";
 import type { SessionSummary } from "@/lib/types";
 import { say } from "@/components/ui/toast";
 import { NO_ROOM, useChat } from "@/stores/chat";
 import { useAuth } from "@/stores/auth";
 import { MessageRow } from "./message-row";
+import { NotCome } from "./not-come";
 
 const NEAR_TOP = 600; // pixels from the top at which the page before is fetched
 
@@ -34,30 +36,24 @@ function Viewport({ session }: { session: SessionSummary }) {
   const ownId = useAuth((auth) => auth.account?.id ?? "");
   const { timeline, unreadFrom } = room;
   const { head, items } = useMemo(() => itemsOf(timeline.rows, unreadFrom, ownId), [timeline.rows, unreadFrom, ownId]);
-  const busy = useRef(false);
-
-  const look = (place: HTMLElement): void => {
-    if (busy.current) return;
-    const isNearTop = place.scrollTop < NEAR_TOP && timeline.hasBefore;
-    const isNearEnd = place.scrollHeight - place.scrollTop - place.clientHeight < NEAR_TOP && timeline.hasAfter;
-    if (!isNearTop && !isNearEnd) return;
-    busy.current = true;
-    (isNearTop ? loadBefore(sessionId) : loadAfter(sessionId))
-      .catch((trouble: unknown) => say("Older messages did not come", explain(trouble)))
-      .finally(() => {
-        busy.current = false;
-      });
-  };
+  const hasStored = timeline.rows[0]?.status === "sent"; // what waits to be sent has no page before it
+  const { view, failure, look, again } = useEdges(timeline.rows, room.isLoading, (place) => {
+    if (place.scrollTop < NEAR_TOP && timeline.hasBefore && hasStored) return () => loadBefore(sessionId);
+    const toEnd = place.scrollHeight - place.scrollTop - place.clientHeight;
+    return toEnd < NEAR_TOP && timeline.hasAfter ? () => loadAfter(sessionId) : null;
+  });
 
   return (
     <MessageScroller.Viewport
+      ref={view}
       aria-label="Messages"
       preserveScrollOnPrepend
       tabIndex={0}
       className="min-h-0 flex-1 overflow-y-auto overscroll-contain py-3 [overflow-anchor:none]"
-      onScroll={(event) => look(event.currentTarget)}
+      onScroll={look}
     >
       <Beginning isLoading={room.isLoading} hasBefore={timeline.hasBefore} isEmpty={items.length === 0} />
+      <NotCome failure={failure} onAgain={again} />
       <Lines lines={head} />
       <MessageScroller.Content role="list">
         {items.map(({ row, isFirst, after }) => (

@@ -1,6 +1,6 @@
 "use client";
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { ChoiceList } from "@/components/ui/choice-list";
 import { Dialog } from "@/components/ui/dialog";
@@ -26,41 +26,48 @@ interface Found {
 
 const NOTHING: Found = { results: [], nextCursor: null, failure: null };
 
-/** Find messages in all conversations, the newest first. */
-export function SearchDialog() {
-  const sessions = useChat((chat) => chat.sessions);
-  const [query, setQuery] = useState("");
+/** What is found for some words, and what fetches more of it; nothing comes of words of before. */
+function useSearch(q: string): { found: Found; more: () => Promise<void> } {
   const [found, setFound] = useState<Found>(NOTHING);
-  const q = query.trim();
+  const asking = useRef(new AbortController()); // for these words
+  const busy = useRef(false);
 
-  useEffect(() => {
-    if (!q) {
-      setFound(NOTHING);
-      return undefined;
+  const ask = async (shown: Found, { signal }: AbortController): Promise<void> => {
+    try {
+      const params = shown.nextCursor ? { q, cursor: shown.nextCursor } : { q };
+      const page = await call<SearchPage>({ url: "/chat/search", params, signal });
+      if (!signal.aborted) setFound({ ...page, results: [...shown.results, ...page.results], failure: null });
+    } catch (trouble) {
+      if (!signal.aborted) setFound({ ...shown, failure: explain(trouble) });
     }
+  };
+  useEffect(() => {
     const controller = new AbortController();
-    const timer = setTimeout(() => {
-      call<SearchPage>({ url: "/chat/search", params: { q }, signal: controller.signal }).then(
-        (page) => setFound({ ...page, failure: null }),
-        (trouble: unknown) => {
-          if (!controller.signal.aborted) setFound({ ...NOTHING, failure: explain(trouble) });
-        },
-      );
-    }, AFTER_MS);
+    asking.current = controller;
+    busy.current = false;
+    if (!q) setFound(NOTHING);
+    const timer = q ? setTimeout(() => void ask(NOTHING, controller), AFTER_MS) : undefined;
     return () => {
       clearTimeout(timer);
       controller.abort();
     };
   }, [q]);
-
   const more = async (): Promise<void> => {
-    try {
-      const page = await call<SearchPage>({ url: "/chat/search", params: { q, cursor: found.nextCursor } });
-      setFound({ ...page, results: [...found.results, ...page.results], failure: null });
-    } catch (trouble) {
-      setFound({ ...found, failure: explain(trouble) });
-    }
+    if (busy.current) return;
+    busy.current = true;
+    const controller = asking.current;
+    await ask(found, controller);
+    if (controller === asking.current) busy.current = false;
   };
+  return { found, more };
+}
+
+/** Find messages in all conversations, the newest first. */
+export function SearchDialog() {
+  const sessions = useChat((chat) => chat.sessions);
+  const [query, setQuery] = useState("");
+  const q = query.trim();
+  const { found, more } = useSearch(q);
   const choose = async ({ message }: SearchResult): Promise<void> => {
     openDialog(null);
     goTo(message.sessionId);
@@ -100,6 +107,11 @@ export function SearchDialog() {
           );
         }}
       />
+      {found.failure && found.results.length > 0 ? (
+        <p role="alert" className="px-2 pt-2 text-sm text-danger">
+          {found.failure}
+        </p>
+      ) : null}
       {found.nextCursor ? (
         <Button look="soft" size="sm" className="mt-2 w-full" onClick={() => void more()}>
           More

@@ -115,7 +115,7 @@ function Skeleton() {
 
 function OwnCorner() {
   const account = useAuth((auth) => auth.account);
-  const isDark = useUi((ui) => ui.theme === "dark");
+  const isDark = useUi((ui) => ui.isDark);
   const router = useRouter();
   if (!account) return null;
   const trigger = (

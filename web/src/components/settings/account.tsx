@@ -3,14 +3,13 @@
 import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
-import { Field } from "@/components/ui/field";
 import { Switch } from "@/components/ui/switch";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
-import { explain } from "@/lib/errors";
 import type { UserErase } from "@/lib/types";
 import { endLogin } from "@/stores/auth";
 import { Part } from "./part";
+import { ProofForm } from "./proof-form";
 
 /** One's data, and the end of the account. */
 export function Account() {
@@ -45,18 +44,11 @@ export function Account() {
 }
 
 function EndDialog({ onClose }: { onClose: () => void }) {
-  const [password, setPassword] = useState("");
   const [isDeleting, setDeleting] = useState(false);
-  const [failure, setFailure] = useState<string | undefined>();
-  const end = async (event: React.FormEvent): Promise<void> => {
-    event.preventDefault();
-    const data: UserErase = { password, messages: isDeleting ? "DELETE" : "KEEP_ANONYMOUS" };
-    try {
-      await call({ method: "DELETE", url: "/users/me", data });
-      endLogin("Your account has ended.");
-    } catch (trouble) {
-      setFailure(explain(trouble));
-    }
+  const end = async (password: string): Promise<void> => {
+    const data: UserErase = { messages: isDeleting ? "DELETE" : "KEEP_ANONYMOUS", ...(password ? { password } : {}) };
+    await call({ method: "DELETE", url: "/users/me", data });
+    endLogin("Your account has ended.");
   };
   return (
     <Dialog
@@ -65,25 +57,9 @@ function EndDialog({ onClose }: { onClose: () => void }) {
       title="Delete your account?"
       description="You are logged out everywhere, and your name and address are gone. That cannot be undone."
     >
-      <form className="space-y-4 pt-2" onSubmit={(event) => void end(event)}>
+      <ProofForm action="Delete my account" isDanger takesNone onCancel={onClose} onProve={end}>
         <Switch label="Delete everything I have written as well" isOn={isDeleting} onChange={setDeleting} />
-        <Field
-          label="Password"
-          type="password"
-          autoComplete="current-password"
-          value={password}
-          error={failure}
-          onChange={(event) => setPassword(event.target.value)}
-        />
-        <div className="flex justify-end gap-2">
-          <Button look="soft" onClick={onClose}>
-            Cancel
-          </Button>
-          <Button type="submit" look="danger" disabled={!password}>
-            Delete my account
-          </Button>
-        </div>
-      </form>
+      </ProofForm>
     </Dialog>
   );
 }

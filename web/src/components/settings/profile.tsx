@@ -1,6 +1,6 @@
 "use client";
 
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Avatar } from "@/components/ui/avatar";
 import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
@@ -78,29 +78,60 @@ export function Profile() {
   );
 }
 
+interface Sending {
+  /** From 0 to 1. */
+  progress: number;
+  cancel: () => void;
+}
+
 function AvatarPicture({ hasPicture, onUpdate }: { hasPicture: boolean; onUpdate: (change: UserUpdate) => Promise<void> }) {
   const hasFiles = useAuth((auth) => auth.config?.features.files ?? false);
-  const picker = useRef<HTMLInputElement>(null);
-  const choose = async (file: File | undefined): Promise<void> => {
-    if (!file) return;
+  const [sending, setSending] = useState<Sending | null>(null);
+  const running = useRef<AbortController>(null);
+  useEffect(() => () => running.current?.abort(), []);
+  const choose = async (file: File): Promise<void> => {
+    const controller = new AbortController();
+    running.current = controller;
+    const tell = (progress: number): void => setSending({ progress, cancel: () => controller.abort() });
+    tell(0);
     try {
-      await onUpdate({ avatarFileId: await uploadAvatar(file) });
+      const avatarFileId = await uploadAvatar(file, controller.signal, tell);
+      if (!controller.signal.aborted) await onUpdate({ avatarFileId });
     } catch (trouble) {
-      sayFailure("The picture was not taken", trouble);
+      if (!controller.signal.aborted) sayFailure("The picture was not taken", trouble);
+    } finally {
+      setSending(null);
     }
   };
+  if (sending) {
+    return (
+      <div className="flex items-center gap-2">
+        <progress aria-label="Uploading your picture" max={1} value={sending.progress} className="h-1.5 w-40 accent-accent" />
+        <Button look="ghost" size="sm" onClick={sending.cancel}>
+          Cancel
+        </Button>
+      </div>
+    );
+  }
   return (
     <div className="flex gap-2">
-      {hasFiles ? (
-        <Button look="soft" size="sm" onClick={() => picker.current?.click()}>
-          Choose a picture
-        </Button>
-      ) : null}
+      {hasFiles ? <PicturePicker onChoose={(file) => void choose(file)} /> : null}
       {hasPicture ? (
         <Button look="ghost" size="sm" onClick={() => void onUpdate({ avatarUrl: null })}>
           No picture
         </Button>
       ) : null}
+    </div>
+  );
+}
+
+function PicturePicker({ onChoose }: { onChoose: (file: File) => void }) {
+  const picker = useRef<HTMLInputElement>(null);
+  return (
+    <>
+      <Button look="soft" size="sm" onClick={() => picker.current?.click()}>
+        Choose a picture
+      </Button>
       <input
         ref={picker}
         type="file"
@@ -108,10 +139,11 @@ function AvatarPicture({ hasPicture, onUpdate }: { hasPicture: boolean; onUpdate
         hidden
         aria-label="Picture"
         onChange={(event) => {
-          void choose(event.target.files?.[0]);
+          const file = event.target.files?.[0];
+          if (file) onChoose(file);
           event.target.value = "";
         }}
       />
-    </div>
+    </>
   );
 }

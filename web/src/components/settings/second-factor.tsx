@@ -7,7 +7,9 @@ import { Field } from "@/components/ui/field";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
 import { explain } from "@/lib/errors";
+import { proofOf } from "@/lib/proof";
 import type { RecoveryCodes, TotpBegun, TotpState } from "@/lib/types";
+import { ProofForm } from "./proof-form";
 
 /** Codes of an authenticator at each login: on, off, and what helps when it is lost. */
 export function SecondFactor() {
@@ -39,23 +41,8 @@ export function SecondFactor() {
 }
 
 function TurnOn({ onClose }: { onClose: () => void }) {
-  const [password, setPassword] = useState("");
-  const [code, setCode] = useState("");
   const [begun, setBegun] = useState<TotpBegun | null>(null);
   const [codes, setCodes] = useState<readonly string[] | null>(null);
-  const [failure, setFailure] = useState<string | undefined>();
-  const step = async (event: React.FormEvent): Promise<void> => {
-    event.preventDefault();
-    setFailure(undefined);
-    try {
-      if (begun) {
-        const request = { method: "POST", url: "/auth/totp/confirm", data: { code: code.replace(/\s/g, "") } };
-        setCodes((await call<RecoveryCodes>(request)).recoveryCodes);
-      } else setBegun(await call<TotpBegun>({ method: "POST", url: "/auth/totp", data: { password } }));
-    } catch (trouble) {
-      setFailure(explain(trouble));
-    }
-  };
   if (codes) {
     return (
       <Dialog isOpen onClose={onClose} title="Your recovery codes" description="Each is good once, when you have no authenticator. They are not shown again.">
@@ -70,61 +57,55 @@ function TurnOn({ onClose }: { onClose: () => void }) {
       </Dialog>
     );
   }
+  const begin = async (password: string): Promise<void> =>
+    setBegun(await call<TotpBegun>({ method: "POST", url: "/auth/totp", data: { password } }));
   return (
     <Dialog isOpen onClose={onClose} title="Turn on the second factor">
-      <form className="space-y-4" onSubmit={(event) => void step(event)}>
-        {begun ? (
-          <>
-            <p className="text-sm text-soft">Enter this secret in your authenticator, or open the link on the device that has it.</p>
-            <p className="rounded-lg bg-panel p-3 font-mono text-sm break-all select-all">{begun.secret}</p>
-            <a href={begun.uri} className="text-sm font-medium text-accent underline">
-              Open in an authenticator
-            </a>
-            <Field label="Code" inputMode="numeric" autoComplete="one-time-code" value={code} error={failure} onChange={(event) => setCode(event.target.value)} />
-          </>
-        ) : (
-          <Field
-            label="Password"
-            type="password"
-            autoComplete="current-password"
-            value={password}
-            error={failure}
-            onChange={(event) => setPassword(event.target.value)}
-          />
-        )}
-        <Button type="submit" className="w-full" disabled={begun ? !code : !password}>
-          Go on
-        </Button>
-      </form>
+      {begun ? <Confirmation begun={begun} onCodes={setCodes} /> : <ProofForm action="Go on" onProve={begin} />}
     </Dialog>
   );
 }
 
-function TurnOff({ onClose }: { onClose: () => void }) {
-  const [password, setPassword] = useState("");
+function Confirmation({ begun, onCodes }: { begun: TotpBegun; onCodes: (codes: readonly string[]) => void }) {
   const [code, setCode] = useState("");
   const [failure, setFailure] = useState<string | undefined>();
-  const submit = async (event: React.FormEvent): Promise<void> => {
+  const confirm = async (event: React.FormEvent): Promise<void> => {
     event.preventDefault();
-    const typed = code.trim();
-    const proof = /^[0-9 ]{6,7}$/.test(typed) ? { code: typed.replace(" ", "") } : { recoveryCode: typed };
+    setFailure(undefined);
     try {
-      await call({ method: "DELETE", url: "/auth/totp", data: { password, ...proof } });
-      say("The second factor is off");
-      onClose();
+      const request = { method: "POST", url: "/auth/totp/confirm", data: { code: code.replace(/\s/g, "") } };
+      onCodes((await call<RecoveryCodes>(request)).recoveryCodes);
     } catch (trouble) {
       setFailure(explain(trouble));
     }
   };
   return (
+    <form className="space-y-4" onSubmit={(event) => void confirm(event)}>
+      <p className="text-sm text-soft">Enter this secret in your authenticator, or open the link on the device that has it.</p>
+      <p className="rounded-lg bg-panel p-3 font-mono text-sm break-all select-all">{begun.secret}</p>
+      <a href={begun.uri} className="text-sm font-medium text-accent underline">
+        Open in an authenticator
+      </a>
+      <Field label="Code" inputMode="numeric" autoComplete="one-time-code" value={code} error={failure} onChange={(event) => setCode(event.target.value)} />
+      <Button type="submit" className="w-full" disabled={!code}>
+        Go on
+      </Button>
+    </form>
+  );
+}
+
+function TurnOff({ onClose }: { onClose: () => void }) {
+  const [typed, setTyped] = useState("");
+  const turnOff = async (password: string): Promise<void> => {
+    await call({ method: "DELETE", url: "/auth/totp", data: { password, ...proofOf(typed) } });
+    say("The second factor is off");
+    onClose();
+  };
+  return (
     <Dialog isOpen onClose={onClose} title="Turn off the second factor">
-      <form className="space-y-4" onSubmit={(event) => void submit(event)}>
-        <Field label="Password" type="password" autoComplete="current-password" value={password} onChange={(event) => setPassword(event.target.value)} />
-        <Field label="Code, or a recovery code" value={code} error={failure} onChange={(event) => setCode(event.target.value)} />
-        <Button type="submit" look="danger" className="w-full" disabled={!password || !code}>
-          Turn off
-        </Button>
-      </form>
+      <ProofForm action="Turn off" isDanger isReady={typed.trim() !== ""} onProve={turnOff}>
+        <Field label="Code, or a recovery code" value={typed} onChange={(event) => setTyped(event.target.value)} />
+      </ProofForm>
     </Dialog>
   );
 }

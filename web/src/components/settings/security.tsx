@@ -5,9 +5,10 @@ import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
-import { explain, toApiError } from "@/lib/errors";
+import { toApiError } from "@/lib/errors";
 import { useAuth } from "@/stores/auth";
 import { Part } from "./part";
+import { explainProof } from "./proof-form";
 import { SecondFactor } from "./second-factor";
 
 /** Address, password and second factor. */
@@ -55,7 +56,7 @@ function PasswordForm() {
     } catch (trouble) {
       const error = toApiError(trouble);
       const field = error.fields["newPassword"];
-      setFailure(field ? { new: field } : { old: explain(error) });
+      setFailure(field ? { new: field } : { old: explainProof(error) });
     }
   };
   return (

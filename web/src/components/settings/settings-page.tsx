@@ -6,7 +6,9 @@ import { buttonClass } from "@/components/ui/button";
 import { Account } from "./account";
 import { Appearance } from "./appearance";
 import { Devices } from "./devices";
+import { History } from "./history";
 import { Profile } from "./profile";
+import { Programs } from "./programs";
 import { Security } from "./security";
 
 /** Everything about one's own account. */
@@ -24,6 +26,8 @@ export function SettingsPage() {
         <Appearance />
         <Security />
         <Devices />
+        <Programs />
+        <History />
         <Account />
       </div>
     </main>
