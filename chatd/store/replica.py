@@ -51,6 +51,7 @@ class ReplicatedStore(MarkingStore):
     """A PostgresStore, some reads of which a replica answers.
 
     Attributes:
+        is_attended: set by who marks what it tells and writes; the replica is not read before.
         reads: how many there were, by OUTCOMES: answered by the replica, or by the primary because
             the user had just written, the replica was behind what is known, too old, left alone
             after a failure, or failed now.
@@ -60,6 +61,7 @@ class ReplicatedStore(MarkingStore):
         self, pool: Pool, replica: Pool, keyring: Keyring | None = None, *, max_lag: float
     ) -> None:
         super().__init__(pool, keyring)
+        self.is_attended = trio.Event()
         self.reads: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._replica_pool = replica
         self._replica = PostgresStore(replica, contents=self._contents)
