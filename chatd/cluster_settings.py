@@ -6,12 +6,12 @@ One daemon needs none of them. Several share a database, the signing keys and a 
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from chatd.setting_types import Bytes, Seconds
+from chatd.setting_types import Bytes, Pooler, Seconds
 
 _REDIS_URL = re.compile(r"(?:rediss?://[^\s/?#]+(?:/[0-9]*)?|unix:///[^\s?#]+)(?:\?[^\s#]*)?")
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+")
@@ -50,7 +50,7 @@ class ClusterSettings(BaseSettings):
         description="how other daemons reach this one, to pass on polling clients that a load "
         "balancer sends elsewhere; none: from node_host and node_port, if there is one",
     )
-    database_pooler: Literal["none", "session", "transaction"] = Field(
+    database_pooler: Pooler = Field(
         "none", description="pool_mode of a pooler, such as PgBouncer, that the URLs lead to"
     )
     database_replica_url: SecretStr | None = Field(
