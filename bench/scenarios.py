@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from bench import floor
 from bench.accounting import Cost, cost, cpu_seconds, resident_kib
+from bench.cluster import cluster
 from bench.login import login
 from bench.people import Rest
 from bench.plan import Bench, Figure
@@ -198,6 +199,7 @@ SCENARIOS: dict[str, Scenario] = {
     "search": search,
     "login": login,
     "upload": upload,
+    "cluster": cluster,
 }
 # The last three have their own.
-NEEDS_NO_SERVER = frozenset({"floor", "search", "login", "upload"})
+NEEDS_NO_SERVER = frozenset({"floor", "search", "login", "upload", "cluster"})

@@ -114,24 +114,28 @@ class Swarm:
         """Return the token that a peer connected with."""
         return self._tokens[peer.sock.fileno()]
 
-    def connect(self, tokens: Sequence[str]) -> list[Peer]:
-        """Open one authenticated connection a token and return them, all ready."""
+    def connect(self, tokens: Sequence[str], address: tuple[str, int] | None = None) -> list[Peer]:
+        """Open one authenticated connection a token and return them, all ready.
+
+        Args:
+            address: of a server other than the swarm's.
+        """
         opened: list[Peer] = []
         for start in range(0, len(tokens), CONNECT_BATCH):
             batch = tokens[start : start + CONNECT_BATCH]
-            opened += [self._open(token) for token in batch]
+            opened += [self._open(token, address or self.address) for token in batch]
             self.pump(lambda: self.ready >= len(self.peers))
         return opened
 
-    def _open(self, token: str) -> Peer:
-        sock = socket.create_connection(self.address)
+    def _open(self, token: str, address: tuple[str, int]) -> Peer:
+        sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(0)  # non-blocking
         peer = Peer(self, sock)
         fd = sock.fileno()
         self.peers[fd], self._tokens[fd] = peer, token
         self._epoll.register(fd, select.EPOLLIN)
-        host, port = self.address
+        host, port = address
         peer.send(self.wire.upgrade(f"{host}:{port}", token))
         return peer
 

@@ -6,12 +6,12 @@ One daemon needs none of them. Several share a database, the signing keys and a 
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from chatd.setting_types import Bytes, Count, Seconds
+from chatd.setting_types import Bytes, Count, Pooler, Seconds
 
 _REDIS_URL = re.compile(r"(?:rediss?://[^\s/?#]+(?:/[0-9]*)?|unix:///[^\s?#]+)(?:\?[^\s#]*)?")
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+")
@@ -58,7 +58,7 @@ class ClusterSettings(BaseSettings):
         description="polls and sockets of other daemons' sessions that are passed on at once; each "
         "takes two descriptors",
     )
-    database_pooler: Literal["none", "session", "transaction"] = Field(
+    database_pooler: Pooler = Field(
         "none", description="pool_mode of a pooler, such as PgBouncer, that the URLs lead to"
     )
     database_replica_url: SecretStr | None = Field(

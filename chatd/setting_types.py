@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,3 +11,4 @@ Count = Annotated[int, Field(ge=1)]
 RateText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/(s|min|h) burst [1-9][0-9]{0,5}$")]
 Bytes = Annotated[int, Field(ge=1024, json_schema_extra={"unit": "bytes"})]
 Tokens = Annotated[int, Field(ge=64, json_schema_extra={"unit": "tokens"})]
+Pooler = Literal["none", "session", "transaction"]

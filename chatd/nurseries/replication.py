@@ -54,6 +54,7 @@ async def open_replication(
 async def _watch(store: ReplicatedStore, interval: float) -> None:
     """Compare the replica with the primary until cancelled; tells when that begins to fail."""
     is_well: bool | None = None
+    await store.is_attended.wait()
     while True:
         try:
             await store.look()
@@ -69,8 +70,12 @@ async def _watch(store: ReplicatedStore, interval: float) -> None:
 
 
 def freshness_of(store: Store, metrics: Metrics) -> Freshness | None:
-    """Return what the replica of a store must show, None without one; its figures are shown."""
+    """Return what the replica of a store must show, None without one; its figures are shown.
+
+    Who calls this marks: until then, as in commands, the replica is not read.
+    """
     if not isinstance(store, ReplicatedStore):
         return None
+    store.is_attended.set()
     metrics.watch_replica(store.reads, store.lag)
     return store.freshness

@@ -48,7 +48,7 @@ TCP_USER_TIMEOUT = 10_000  # ms; without it a cut link went unnoticed for more t
 MAX_PLANS = 300  # of a connection: twice what all statements with all types of theirs come to
 
 UNKNOWN_POOLER = (
-    "there is a connection pooler between chatd and PostgreSQL: set database_pooler to transaction "
+    "there is a pooler or proxy between chatd and PostgreSQL: set database_pooler to transaction "
     "or session, whichever its pool_mode is"
 )
 

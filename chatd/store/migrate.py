@@ -12,8 +12,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from chatd.errors import StoreError
+from chatd.setting_types import Pooler
 from chatd.store.pool import Pool, Transaction, open_pool
-from chatd.store.terms import Pooler
 
 LOCK = 0x63686174  # "chat": any number that no other program on the database takes
 TIMEOUT = 600.0  # seconds for one migration, and for the turn of another daemon before it

@@ -19,9 +19,10 @@ import trio
 import trio_asyncio  # before psycopg, see driver.py
 
 from chatd.errors import StoreAmbiguous, StoreBug, StoreError, StoreUnavailable
+from chatd.setting_types import Pooler
 from chatd.store.driver import Connection, Ending
 from chatd.store.sqlstates import STALE_PLAN, is_retried, meaning
-from chatd.store.terms import Pooler, Terms
+from chatd.store.terms import Terms
 
 import psycopg  # isort: skip
 

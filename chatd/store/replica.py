@@ -40,8 +40,8 @@ _PRIMARY = """
     FROM settings WHERE name = 'epoch'
 """
 _REPLICA = """
-    SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, value
-    FROM settings WHERE name = 'epoch'
+    SELECT coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)::bigint, value
+    FROM settings WHERE name = 'epoch' AND pg_is_in_recovery()  -- one that was promoted is none
 """
 
 log = structlog.get_logger("chatd.replica")
@@ -51,6 +51,7 @@ class ReplicatedStore(MarkingStore):
     """A PostgresStore, some reads of which a replica answers.
 
     Attributes:
+        is_attended: set by who marks what it tells and writes; the replica is not read before.
         reads: how many there were, by OUTCOMES: answered by the replica, or by the primary because
             the user had just written, the replica was behind what is known, too old, left alone
             after a failure, or failed now.
@@ -60,6 +61,7 @@ class ReplicatedStore(MarkingStore):
         self, pool: Pool, replica: Pool, keyring: Keyring | None = None, *, max_lag: float
     ) -> None:
         super().__init__(pool, keyring)
+        self.is_attended = trio.Event()
         self.reads: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._replica_pool = replica
         self._replica = PostgresStore(replica, contents=self._contents)
@@ -76,14 +78,13 @@ class ReplicatedStore(MarkingStore):
         [(position, epoch)] = await self._pool.fetch(_PRIMARY)
         self.freshness.covered(position)
         try:
-            [(replayed, its_epoch)] = await self._replica_pool.fetch(_REPLICA)
+            rows = await self._replica_pool.fetch(_REPLICA)
+            if [its_epoch for _, its_epoch in rows] != [epoch]:
+                raise StoreUnavailable("database_replica_url is no standby of database_url")
         except StoreError:
             self._rest()
             raise
-        if replayed is None or its_epoch != epoch:
-            self._rest()
-            raise StoreUnavailable("database_replica_url is no standby of database_url")
-        self.freshness.replayed(replayed)
+        self.freshness.replayed(rows[0][0])
 
     def lag(self) -> float:
         """Return how many seconds old what the replica shows may be; infinite if nobody knows."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-Pooler = Literal["none", "session", "transaction"]
+from chatd.setting_types import Pooler
 
 IDLE_IN_TRANSACTION = 10.0  # seconds; no statement of ours waits for anything inside one
 

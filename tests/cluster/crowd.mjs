@@ -41,29 +41,30 @@ class Client {
     }
   }
 
-  async ask(event, payload) {
-    try {
-      return await this.socket.timeout(ANSWER).emitWithAck(event, payload);
-    } catch {
-      return null; // no answer: it is asked again
-    }
+  // Not emitWithAck: its promise tells of the ack later than of the event behind it. `take` is told
+  // at once; null is no answer, and then it is asked again.
+  ask(event, payload, take = () => {}) {
+    return new Promise((resolve) => {
+      this.socket.timeout(ANSWER).emit(event, payload, (error, answer) => {
+        take(error ? null : answer);
+        resolve(error ? null : answer);
+      });
+    });
   }
 
   async join(sessionId, log, connection) {
     const is_same = () => this.socket.connected && this.socket.id === connection;
     while (is_same() && !log.joined) {
       const since = log.epoch ? { epoch: log.epoch, seq: log.last } : undefined;
-      const answer = await this.ask("session:join", { sessionId, since });
-      if (!is_same()) return;
-      if (!answer?.ok) {
-        await sleep(answer?.error?.retryAfterMs ?? PAUSE);
-        continue;
-      }
-      if (since && !answer.recovered) this.faults.push(`${sessionId}: not recovered`);
-      for (const message of answer.messages) this.keep(log, message);
-      log.epoch = answer.epoch;
-      log.last = Math.max(log.last, answer.seq);
-      log.joined = true;
+      const answer = await this.ask("session:join", { sessionId, since }, (found) => {
+        if (!found?.ok || !is_same()) return;
+        if (since && !found.recovered) this.faults.push(`${sessionId}: not recovered`);
+        for (const message of found.messages) this.keep(log, message);
+        log.epoch = found.epoch;
+        log.last = Math.max(log.last, found.seq);
+        log.joined = true;
+      });
+      if (!answer?.ok) await sleep(answer?.error?.retryAfterMs ?? PAUSE);
     }
   }
 
@@ -137,7 +138,6 @@ const commands = {
       return answers.every((a) => a?.ok && a.presence.every((each) => each.status === "ONLINE"));
     });
   },
-  // How often the others were told that somebody is gone who was not.
   report() {
     const all = clients.map((client) => ({
       userId: client.userId,

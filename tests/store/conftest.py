@@ -14,11 +14,11 @@ import trio
 
 from chatd.contract import Store
 from chatd.freshness import Freshness
+from chatd.setting_types import Pooler as Pooling
 from chatd.store.memory import MemoryStore
 from chatd.store.pool import Pool, open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.store.replica import ReplicatedStore
-from chatd.store.terms import Pooler as Pooling
 from tests.databases import PostgresServer
 from tests.poolers import Pooler
 from tests.store.kit import sign_up

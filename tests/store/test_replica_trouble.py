@@ -12,7 +12,7 @@ from chatd.rows import FoundUser, SessionListRow
 from chatd.store.pool import open_pool
 from chatd.store.postgres import PostgresStore
 from chatd.store.replica import ReplicatedStore
-from tests.databases import PostgresServer, pause_replay
+from tests.databases import PostgresServer, pause_replay, running_replica
 from tests.store.kit import contents, gather, say, sign_up
 from tests.store.replica_kit import MAX_LAG, Pair
 
@@ -170,3 +170,23 @@ async def test_what_is_no_replica_is_not_read(
             await store.look()
         assert await store.find_users("", after=None, limit=1) == []
         assert store.reads["resting"] == 1
+
+
+async def test_a_replica_that_was_promoted_is_not_read_any_more(
+    postgres_server: PostgresServer, database_url: str, deadline: None
+) -> None:
+    with running_replica(postgres_server) as replica:
+        url = database_url.replace(str(postgres_server.folder), str(replica.folder))
+        async with (
+            open_pool(database_url, size=1) as pool,
+            open_pool(url, size=1, is_replica=True) as readers,
+        ):
+            pair = Pair(ReplicatedStore(pool, readers, max_lag=MAX_LAG), postgres_server, replica)
+            await pair.settle()
+            with pair.answers("replica"):
+                await pair.store.find_users("", after=None, limit=1)
+            replica.execute("SELECT pg_promote()")
+            with pytest.raises(StoreUnavailable, match="no standby"):
+                await pair.store.look()
+            with pair.answers("resting"):
+                await pair.store.find_users("", after=None, limit=1)
