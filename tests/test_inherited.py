@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
 from chatd.config import Settings, SettingsError
 from chatd.nurseries import pglaunch
 from chatd.nurseries.inherited import SUPERVISOR, Inherited, take_inherited
 from chatd.nurseries.listener import node_url_of, open_node_listeners
 from chatd.nurseries.pglaunch import FIRST_SOCKET
-from chatd.nurseries.serving import serve
-from chatd.testing import open_chatd
-from tests.http_kit import Client, get, wait_until
+from tests.http_kit import get
 from tests.scenarios.daemon import START_TIMEOUT
 
 REDIS = "redis://127.0.0.1:1/0"
@@ -130,45 +126,3 @@ async def test_others_are_told_where_this_daemon_is_reached(
     assert node_url_of(chosen, listeners) == expected
     for each in listeners:
         await each.aclose()
-
-
-async def test_the_port_for_other_daemons_serves_the_same_to_the_end_of_the_drain() -> None:
-    ports: list[int] = []
-    started, stop = trio.Event(), trio.Event()
-
-    def announce(port: int) -> None:
-        ports.append(port)
-        started.set()
-
-    with trio.fail_after(10):
-        async with open_chatd(redis_url=REDIS, node_port=0, port=0) as server:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(serve, server.daemon, announce, stop)
-                await started.wait()
-                cluster = server.daemon.cluster
-                assert cluster is not None
-                assert cluster.nodes.url is not None
-                node_port = int(cluster.nodes.url.rpartition(":")[2])
-                for port in (*ports, node_port):
-                    client = Client(await trio.open_tcp_stream("127.0.0.1", port))
-                    assert (await client.ask(get("/healthz"))).status == 200
-                    await trio.aclose_forcefully(client.stream)
-                stop.set()
-            with pytest.raises(OSError, match="all attempts to connect"):
-                await trio.open_tcp_stream("127.0.0.1", node_port)
-
-
-async def test_who_has_come_in_and_not_asked_yet_is_answered_before_the_drain() -> None:
-    started, stop = trio.Event(), trio.Event()
-    with listening() as door, trio.fail_after(10):
-        async with open_chatd(port=0) as server, trio.open_nursery() as nursery:
-            held = [door.dup()]  # as another worker would
-            nursery.start_soon(serve, server.daemon, lambda _: started.set(), stop, held)
-            await started.wait()
-            client = Client(await trio.open_tcp_stream(*door.getsockname()))
-            await wait_until(lambda: server.daemon.http.live == 1)
-            stop.set()
-            await wait_until(lambda: held[0].fileno() == -1)
-            await wait_all_tasks_blocked()
-            assert (await client.ask(get("/healthz"))).status == 200
-            await trio.aclose_forcefully(client.stream)

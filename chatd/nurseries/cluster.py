@@ -244,16 +244,16 @@ class Cluster:
 
     # Daemons that go
 
-    def _gone(self, tag: str, last_seen: datetime | None) -> None:
-        self._nursery.start_soon(self._take_away, tag, last_seen)
+    def _gone(self, tag: str, last_seen: datetime, is_first: bool) -> None:  # noqa: FBT001 - a callback
+        self._nursery.start_soon(self._take_away, tag, last_seen, is_first)
 
-    async def _take_away(self, tag: str, last_seen: datetime | None) -> None:
+    async def _take_away(self, tag: str, last_seen: datetime, is_first: bool) -> None:  # noqa: FBT001 - of `start_soon`
         """Say of a daemon's people that they are gone, and once for all when that was."""
         people = self.elsewhere.forget(tag, last_seen)
         self.mirrors.lose(tag)
         try:
             await self._interrupt_answers()
-            if last_seen is not None and people:
+            if is_first and people:
                 await self._store.set_last_seen(people, last_seen)
         except StoreError as trouble:
             log.warning("not written of a daemon's end", error=type(trouble).__name__)

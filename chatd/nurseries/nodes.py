@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -45,8 +45,8 @@ class Nodes:
 
     Attributes:
         on_hole: told the tag of a daemon of which something was lost, or which is new.
-        on_gone: told the tag of one that has died or left, and when its people were last seen,
-            where that is for us to write down.
+        on_gone: told the tag of one that has died or left, when its people were last seen, and
+            whether that is for us to write down.
         url: where others reach this daemon, once that is known.
     """
 
@@ -64,7 +64,7 @@ class Nodes:
         self.tag = signer.tag
         self.url: str | None = None
         self.on_hole: Callable[[str], None]
-        self.on_gone: Callable[[str, datetime | None], None]
+        self.on_gone: Callable[[str, datetime, bool], None]
         self._backplane = backplane
         self._control = control
         self._signer = signer
@@ -221,11 +221,12 @@ class Nodes:
         if node is None:
             return
         self._metrics.nodes.set(len(self._nodes) + 1)
-        seen = None
-        if await self._is_first(tag):
-            seen = _time_of(note)
+        is_first = await self._is_first(tag)
+        # Of two that find out at once the other may have cleared up already.
+        silence = timedelta(seconds=trio.current_time() - node.heard_at)
+        seen = _time_of(note) or self._now() - silence
         log.warning("a daemon has left" if node.is_leaving else "a daemon has died", tag=tag)
-        self.on_gone(tag, seen)
+        self.on_gone(tag, seen, is_first)
 
     async def _is_first(self, tag: str) -> bool:
         """Return whether it is for this daemon to clear up behind one that has died."""

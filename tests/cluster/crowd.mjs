@@ -70,7 +70,10 @@ class Client {
 
   heard(message) {
     const log = this.logs.get(message.sessionId);
-    if (message.seq <= log.last) {
+    // The ack of a join may be lost with its connection, and the next one recovered: what comes
+    // then is behind what stood in that ack. The join is asked again, and tells all of it.
+    if (!log.joined) return;
+    if (message.seq !== log.last + 1) {
       this.faults.push(`${message.sessionId}: ${message.seq} came behind ${log.last}`);
     }
     this.keep(log, message);

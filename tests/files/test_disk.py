@@ -15,12 +15,17 @@ import pytest
 import structlog
 import trio
 
+from chatd.config import Settings
 from chatd.errors import StoreUnavailable, Unavailable
+from chatd.keys import SigningKey
 from chatd.limits import Rate
 from chatd.nurseries import blob_door
 from chatd.nurseries import disk as disk_module
+from chatd.nurseries.daemon import wall_clock
 from chatd.nurseries.disk import Disk
+from chatd.nurseries.files import clean_files, open_files
 from chatd.nurseries.transfers import Transfers
+from chatd.store.memory import MemoryStore
 from tests.files.kit import DAY, Site, Visitor, open_site, picture
 from tests.http_kit import Client
 
@@ -223,6 +228,21 @@ async def test_parts_of_an_earlier_life_are_deleted_at_the_start_and_files_are_n
     async with open_site(tmp_path, store=store) as site:
         assert parts(site) == []
         assert len(site.blobs(key)) == 1
+
+
+async def test_a_worker_leaves_what_others_write_and_the_supervisor_deletes_what_is_left(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    part = tmp_path / "files" / "incoming" / "key.0000.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    keys = [SigningKey("test", b"k" * 40)]
+    with trio.fail_after(10):
+        async with open_files(settings, MemoryStore(), keys, wall_clock, is_alone=False):
+            assert part.exists()
+        await clean_files(settings)
+        assert not part.exists()
 
 
 async def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
