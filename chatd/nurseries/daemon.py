@@ -96,6 +96,7 @@ class Daemon:
     doors: Doors
     drain_state: DrainState
     cluster: Cluster | None  # None: it is the only daemon
+    node_url: str | None = None  # how other daemons reach this one, once it listens
 
     def begin_drain(self) -> None:
         """Refuse new work from now on; `/readyz` says so to the load balancer."""
@@ -174,7 +175,7 @@ async def open_daemon(
             cluster = await enter(
                 open_cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
             )
-            peers = cluster.nodes
+            peers = peers or cluster.nodes
         journal = await enter(open_journal(store, parts.publish, settings, metrics, is_writable))
         parts.rooms.is_busy = journal.is_busy
         erasing = await enter(open_erasing(store, journal, parts.presence, parts.typing, now))

@@ -48,8 +48,9 @@ async def serve(
     tls = tls_context(settings)
     listeners = await open_listeners(settings, tls, inherited)
     for_nodes = await open_node_listeners(settings)
+    daemon.node_url = node_url_of(settings, for_nodes)
     if daemon.cluster is not None:
-        daemon.cluster.nodes.url = node_url_of(settings, for_nodes)
+        daemon.cluster.nodes.url = daemon.node_url
     async with trio.open_nursery() as connections:
         if tls is not None:  # else a closed terminal ends the daemon, as it ends other programs
             await connections.start(reload_at_hangup, tls, settings)
