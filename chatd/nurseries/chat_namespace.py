@@ -85,7 +85,7 @@ class ChatNamespace:
                     return client
             self._services.metrics.recoveries.labels("false").inc()
         client = self._client(session, first, new_socket_id(), origin)
-        client.welcome(self._new_pid(), None)
+        client.welcome(new_pid(), None)
         return client
 
     def _client(
@@ -107,7 +107,7 @@ class ChatNamespace:
         state = self._recoveries.claim(pid, user_id, offset)
         is_young = trio.current_time() < self._started + self._services.settings.recovery_seconds
         claims = self._claims
-        if state is None and claims is not None and not claims.is_own(pid):
+        if state is None and claims is not None:
             raw = await claims.claim(pid, user_id, offset)
             state = None if raw is None else state_from_json(raw)
             is_young = True  # it may have stopped a moment ago
@@ -119,9 +119,6 @@ class ChatNamespace:
                 raise NotAdmitted(CloseCode.INTERNAL) from None
             state = None if row is None else state_from_json(row.state)
         return state if state is not None and state.epoch == self._services.epoch else None
-
-    def _new_pid(self) -> str:
-        return new_pid() if self._claims is None else self._claims.tag + new_pid()
 
     def _give(self, pid: str, user_id: UUID, offset: str | None) -> bytes | None:
         """Give the state of a client to another daemon, to which it has come back."""

@@ -1,14 +1,14 @@
-"""A Socket.IO client comes back at another daemon than before: its state is asked for there.
+"""A Socket.IO client comes back at another daemon than before: the others are asked for its state.
 
-Whoever has the state gives it away once, as to a client of its own (`chatd.nurseries.recovery`). A
-daemon that is silent is not asked; one that has stopped in order has left its states in the store.
+Whoever has it gives it away once, as to a client of its own (`chatd.nurseries.recovery`); all
+others say that they have not, so that nobody waits longer than for the slowest. A daemon that is
+silent is not asked; one that has stopped in order has left its states in the store.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Protocol
 from uuid import UUID
 
 import trio
@@ -16,63 +16,59 @@ import trio
 from chatd.ids import random_hex
 from chatd.nurseries.control import Control, Message
 from chatd.nurseries.nodes import Nodes
-from chatd.peers import TAG_CHARS
 
-TIMEOUT = 1.0  # seconds for an answer: then the client begins anew
+TIMEOUT = 1.0  # seconds for all answers: then the client begins anew
+MAX_PID = 64  # characters: ours have 24
 MAX_OPEN = 1000  # questions at once: a daemon that dies sends its clients elsewhere
 
 Give = Callable[[str, UUID, str | None], bytes | None]
 """Takes pid, user and offset; gives the state away, or None."""
 
 
-class Claims(Protocol):
-    """Asks other daemons for states."""
+class _Question:
+    """Whom a state is asked of, and what they have said."""
 
-    tag: str
-    give: Give
+    def __init__(self, asked: int) -> None:
+        self.missing = asked
+        self.state: bytes | None = None
+        self.done = trio.Event()
 
-    def is_own(self, pid: str) -> bool:
-        """Return whether this daemon has given a pid."""
+    def answer(self, state: bytes | None) -> None:
+        self.missing -= 1
+        self.state = self.state or state
+        if self.state is not None or self.missing <= 0:
+            self.done.set()
 
-    async def claim(self, pid: str, user_id: UUID, offset: str | None) -> bytes | None:
-        """Return the state of a pid that another daemon has; None when nobody has it."""
 
+class Claims:
+    """Asks other daemons for states, and gives them those of this one.
 
-class NodeClaims:
-    """See `Claims`.
-
-    Args:
-        nodes: whom it is worth asking.
+    Attributes:
+        give: gives a state of this daemon away.
     """
 
     def __init__(self, control: Control, nodes: Nodes) -> None:
-        self.tag = nodes.tag
         self.give: Give = _nothing
         self._control = control
         self._nodes = nodes
-        self._open: dict[str, tuple[trio.Event, list[bytes]]] = {}
+        self._open: dict[str, _Question] = {}
         control.on("claim", self._heard_claim)
         control.on("claimed", self._heard_claimed)
 
-    def is_own(self, pid: str) -> bool:
-        """Return whether this daemon has given a pid."""
-        return pid.startswith(self.tag)
-
     async def claim(self, pid: str, user_id: UUID, offset: str | None) -> bytes | None:
-        """Return the state of a pid that another daemon has. See `Claims`."""
-        tag = pid[:TAG_CHARS]
-        if len(self._open) >= MAX_OPEN or not self._nodes.is_audible(tag):
+        """Return the state of a pid that another daemon has; None when nobody has it."""
+        asked = sum(self._nodes.is_audible(tag) for tag in self._nodes.tags)
+        if not asked or len(pid) > MAX_PID or len(self._open) >= MAX_OPEN:
             return None
-        question = random_hex(8)
-        done, states = trio.Event(), list[bytes]()
-        self._open[question] = done, states
+        number = random_hex(8)
+        question = self._open[number] = _Question(asked)
         try:
-            self._control.say_to(tag, "claim", q=question, pid=pid, u=user_id, o=offset)
+            self._control.mention("claim", q=number, pid=pid, u=user_id, o=offset)
             with trio.move_on_after(TIMEOUT):
-                await done.wait()
+                await question.done.wait()
         finally:
-            del self._open[question]
-        return states[0] if states else None
+            del self._open[number]
+        return question.state
 
     def _heard_claim(self, tag: str, message: Message) -> None:
         state = self.give(str(message["pid"]), UUID(message["u"]), message["o"])
@@ -81,12 +77,11 @@ class NodeClaims:
 
     def _heard_claimed(self, tag: str, message: Message) -> None:
         del tag
-        waiting = self._open.get(message["q"])
-        if waiting is None:
+        question = self._open.get(message["q"])
+        if question is None:
             return  # too late: the client has begun anew
-        if message["state"] is not None:
-            waiting[1].append(base64.b64decode(message["state"]))
-        waiting[0].set()
+        text = message["state"]
+        question.answer(None if text is None else base64.b64decode(text))
 
 
 def _nothing(pid: str, user_id: UUID, offset: str | None) -> bytes | None:

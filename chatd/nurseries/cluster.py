@@ -24,7 +24,7 @@ from chatd.ids import random_text
 from chatd.keys import SigningKey
 from chatd.metrics import Metrics
 from chatd.nurseries.backplane import Backplane
-from chatd.nurseries.claims import NodeClaims
+from chatd.nurseries.claims import Claims
 from chatd.nurseries.control import Control, Message, id_or_none, ids_of
 from chatd.nurseries.elsewhere import Elsewhere
 from chatd.nurseries.heads import Heads
@@ -97,7 +97,7 @@ class Cluster:
             parts.limiter, parts.guesses, self.control, lambda: bool(self.nodes.tags)
         )
         self.mirrors = Mirrors(self.control, signer.tag)
-        self.claims = NodeClaims(self.control, self.nodes)
+        self.claims = Claims(self.control, self.nodes)
         self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence)
         interests = parts.presence.audience
         self.heads = Heads(store, parts.rooms, lambda: interests.interests, parts.unread.changed)

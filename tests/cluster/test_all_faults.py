@@ -151,7 +151,7 @@ async def fail_in_turn(place: Place) -> None:
     await trio.sleep(3)
     await run(place.primary.stop, signal.SIGINT)
     await run(place.primary.start)
-    await trio.sleep(5)
+    await trio.sleep(9)
 
 
 async def test_whatever_fails_everybody_sees_the_same(
