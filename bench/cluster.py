@@ -1,7 +1,7 @@
 """Two daemons on one database and one Redis beside one alone: what a delivery costs on each.
 
-The rounds are told in turns, on the same PostgreSQL, for the machine is shared with others: the
-ratios are the figures.
+The rounds are told in turns, on the same PostgreSQL, and each is compared with the one beside it:
+the machine is shared with others, so the ratios are the figures.
 """
 
 from __future__ import annotations
@@ -99,15 +99,14 @@ def _deliveries(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
             places.append((site, swarm, peers[0], session_id))
         for window in WINDOWS:
             values: list[list[float]] = [[], []]
-            for number in range(scale.rounds + 1):
+            for number in range(2 * scale.rounds + 1):
                 for index, (site, swarm, sender, session_id) in enumerate(places):
                     swarm.settle(0.05)
                     before = site.cpu()
-                    count = fan_out(swarm, sender, session_id, window, scale.seconds)
+                    count = fan_out(swarm, sender, session_id, window, scale.seconds / 2)
                     if number:  # the first round warms up
                         values[index].append((site.cpu() - before) / count * MICRO)
-            yield Figure(f"delivery, one daemon, window {window}", "CPU µs", values[0])
-            yield Figure(f"delivery, two daemons, window {window}", "CPU µs", values[1])
+            yield from _compared(f"delivery, window {window}", values)
 
 
 def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
@@ -132,8 +131,15 @@ def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
                 count = crowd.run(1, scale.seconds)
                 if number:
                     values[index].append((site.cpu() - before) / count * MICRO)
-        yield Figure("stored message, one daemon", "CPU µs", values[0])
-        yield Figure("stored message, two daemons", "CPU µs", values[1])
+        yield from _compared("stored message", values)
+
+
+def _compared(name: str, values: Sequence[list[float]]) -> Iterator[Figure]:
+    """Return the figures of one daemon and of two, and of each round what two cost more."""
+    yield Figure(f"{name}, one daemon", "CPU µs", values[0])
+    yield Figure(f"{name}, two daemons", "CPU µs", values[1])
+    ratios = [two / one for one, two in zip(*values, strict=True)]
+    yield Figure(f"{name}, two daemons / one", "x", ratios)
 
 
 def _published(bench: Bench, two: Site) -> Iterator[Figure]:

@@ -20,6 +20,7 @@ from chatd.errors import CloseCode
 from chatd.limits import Meter, rate_of
 from chatd.nurseries.heartbeat import Heartbeat
 from chatd.nurseries.outbox import Outbox
+from chatd.nurseries.plain_socket import plain_socket
 
 READ_BYTES = 65_536
 TURN = 50  # messages of one read between two checkpoints: a flood of small ones stalls nobody
@@ -144,7 +145,7 @@ class Connection(ABC):
         """Speak over this stream from now on. See `Outbox.attach`."""
         self._stream = stream
         # Read and written without Trio's stream around it: 15 µs less a message.
-        self._socket = _plain_socket(stream)
+        self._socket = plain_socket(stream)
         descriptor = None if self._socket is None else self._socket.fileno()
         self.outbox.attach(stream, descriptor, convert)
 
@@ -221,11 +222,3 @@ class Connection(ABC):
         if self._is_reading and (self.outbox.is_held or not self.outbox.waiting_bytes):
             return self._heard
         return trio.current_time()
-
-
-def _plain_socket(stream: trio.abc.Stream) -> socket.socket | None:
-    """Return the non-blocking socket under a TCP stream, for as long as the stream lives."""
-    if not isinstance(stream, trio.SocketStream):
-        return None
-    plain: socket.socket = stream.socket._sock  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
-    return plain

@@ -10,6 +10,7 @@ has no bound (measured with coredis 6.9).
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 import structlog
 import trio
 
+from chatd.nurseries.plain_socket import plain_socket
 from chatd.wire.resp import (
     Address,
     ProtocolError,
@@ -93,6 +95,7 @@ class RedisLink:
         self._name = name
         self._timeout = timeout
         self._max = buffer_bytes
+        self._socket: socket.socket | None = None  # to be written without a task's turn
         self._buffer: list[bytes] = []
         self._size = 0
         self._has_data = trio.Event()
@@ -100,6 +103,7 @@ class RedisLink:
         self._expected: deque[tuple[_Question | None, int]] = deque()
         self._asked = 0
         self._heard_at = 0.0
+        self._is_writing = False
         self.is_up = False
         self.is_lossy = False
         self._came_up = trio.Event()
@@ -171,9 +175,22 @@ class RedisLink:
         return was_lossy
 
     def _push(self, data: bytes) -> None:
+        if self._socket is not None and not self._buffer and not self._is_writing:
+            data = self._write_now(self._socket, data)
+            if not data:
+                return
         self._buffer.append(data)
         self._size += len(data)
         self._has_data.set()
+
+    def _write_now(self, plain: socket.socket, data: bytes) -> bytes:
+        """Give the kernel what it takes at once, and return the rest: a task's turn is 30 µs."""
+        try:
+            return data[plain.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            return data  # whoever writes next, or reads, finds out and ends the connection
 
     def _expect(self, question: _Question | None, answers: int) -> None:
         if question is None and self._expected and self._expected[-1][0] is None:
@@ -241,6 +258,7 @@ class RedisLink:
 
     async def _talk(self, stream: trio.abc.Stream) -> None:
         """Serve a connection until it is lost."""
+        self._socket = plain_socket(stream)
         self.is_up = True
         self._came_up.set()
         self._heard_at = trio.current_time()
@@ -257,14 +275,26 @@ class RedisLink:
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         reader = self._reader
-        while data := await stream.receive_some(READ_BYTES):
+        while data := await self._receive(stream):
             self._heard_at = trio.current_time()
-            reader.feed(bytes(data))
+            reader.feed(data)
             while (answer := reader.gets()) is not False:
                 if isinstance(answer, Push):
                     self._hear(answer)
                 else:
                     self._answer(answer)
+
+    async def _receive(self, stream: trio.abc.Stream) -> bytes:
+        if self._socket is None:
+            return bytes(await stream.receive_some(READ_BYTES))
+        while True:  # without Trio's stream around it: 10 µs less
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                continue  # readable, and then not
+            except OSError as trouble:
+                raise trio.BrokenResourceError(str(trouble)) from trouble
 
     def _hear(self, push: Any) -> None:
         message = message_of(push)
@@ -296,7 +326,9 @@ class RedisLink:
             await self._has_data.wait()
             self._has_data = trio.Event()
             data, self._buffer, self._size = b"".join(self._buffer), [], 0
+            self._is_writing = True
             await stream.send_all(data)
+            self._is_writing = False
 
     async def _watch(self, talk: trio.CancelScope) -> None:
         """Ask Redis for a sign of life; end a connection on which it gives none."""
@@ -308,7 +340,8 @@ class RedisLink:
             self.send(command(b"PING"))
 
     def _lose(self) -> None:
-        self.is_up = False
+        self.is_up = self._is_writing = False
+        self._socket = None
         self.is_lossy = True
         self._buffer, self._size = [], 0
         self._has_data = trio.Event()
