@@ -32,6 +32,7 @@ from chatd.nurseries.healing import Healing
 from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.nodes import Nodes
 from chatd.nurseries.parts import Parts
+from chatd.nurseries.presence_elsewhere import PeopleElsewhere
 from chatd.nurseries.redis_link import RedisLink, open_redis
 from chatd.nurseries.shared_limits import SharedLimits
 from chatd.peers import TAG_CHARS
@@ -63,6 +64,7 @@ class Cluster:
         keys: Sequence[SigningKey],
         epoch: UUID,
         parts: Parts,
+        nursery: trio.Nursery,
         *,
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -70,9 +72,7 @@ class Cluster:
         signer = Signer(_secrets(keys, epoch), random_text(TAG_BYTES)[:TAG_CHARS])
         self._parts = parts
         self._store = store
-        self._now = now
-        self._grace = settings.presence_grace
-        self._nursery: trio.Nursery
+        self._nursery = nursery
         self.backplane = Backplane(settings.redis_prefix, signer, metrics)
         self.backplane.heard_by = self
         assert settings.redis_url is not None  # noqa: S101 - its caller has looked
@@ -89,6 +89,7 @@ class Cluster:
             self.control,
             signer,
             lease=settings.lease_seconds,
+            grace=settings.presence_grace,
             epoch=epoch,
             now=now,
             metrics=metrics,
@@ -98,13 +99,15 @@ class Cluster:
         )
         self.mirrors = Mirrors(self.control, signer.tag)
         self.claims = Claims(self.control, self.nodes)
-        self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence)
+        people = PeopleElsewhere(parts.presence, nursery)
+        self.elsewhere = Elsewhere(self.backplane, self.control, self.nodes, parts.presence, people)
         interests = parts.presence.audience
         self.heads = Heads(store, parts.rooms, lambda: interests.interests, parts.unread.changed)
         self.healing = Healing(
             store,
             parts.sockets,
             parts.presence,
+            people,
             self.elsewhere,
             self.heads,
             self.nodes,
@@ -270,9 +273,9 @@ class Cluster:
 
     # Life
 
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Run everything in a nursery, and wait a little for Redis."""
-        self._nursery = nursery
+    async def start(self) -> None:
+        """Run everything, and wait a little for Redis."""
+        nursery = self._nursery
         for task in (
             self.elsewhere.window.run,
             self.heads.window.run,
@@ -295,8 +298,7 @@ class Cluster:
     async def leave(self) -> None:
         """Say goodbye."""
         self.nodes.leave()
-        with trio.move_on_after(GOODBYE_TIMEOUT, shield=True):
-            await self.link.flushed()
+        await self.link.flushed()
 
 
 def _secrets(keys: Sequence[SigningKey], epoch: UUID) -> list[bytes]:
@@ -319,11 +321,13 @@ async def open_cluster(
 
     Redis need not be there: it is tried for as long as the block lasts.
     """
-    cluster = Cluster(settings, store, keys, epoch, parts, now=now, metrics=metrics)
-    async with open_redis(cluster.link), trio.open_nursery() as nursery:
-        await cluster.start(nursery)
-        try:
-            yield cluster
-        finally:
-            await cluster.leave()
-            nursery.cancel_scope.cancel(reason="the daemon stops")
+    async with trio.open_nursery() as nursery:
+        cluster = Cluster(settings, store, keys, epoch, parts, nursery, now=now, metrics=metrics)
+        async with open_redis(cluster.link):
+            await cluster.start()
+            try:
+                yield cluster
+            finally:
+                with trio.move_on_after(GOODBYE_TIMEOUT, shield=True):
+                    await cluster.leave()
+                nursery.cancel_scope.cancel(reason="the daemon stops")

@@ -21,6 +21,7 @@ from chatd.nurseries.backplane import Backplane
 from chatd.nurseries.control import Control, Message, ids_of
 from chatd.nurseries.nodes import Nodes
 from chatd.nurseries.presence import Presence
+from chatd.nurseries.presence_elsewhere import PeopleElsewhere
 from chatd.nurseries.presence_user import Manual, PresentUser, StateElsewhere
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.window import Window
@@ -44,12 +45,18 @@ class Elsewhere:
     """
 
     def __init__(
-        self, backplane: Backplane, control: Control, nodes: Nodes, presence: Presence
+        self,
+        backplane: Backplane,
+        control: Control,
+        nodes: Nodes,
+        presence: Presence,
+        people: PeopleElsewhere,
     ) -> None:
         self._backplane = backplane
         self._control = control
         self._nodes = nodes
         self._presence = presence
+        self._people = people
         self.on_positions: Callable[[Iterable[PositionRow]], None]
         self._told: dict[UUID, tuple[Entry, frozenset[UUID]]] = {}
         self.window: Window[UUID, PresentUser] = Window(TELL_AFTER, self._tell)
@@ -156,24 +163,21 @@ class Elsewhere:
         for row in message["p"]:
             user_id, entry = UUID(row[0]), row[1]
             if entry is None:
-                self._presence.gone_elsewhere(user_id, tag, _time(row[3]))
+                self._people.take_away(user_id, tag, _time(row[3]))
             else:
                 self._place(tag, user_id, entry, None if row[2] is None else _unpacked(row[2]))
 
     def _place(
         self, tag: str, user_id: UUID, entry: Mapping[str, Any], sessions: set[UUID] | None
     ) -> None:
-        manual, last_seen = _manual_of(entry), _time(entry["l"])
-        user = self._presence.place_elsewhere(
-            user_id, tag, StateElsewhere(is_away=bool(entry["a"])), last_seen
+        self._people.place(
+            user_id,
+            tag,
+            StateElsewhere(is_away=bool(entry["a"])),
+            sessions=sessions,
+            last_seen=_time(entry["l"]),
+            manual=_manual_of(entry),
         )
-        if sessions is not None:
-            # Of two daemons that tell of one user the later has read later.
-            self._presence.audience.place_elsewhere(user, sessions)
-        if not user.devices and last_seen is not None:
-            user.last_seen = last_seen
-        self._presence.manual_elsewhere(user_id, manual)
-        self._presence.arrived(user)
 
     def _heard_opened(self, tag: str, message: Message) -> None:
         del tag
@@ -185,7 +189,7 @@ class Elsewhere:
 
     def _heard_manual(self, tag: str, message: Message) -> None:
         del tag
-        self._presence.manual_elsewhere(UUID(message["u"]), _manual_of(message))
+        self._people.set_manual(UUID(message["u"]), _manual_of(message))
 
     def _heard_around(self, tag: str, message: Message) -> None:
         del tag
@@ -224,9 +228,9 @@ class Elsewhere:
         return self._drop(tag, last_seen, set())
 
     def _drop(self, tag: str, last_seen: datetime | None, but: set[UUID]) -> list[UUID]:
-        people = [user_id for user_id in self._presence.people_of(tag) if user_id not in but]
+        people = [user_id for user_id in self._people.people_of(tag) if user_id not in but]
         for user_id in people:
-            self._presence.gone_elsewhere(user_id, tag, last_seen)
+            self._people.take_away(user_id, tag, last_seen)
         return people
 
 

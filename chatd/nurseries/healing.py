@@ -24,6 +24,7 @@ from chatd.nurseries.first_states import MAX_POSITIONS
 from chatd.nurseries.heads import Heads
 from chatd.nurseries.nodes import Nodes
 from chatd.nurseries.presence import Presence
+from chatd.nurseries.presence_elsewhere import PeopleElsewhere
 from chatd.nurseries.presence_user import Manual
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.sockets import Sockets
@@ -51,6 +52,7 @@ class Healing:
         store: Store,
         sockets: Sockets,
         presence: Presence,
+        people: PeopleElsewhere,
         elsewhere: Elsewhere,
         heads: Heads,
         nodes: Nodes,
@@ -62,6 +64,7 @@ class Healing:
         self._store = store
         self._sockets = sockets
         self._presence = presence
+        self._people = people
         self._elsewhere = elsewhere
         self._heads = heads
         self._nodes = nodes
@@ -143,7 +146,7 @@ class Healing:
         for start in range(0, len(user_ids), BATCH):
             part = user_ids[start : start + BATCH]
             at = self._now().timestamp()
-            before = {user_id: self._presence.sessions_of(user_id) for user_id in part}
+            before = {user_id: self._people.sessions_of(user_id) for user_id in part}
             states = await self._store.first_states(part, MAX_POSITIONS)
             for user_id, (row, positions) in states.items():
                 self._read_status(row, at)
@@ -154,7 +157,7 @@ class Healing:
         manual = Manual(None, None, None, at)
         if not is_over:
             manual = Manual(row.manual_status, row.status_text, row.status_until, at)
-        self._presence.manual_elsewhere(row.id, manual, is_own_place=True)
+        self._people.set_manual(row.id, manual)
 
     async def _compare_sessions(
         self, user_id: UUID, known: set[UUID], positions: Sequence[PositionRow]
@@ -165,7 +168,7 @@ class Healing:
         for session_id in (stored ^ known) if is_whole else (stored - known):
             found = await self._store.session_for(session_id, user_id)
             is_member = found is not None and found[1] is not None
-            if is_member == (session_id in self._presence.sessions_of(user_id)):
+            if is_member == (session_id in self._people.sessions_of(user_id)):
                 continue
             if found is not None and is_member:
                 self._presence.opened_anywhere(session_id, [user_id], found[0].member_count)

@@ -57,6 +57,7 @@ class Nodes:
         signer: Signer,
         *,
         lease: float,
+        grace: float,
         epoch: UUID,
         now: Callable[[], datetime],
         metrics: Metrics,
@@ -69,6 +70,7 @@ class Nodes:
         self._control = control
         self._signer = signer
         self._lease = lease
+        self._grace = grace  # of people whose daemon leaves of its own will
         self._epoch = str(epoch)
         self._now = now
         self._metrics = metrics
@@ -199,7 +201,8 @@ class Nodes:
                 continue
             for tag, node in list(self._nodes.items()):
                 silence = trio.current_time() - node.heard_at
-                if silence >= min(2 * SILENT_AFTER, self._lease / 2):
+                patience = min(2 * SILENT_AFTER, self._lease / 2)
+                if silence >= (self._grace if node.is_leaving else patience):
                     try:
                         await self._look_at(tag)
                     except RedisAway:

@@ -30,7 +30,6 @@ from chatd.nurseries.presence_user import (
     TELL_INTERVAL,
     Manual,
     PresentUser,
-    StateElsewhere,
 )
 from chatd.nurseries.scope import SMALL, Farewell, Growth, count_accounts
 from chatd.payloads import presence_dict
@@ -52,12 +51,12 @@ class Presence:
         self._nursery = nursery
         self._grace = settings.presence_grace
         self._now = now
-        self._users: dict[UUID, PresentUser] = {}
+        self.users: dict[UUID, PresentUser] = {}
         scope = settings.presence_scope
         is_everyone = scope == "everyone" or (scope == "auto" and accounts <= SMALL)
-        self.audience = Audience(self._users, is_everyone=is_everyone)
+        self.audience = Audience(self.users, is_everyone=is_everyone)
         self.idleness = Idleness[Socket](settings.idle_after, self._idled)
-        self.last_seen = LastSeen(self._users, store, now)
+        self.last_seen = LastSeen(self.users, store, now)
         self.relay: PresenceRelay = Alone()
         self.growth: Growth | None = None
         if scope == "auto" and is_everyone:
@@ -67,9 +66,9 @@ class Presence:
 
     def first(self, row: UserRow, positions: Iterable[PositionRow]) -> dict[str, Any]:
         """Return what a user who connects is told: their own status, and who is there."""
-        user = self._users.get(row.id) or self._user_of(row)
-        if self.growth is not None and row.id not in self._users:
-            self.growth.at_least(len(self._users) + 1)
+        user = self.users.get(row.id) or self._user_of(row)
+        if self.growth is not None and row.id not in self.users:
+            self.growth.at_least(len(self.users) + 1)
         sessions = [position.session_id for position in positions]
         return {
             "status": user.own_status(),
@@ -78,10 +77,11 @@ class Presence:
 
     def connected(self, socket: Socket, row: UserRow, positions: Iterable[PositionRow]) -> None:
         """Count a device in; `row` is what the store knows of a user who is not known yet."""
-        user = self._users.get(row.id)
+        user = self.users.get(row.id)
         if user is None:
-            user = self._users[row.id] = self._user_of(row)
-            self._schedule_end(user)
+            user = self.users[row.id] = self._user_of(row)
+        if user.ending is None:
+            self.schedule_end(user)
         positions = list(positions)
         for position in positions:
             self.audience.add(user, position.session_id, position.member_count or None)
@@ -91,7 +91,7 @@ class Presence:
         self.idleness.watch(socket)
         self.relay.placed(user)
         self.relay.stands(positions)
-        self._tell(user)
+        self.tell(user)
 
     def _user_of(self, row: UserRow) -> PresentUser:
         user = PresentUser(row.id, row.last_seen)
@@ -102,7 +102,7 @@ class Presence:
 
     def disconnected(self, socket: Socket, *, at_once: bool) -> None:
         """Count a device out; the last one starts the grace, or none after a logout."""
-        user = self._users.get(socket.identity.user_id)
+        user = self.users.get(socket.identity.user_id)
         if user is None or user.devices.pop(socket.id, None) is None:
             return
         self.idleness.forget(socket)
@@ -110,7 +110,7 @@ class Presence:
             user.last_seen = self._now()
         user.leaving += 1
         if user.devices:
-            self._tell(user)
+            self.tell(user)
         else:
             user.in_grace = True
             wait = 0.0 if at_once else self._grace
@@ -133,11 +133,11 @@ class Presence:
         await trio.sleep_until(user.told_at + TELL_INTERVAL)
         if is_back():
             return
-        self._send(user)
+        self.send(user)
         # Known for the interval behind it: who returns at once is not told of twice a second.
         await trio.sleep_until(user.told_at + TELL_INTERVAL)
         if not is_back():
-            self._forget(user)
+            self.forget(user)
 
     def _withdraw(self, user: PresentUser) -> None:
         """Take a user out of what this daemon tells the others of it."""
@@ -149,80 +149,14 @@ class Presence:
         for session_id in list(user.sessions):
             self.audience.remove(user, session_id)
 
-    def _forget(self, user: PresentUser) -> None:
-        if self._users.get(user.id) is user:
-            del self._users[user.id]
+    def forget(self, user: PresentUser) -> None:
+        """Know nothing of a user any more, who is nowhere."""
+        if self.users.get(user.id) is user:
+            del self.users[user.id]
         if user.ending is not None:
             user.ending.cancel(reason="the user has left")
         self._leave_sessions(user)
         self.audience.place_elsewhere(user, set())
-
-    # Elsewhere: what other daemons say, see `chatd.nurseries.elsewhere`
-
-    def place_elsewhere(
-        self, user_id: UUID, tag: str, state: StateElsewhere, last_seen: datetime | None
-    ) -> PresentUser:
-        """Take note that a user has devices at another daemon; `arrived` tells of it."""
-        user = self._users.get(user_id)
-        if user is None:
-            user = self._users[user_id] = PresentUser(user_id, last_seen)
-        user.elsewhere[tag] = state
-        return user
-
-    def sessions_of(self, user_id: UUID) -> set[UUID]:
-        """Return in which sessions a user who is here is seen."""
-        user = self._users.get(user_id)
-        return set() if user is None else set(user.sessions)
-
-    def people_of(self, tag: str) -> list[UUID]:
-        """Return who has a device at another daemon."""
-        return [user_id for user_id, user in self._users.items() if tag in user.elsewhere]
-
-    def arrived(self, user: PresentUser) -> None:
-        """Tell what has changed of a user elsewhere."""
-        self._tell(user)
-
-    def gone_elsewhere(self, user_id: UUID, tag: str, last_seen: datetime | None) -> None:
-        """Take note that a user has no device at another daemon any more; its grace is over."""
-        user = self._users.get(user_id)
-        if user is None or user.elsewhere.pop(tag, None) is None:
-            return
-        if last_seen is not None and user.manual != "INVISIBLE":
-            user.last_seen = max(user.last_seen or last_seen, last_seen)
-        if not user.elsewhere:
-            self.audience.place_elsewhere(user, set())
-        if user.is_present:
-            self._tell(user)
-        elif not user.in_grace:  # else its end says it
-            user.leaving += 1
-            self._nursery.start_soon(self._say_gone, user, user.leaving)
-
-    async def _say_gone(self, user: PresentUser, leaving: int) -> None:
-        for step in (self._send, self._forget):
-            await trio.sleep_until(user.told_at + TELL_INTERVAL)
-            if user.is_present or user.leaving != leaving:
-                return
-            step(user)
-
-    def manual_elsewhere(
-        self, user_id: UUID, manual: Manual, *, is_own_place: bool = False
-    ) -> None:
-        """Take a manual status that was set at another daemon, unless ours is newer.
-
-        Args:
-            is_own_place: what the store has: as new as anything that is not known to be newer.
-        """
-        user = self._users.get(user_id)
-        if user is None or manual.at < user.manual_at:
-            return
-        is_new = (manual.status, manual.text, manual.until) != (user.manual, user.text, user.until)
-        if not is_new and manual.at == user.manual_at:
-            return
-        user.manual, user.text, user.until = manual.status, manual.text, manual.until
-        user.manual_at = manual.at
-        if user.devices or is_own_place:
-            self._schedule_end(user)
-        self._tell(user)
 
     # Membership
 
@@ -239,7 +173,7 @@ class Presence:
     ) -> None:
         """Let those of these users who are known here see each other."""
         for user_id in user_ids:
-            user = self._users.get(user_id)
+            user = self.users.get(user_id)
             if user is not None and (user.devices or user.in_grace):
                 self.audience.add(user, session_id, None)
                 self.relay.placed(user)
@@ -255,7 +189,7 @@ class Presence:
 
     def left_anywhere(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
         """End the same for a user who is known here."""
-        user = self._users.get(user_id)
+        user = self.users.get(user_id)
         if user is not None:
             self.audience.place_elsewhere(user, user.sessions_elsewhere - {session_id})
             self.audience.remove(user, session_id)
@@ -292,7 +226,7 @@ class Presence:
         """Tell from this step on only those who share a session."""
         self.growth = None
         self.audience.is_everyone = False
-        self._nursery.start_soon(Farewell(self.audience, self._users.values()).say)
+        self._nursery.start_soon(Farewell(self.audience, self.users.values()).say)
 
     def here(self, session_id: UUID) -> Collection[UUID]:
         """Return the users of a session who are here, or within the grace."""
@@ -311,20 +245,21 @@ class Presence:
         """Set or clear a manual status. See `chatd.context.Presence`."""
         at = self._now().timestamp()
         self.relay.manual(user_id, Manual(status, text, until, at))
-        user = self._users.get(user_id)
+        user = self.users.get(user_id)
         if user is None:  # by REST, without a socket: stored, and true at the next connect
             return presence_dict(user_id, "OFFLINE", None, None)
         if status == "INVISIBLE" and user.manual != "INVISIBLE":
             user.last_seen = self._now()  # where it stays: lastSeen would give them away
         user.manual, user.text, user.until, user.manual_at = status, text, until, at
-        self._schedule_end(user)
+        self.schedule_end(user)
         if socket is not None and socket.id in user.devices:
             user.devices[socket.id] = socket, False
             self._wake(socket)
-        self._tell(user)
+        self.tell(user)
         return user.view(user.public)
 
-    def _schedule_end(self, user: PresentUser) -> None:
+    def schedule_end(self, user: PresentUser) -> None:
+        """Let a manual status end when it is to."""
         if user.ending is not None:
             user.ending.cancel(reason="another status")
             user.ending = None
@@ -339,21 +274,21 @@ class Presence:
             await trio.sleep(max(0.0, (until - self._now()).total_seconds()))
             user.manual = user.text = user.until = user.ending = None
             user.manual_at = until.timestamp()
-            self._tell(user)
+            self.tell(user)
 
     def set_away(self, socket: Socket) -> dict[str, Any]:
         """Call one device AWAY. See `chatd.context.Presence`."""
-        user = self._users[socket.identity.user_id]  # it has a socket: it is known
+        user = self.users[socket.identity.user_id]  # it has a socket: it is known
         user.devices[socket.id] = socket, True
-        self._tell(user)
+        self.tell(user)
         return user.view(user.public)
 
     def woke(self, socket: Socket) -> None:
         """Count an idle device as active again: it has asked for something."""
-        user = self._users.get(socket.identity.user_id)
+        user = self.users.get(socket.identity.user_id)
         if user is not None and socket.id in user.devices:  # not cut meanwhile
             self._wake(socket)
-            self._tell(user)
+            self.tell(user)
 
     def _wake(self, socket: Socket) -> None:
         socket.active_at = trio.current_time()
@@ -363,7 +298,7 @@ class Presence:
 
     def _idled(self, socket: Socket) -> None:
         socket.is_idle = True
-        self._tell(self._users[socket.identity.user_id])
+        self.tell(self.users[socket.identity.user_id])
 
     def views(self, people: Iterable[tuple[UUID, datetime | None]]) -> list[dict[str, Any]]:
         """Return people's presence as the others were told it. See `chatd.context.Presence`."""
@@ -371,7 +306,8 @@ class Presence:
 
     # Telling
 
-    def _tell(self, user: PresentUser) -> None:
+    def tell(self, user: PresentUser) -> None:
+        """Tell how a user is, unless that was told, or was a moment ago: then soon."""
         if user.devices:
             self.relay.changed(user)
         # Without a device the grace runs: only its end says OFFLINE.
@@ -382,15 +318,16 @@ class Presence:
             user.is_waiting = True
             self._nursery.start_soon(self._tell_later, user, wait)
         else:
-            self._send(user)
+            self.send(user)
 
     async def _tell_later(self, user: PresentUser, wait: float) -> None:
         await trio.sleep(wait)
         user.is_waiting = False
         if user.is_present:
-            self._send(user)
+            self.send(user)
 
-    def _send(self, user: PresentUser) -> None:
+    def send(self, user: PresentUser) -> None:
+        """Tell how a user is now, unless that was told."""
         public = user.public
         if public == user.shown:
             return
