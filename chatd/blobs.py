@@ -65,7 +65,7 @@ class Blobs(Protocol):
     async def write_thumbnail(self, key: str, data: bytes, content_type: str) -> None:
         """Keep the thumbnail of a file beside it."""
 
-    async def clean(self) -> None:
+    async def clean(self, *, is_shared: bool) -> None:
         """Delete what broken uploads of an earlier start have left, before there are new ones."""
 
     async def delete_upload(self, key: str) -> None:

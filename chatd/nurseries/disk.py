@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,6 +28,7 @@ THREADS = 8  # at once, for all transfers: a disk has no more heads
 FLUSH_BYTES = 16_777_216  # a flush of a whole GiB would hold up the database's for seconds
 CLEANUP_TIMEOUT = 5.0  # seconds to take a broken upload away, also when the daemon stops
 SPACE_KEPT = 500_000_000  # bytes left free: PostgreSQL lives on the same disk and panics without
+PART_AGE = 3600.0  # seconds without a byte: an upload that stalls is cut within a minute
 RETRY_AFTER = 60.0  # seconds: somebody has to make room
 
 log = structlog.get_logger("chatd.disk")
@@ -146,9 +148,15 @@ class Disk:
         """Delete what was uploaded and not adopted."""
         (self._incoming / key).unlink(missing_ok=True)
 
-    def delete_parts(self) -> int:
-        """Delete what broken uploads of an earlier start have left; return how many."""
+    def delete_parts(self, *, is_shared: bool = False) -> int:
+        """Delete what broken uploads of an earlier start have left; return how many.
+
+        Args:
+            is_shared: other daemons write in this folder: only what none of them writes any more.
+        """
         found = [*self._incoming.glob("*.part"), *self._stored.glob("*/*.part")]
+        if is_shared:
+            found = [path for path in found if _age_of(path) > PART_AGE]
         for path in found:
             path.unlink(missing_ok=True)
         return len(found)
@@ -163,6 +171,14 @@ class Disk:
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for each in (self._folder, self._stored, folder):
                 each.mkdir(mode=0o700, exist_ok=True)
+
+
+def _age_of(path: Path) -> float:
+    """Return how long ago a file was written to, in seconds; 0 for one that has gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 class Part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 import trio
 
@@ -43,7 +44,7 @@ async def open_files(
         return
     async with _open_blobs(settings, keys, now) as blobs, trio.open_nursery() as nursery:
         if is_alone:
-            await blobs.clean()
+            await blobs.clean(is_shared=settings.redis_url is not None)
         patience = timedelta(seconds=settings.upload_patience)
         sweeper = FileSweeper(store, blobs, patience, now)
         nursery.start_soon(sweeper.run)
@@ -55,7 +56,7 @@ async def clean_files(settings: Settings) -> None:
     """Delete what broken uploads of an earlier start have left in the data folder."""
     if settings.files == "local":
         disk = Disk(settings.data_dir / FOLDER)
-        await disk.run(disk.delete_parts)
+        await disk.run(partial(disk.delete_parts, is_shared=settings.redis_url is not None))
 
 
 @asynccontextmanager

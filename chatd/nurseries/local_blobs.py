@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -63,9 +64,9 @@ class LocalBlobs:
         del content_type
         await self.disk.run(self.disk.write_stored, key, "thumbnail", data)
 
-    async def clean(self) -> None:
-        """Delete what broken uploads of an earlier start have left."""
-        count = await self.disk.run(self.disk.delete_parts)
+    async def clean(self, *, is_shared: bool) -> None:
+        """Delete what broken uploads of an earlier start have left. See `Disk.delete_parts`."""
+        count = await self.disk.run(partial(self.disk.delete_parts, is_shared=is_shared))
         if count:
             log.info("parts_deleted", uploads=count)
 

@@ -106,7 +106,7 @@ class S3Blobs:
         )
         await self._ask("PUT", url, {"Content-Type": content_type}, content=data)
 
-    async def clean(self) -> None:
+    async def clean(self, *, is_shared: bool) -> None:
         """Do nothing: a store that speaks S3 shows no object before it is whole."""
 
     async def delete_upload(self, key: str) -> None:

@@ -258,6 +258,8 @@ async def _both(group: Group) -> tuple[Any, Any, str]:
     return group.at(0, anna), group.at(0, bert), await group.session(anna, bert)
 
 
+@pytest.mark.threat("T95")
+@pytest.mark.threat("T96")
 async def test_a_forged_frame_is_counted_and_nothing_else(redis_server: RedisServer) -> None:
     async with open_group(redis_server) as group:
         anna, bert, session_id = await two(group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 import trio
+from pydantic import SecretStr
 
 from chatd.config import Settings
 from chatd.errors import StoreUnavailable, Unavailable
@@ -243,6 +245,24 @@ async def test_a_worker_leaves_what_others_write_and_the_supervisor_deletes_what
             assert part.exists()
         await clean_files(settings)
         assert not part.exists()
+
+
+async def test_in_a_folder_of_several_daemons_only_what_nobody_writes_any_more_is_deleted(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(data_dir=tmp_path, redis_url=SecretStr("redis://localhost"))
+    folder = tmp_path / "files" / "incoming"
+    folder.mkdir(parents=True)
+    old, new = folder / "old.0000.part", folder / "new.0000.part"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, time.time() - disk_module.PART_AGE - 1))
+    keys = [SigningKey("test", b"k" * 40)]
+    with trio.fail_after(10):
+        async with open_files(settings, MemoryStore(), keys, wall_clock):
+            assert (old.exists(), new.exists()) == (False, True)
+        await clean_files(settings)
+        assert new.exists()
 
 
 async def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
