@@ -24,8 +24,11 @@ from chatd.errors import Overloaded
 from chatd.password_rules import normal
 
 T = TypeVar("T")
+FLOOD = 4  # that wait for a thread: more than people who log in at the same moment
 RETRY_AFTER = 2.0  # seconds: about six hashes further on
-NICENESS, MAX_NICENESS = 5, 19  # a third of the event loop's share where both want the core
+NICENESS = 5  # a third of the event loop's share where both want the core
+FLOOD_NICENESS = 19  # the most; when others wait for a thread behind this one
+MAX_NICENESS = 19
 
 
 class Passwords:
@@ -74,19 +77,23 @@ class Passwords:
 
     async def _in_thread(self, function: Callable[[bytes, bytes], T], *args: bytes) -> T:
         self.expect_room()
-        return await trio.to_thread.run_sync(_aside, function, args, limiter=self._limiter)
+        is_flood = self._limiter.statistics().tasks_waiting >= FLOOD
+        niceness = FLOOD_NICENESS if is_flood else NICENESS
+        return await trio.to_thread.run_sync(
+            _aside, function, args, niceness, limiter=self._limiter
+        )
 
 
-def _aside(function: Callable[[bytes, bytes], T], args: tuple[bytes, ...]) -> T:
+def _aside(function: Callable[[bytes, bytes], T], args: tuple[bytes, ...], niceness: int) -> T:
     """Run in a thread that lets the event loop go first; Trio's own go on to other work."""
-    with ThreadPoolExecutor(1, initializer=_step_back) as thread:
+    with ThreadPoolExecutor(1, initializer=_step_back, initargs=(niceness,)) as thread:
         return thread.submit(function, *args).result()
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     this = threading.get_native_id()  # on Linux niceness is the thread's
     with suppress(OSError):  # where a sandbox forbids it, hashes compete
-        nicer = min(os.getpriority(os.PRIO_PROCESS, this) + NICENESS, MAX_NICENESS)
+        nicer = min(os.getpriority(os.PRIO_PROCESS, this) + niceness, MAX_NICENESS)
         os.setpriority(os.PRIO_PROCESS, this, nicer)
 
 

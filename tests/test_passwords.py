@@ -13,7 +13,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from chatd.errors import Overloaded
-from chatd.passwords import Passwords
+from chatd.handlers import operations
+from chatd.passwords import FLOOD, Passwords
 from tests.people import open_world
 
 
@@ -126,3 +127,57 @@ async def test_a_login_beyond_the_queue_is_refused_before_the_store_is_asked(
     assert (answer.status, answer.code) == (503, "overloaded")
     assert answer.headers["retry-after"] == "2"
     assert asked == []
+
+
+async def test_a_login_beyond_the_queue_does_not_reach_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+
+    def slow(_password: bytes, _stored: bytes) -> bool:
+        assert go.wait(20)
+        return False
+
+    async with open_world(tmp_path, bcrypt_queue=1) as world:
+        passwords = world.daemon.live.services.passwords
+        passwords._limiter.total_tokens = 1
+        monkeypatch.setattr(bcrypt, "checkpw", slow)
+        body = {"email": "anna@example.org", "password": "correct horse"}
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):  # one works, one waits
+                    nursery.start_soon(world.rest, "POST", "/auth/login", body)
+                while passwords._limiter.statistics().tasks_waiting < 1:  # noqa: ASYNC110 - its own
+                    await trio.sleep(0.01)
+                monkeypatch.setattr(operations, "call", _nobody)
+                answer = await world.rest("POST", "/auth/login", b"not even JSON")
+                assert (answer.status, answer.code) == (503, "overloaded")
+                assert answer.headers["retry-after"] == "2"
+                assert answer.headers["x-request-id"]
+                monkeypatch.undo()
+                go.set()
+        finally:
+            go.set()
+
+
+async def _nobody(*_: object) -> None:
+    raise AssertionError("the app was asked")
+
+
+async def test_hashes_of_a_flood_have_the_lowest_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def priority(*_: bytes) -> bytes:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return b"hash"
+
+    passwords = Passwords(rounds=4, queue=100)
+    passwords._limiter.total_tokens = 1
+    monkeypatch.setattr(bcrypt, "hashpw", priority)
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for _ in range(FLOOD + 3):
+                nursery.start_soon(passwords.hash, "x")
+    # The first has the thread, as many as make a flood wait behind it, and then it is one.
+    assert seen == [min(own + 5, 19)] * (FLOOD + 1) + [19] * 2

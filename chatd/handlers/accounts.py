@@ -191,6 +191,7 @@ async def auth_refresh(services: Services, caller: Caller, command: AuthRefresh)
     return dumps({"expiresAt": iso(datetime.fromtimestamp(identity.expires_at, UTC))})
 
 
+LOGIN_PATH = "/auth/login"
 LOGIN_RATE = Rate(per_second=10 / 60, burst=20)  # bad requests count too; the rest: settings
 
 OPERATIONS = (
@@ -210,7 +211,7 @@ OPERATIONS = (
         Tokens,
         "Log in with a password",
         run=login,
-        route=Route("POST", "/auth/login"),
+        route=Route("POST", LOGIN_PATH),
         needs_login=False,
         rate=LOGIN_RATE,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from chatd.errors import Forbidden
+from chatd.handlers.accounts import LOGIN_PATH
 from chatd.nurseries.admission import Live
 from chatd.nurseries.asgi import ASGIApp
 from chatd.nurseries.blob_door import blob_routes
@@ -43,6 +44,7 @@ def routes_of(live: Live, app: ASGIApp, engine: Engine, doors: Doors, site: Site
             **bundle_routes(),
             **blob_routes(live.services),
         },
+        screens={LOGIN_PATH: live.services.passwords.expect_room},
         upgrades={
             "/ws": UpgradeRoute(screen_plain, plain),
             **dict.fromkeys(ENGINE_PATHS, sockets),
