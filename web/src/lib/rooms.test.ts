@@ -137,6 +137,23 @@ describe("the list of conversations", () => {
   });
 });
 
+describe("a recovered connection", () => {
+  it("joins what is open and was not answered before the one before broke", () => {
+    useChat.setState({ sessions: { s: session() }, isListed: true, openId: "s" });
+    show([1, 2], 2);
+    patchRoom("s", { isJoined: false });
+    rejoin([], true);
+    expect(request).toHaveBeenCalledWith("session:join", { sessionId: "s", limit: 50, since: { epoch: "e", seq: 2 } });
+  });
+
+  it("leaves alone what it has joined", () => {
+    useChat.setState({ sessions: { s: session() }, isListed: true, openId: "s" });
+    show([1, 2], 2);
+    rejoin([], true);
+    expect(request).not.toHaveBeenCalled();
+  });
+});
+
 describe("the read marker", () => {
   it("moves no more when all is read", () => {
     useChat.setState({ sessions: { s: session() } });

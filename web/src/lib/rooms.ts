@@ -145,7 +145,11 @@ export function rejoin(positions: readonly Position[], isRecovered: boolean): vo
   const isKnown = positions.every((each) => sessions[each.sessionId]) && useChat.getState().isListed;
   // Who was away for long has missed what was last said, who has gone and what has a new name.
   if (!isKnown || !isRecovered) void loadSessions();
-  if (isRecovered) return;
+  if (isRecovered) {
+    // Its join may have been under way when the connection broke: an answer is not recovered.
+    if (openId !== null && !rooms[openId]?.isJoined) void joinRoom(openId);
+    return;
+  }
   const wanted = Object.keys(rooms).filter((id) => rooms[id]?.isJoined || id === openId);
   for (const id of Object.keys(rooms)) patchRoom(id, { isJoined: false });
   for (const id of wanted) void joinRoom(id);
