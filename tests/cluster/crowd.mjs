@@ -81,7 +81,7 @@ class Client {
 
   keep(log, message) {
     if (message.seq <= log.last) return;
-    log.seen.push([message.seq, message.id]);
+    log.seen.push([message.seq, message.id, Date.now()]);
     log.last = message.seq;
   }
 
@@ -91,7 +91,7 @@ class Client {
       const answer = await this.ask("message:send", { sessionId, content, clientMsgId });
       if (answer?.ok) {
         const { id, seq } = answer.message;
-        acked.push({ sessionId, id, seq });
+        acked.push({ sessionId, id, seq, at: Date.now() });
         return;
       }
       if (answer && !answer.error.retryable) {

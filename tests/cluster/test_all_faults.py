@@ -204,7 +204,7 @@ def judge(report: dict[str, Any], stored: dict[str, list[list[Any]]]) -> None:
     for client in report["clients"]:
         assert client["faults"] == []
         for session_id, seen in client["logs"].items():
-            assert seen == stored[session_id]
+            assert [[seq, id_] for seq, id_, _ in seen] == stored[session_id]
 
 
 def assert_was_seen_gone(report: dict[str, Any], user_id: str) -> None:
@@ -226,4 +226,14 @@ def tell(report: dict[str, Any], lasted: float, place: Place) -> None:
         len(clients),
         sum(client["recovered"] for client in clients),
         place.link.lost,
+    )
+    seen_last: dict[str, int] = {}
+    for client in clients:
+        for _, id_, at in (each for seen in client["logs"].values() for each in seen):
+            seen_last[id_] = max(at, seen_last.get(id_, 0))
+    delays = sorted(max(0, seen_last[ack["id"]] - ack["at"]) for ack in report["acked"])
+    log.info(
+        "from the ack until the last member has it: p50 %d ms, p90 %d ms, p99 %d ms, most %d ms",
+        *(delays[int(len(delays) * part)] for part in (0.5, 0.9, 0.99)),
+        delays[-1],
     )
