@@ -48,7 +48,6 @@ async def test_a_wrong_password_at_one_daemon_delays_the_next_at_the_other(
         for _ in range(3):
             with guess(0) as wrong:
                 wrong.settle(trio.current_time(), fits=False)
-                await trio.sleep(0)
             await until(lambda: _failures(group, 0) == _failures(group, 1))
             for node in (0, 1):
                 _forgive_time(group, node)
