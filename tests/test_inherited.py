@@ -103,6 +103,7 @@ def test_a_daemon_serves_on_the_socket_of_a_parent_and_who_came_before_it_is_ans
                 assert told.endswith(f" serves on http://localhost:{door.getsockname()[1]}\n")
             finally:
                 daemon.terminate()
+                daemon.communicate()  # the rest of its greeting: a closed pipe would end it
         assert daemon.returncode == 0
 
 
