@@ -61,16 +61,20 @@ def _refused(connection: http.client.HTTPConnection, address: str) -> float:
 
 
 def _flood(server: Server, bench: Bench) -> Iterator[Figure]:
-    """Send at a pace in one session, without and with the flood, in turns."""
+    """Send at a pace in one session: without the flood, with it, and with it at another daemon.
+
+    The last is what the flood takes from everybody who shares the cores; what this daemon's own
+    people lose beyond that is the daemon's.
+    """
     bench.server = server
     rest = Rest(server)
     people = rest.people(1)
     session_id = rest.session(people)
     rest.close()
     seconds = bench.scale.flood_seconds
-    calm, flooded = Calm(), Calm()
+    calm, flooded, beside = Calm(), Calm(), Calm()
     statuses: Counter[str] = Counter()
-    with bench.swarm() as swarm:
+    with started(SETTINGS) as other, bench.swarm() as swarm:
         peers = swarm.connect([people[0].token])
         swarm.join(peers, session_id)
         swarm.settle()
@@ -81,8 +85,11 @@ def _flood(server: Server, bench: Bench) -> Iterator[Figure]:
             with running(server, "logins", FLOOD_RATE, seconds) as answered:
                 flooded.measure(server, senders, seconds)
             statuses.update(answered[0])
+            with running(other, "logins", FLOOD_RATE, seconds):
+                beside.measure(server, senders, seconds)
     yield from calm.figures("")
     yield from flooded.figures(", 200 logins/s")
+    yield from beside.figures(", 200 logins/s elsewhere")
     share = 100 / statuses.total()
     yield Figure("flood, 503 with Retry-After", "%", [statuses.pop("503 later", 0) * share])
     yield Figure("flood, hashed", "%", [statuses.pop("401", 0) * share])

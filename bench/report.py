@@ -19,6 +19,8 @@ COMPARED = (
     ("login refused, unknown address", "login refused, known address"),
     ("ack p50 at 50 messages/s, 200 logins/s", "ack p50 at 50 messages/s"),
     ("ack p99 at 50 messages/s, 200 logins/s", "ack p99 at 50 messages/s"),
+    ("ack p50 at 50 messages/s, 200 logins/s", "ack p50 at 50 messages/s, 200 logins/s elsewhere"),
+    ("ack p99 at 50 messages/s, 200 logins/s", "ack p99 at 50 messages/s, 200 logins/s elsewhere"),
 )
 
 
