@@ -117,6 +117,8 @@ class Cluster:
         )
         self.nodes.on_hole = self._lost
         self.nodes.on_gone = self._gone
+        self.elsewhere.on_whole = self.healing.hole
+        self.elsewhere.on_untold = self.healing.untold
         self.control.on("cut", self._heard_cut)
         self.control.on("cut-user", self._heard_cut_user)
         self.control.on("verified", self._heard_verified)

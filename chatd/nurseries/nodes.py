@@ -20,6 +20,7 @@ from chatd.metrics import Metrics
 from chatd.nurseries.backplane import Backplane
 from chatd.nurseries.control import Control, Message
 from chatd.nurseries.redis_link import RedisAway
+from chatd.peers import TAG_CHARS
 from chatd.wire.cluster import Signer
 from chatd.wire.resp import ReplyError, command
 
@@ -250,7 +251,8 @@ class Nodes:
         )
         if isinstance(tags, ReplyError):
             raise RedisAway
-        return [tag for each in tags if (tag := each.decode("ascii")) != self.tag]
+        found = {each.decode("ascii", "replace") for each in tags}
+        return sorted(tag for tag in found - {self.tag} if len(tag) == TAG_CHARS)
 
     def expect(self, tag: str) -> None:
         """Take note of a daemon that is known by its lease: it is watched from now on."""

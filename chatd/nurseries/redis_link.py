@@ -41,6 +41,8 @@ STEADY = 10.0  # seconds of a connection behind which the first pause is short a
 MAX_ASKED = 10_000  # questions under way: then new ones are refused at once
 SUBSCRIPTION: Literal["subscription"] = "subscription"  # is answered beside, unless refused
 
+# What a Redis answers that is no primary, or not yet: then this is not the connection to have
+ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
 # What a connection fails by when nobody is there, or not a Redis, or not one that wants us
 UNREACHED = (OSError, trio.TooSlowError, trio.BrokenResourceError, ProtocolError, ReplyError)
 
@@ -344,6 +346,8 @@ class RedisLink:
 
     def _answer(self, answer: Any) -> None:
         question = self._take_expected()
+        if isinstance(answer, ReplyError) and str(answer).startswith(ELSEWHERE):
+            raise answer
         if question == SUBSCRIPTION:  # a daemon that hears nothing begins anew, and says so
             raise answer if isinstance(answer, ReplyError) else ProtocolError("no subscription")
         if isinstance(question, _Question):
