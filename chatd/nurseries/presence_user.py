@@ -80,6 +80,11 @@ class PresentUser:
         return self.sessions | self.sessions_elsewhere if self.sessions_elsewhere else self.sessions
 
     @property
+    def own_manual(self) -> tuple[ManualStatus | None, str | None, datetime | None]:
+        """Their manual status, its text, and until when: a `Manual` without its time."""
+        return self.manual, self.text, self.until
+
+    @property
     def is_shown(self) -> bool:
         """Whether the others were told that they are there."""
         return self.shown[0] != "OFFLINE"
