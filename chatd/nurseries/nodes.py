@@ -77,6 +77,7 @@ class Nodes:
         self._metrics = metrics
         self._nodes: dict[str, Node] = {}
         self._settled_at = 0.0
+        self._has_left = False  # said so: another sign of life would take it back
         control.counted = self._counted
         control.on("beat", self._heard_beat)
         control.on("bye", self._heard_bye)
@@ -171,10 +172,14 @@ class Nodes:
                 self._renew()
 
     def _say(self) -> None:
+        if self._has_left:
+            return
         self._control.mention("beat", said=self._control.said, url=self.url, epoch=self._epoch)
 
     def _renew(self) -> None:
         """Hold the lease; when that was is kept for longer than it lasts, in one place for all."""
+        if self._has_left:
+            return
         at = round(self._now().timestamp() * 1000)
         lease = command("SET", self._lease_of(self.tag), at, "PX", round(self._lease * 1000))
         note = command("ZADD", self._backplane.name("nodes"), at, self.tag)
@@ -189,6 +194,7 @@ class Nodes:
 
     def leave(self) -> None:
         """Say that we go, of our own will: people have time to come back elsewhere."""
+        self._has_left = True
         self._control.mention("bye")
         forget = command("DEL", self._lease_of(self.tag), self.people_of(self.tag))
         note = command("ZREM", self._backplane.name("nodes"), self.tag)
