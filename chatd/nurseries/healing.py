@@ -29,12 +29,12 @@ from chatd.nurseries.presence_user import Manual
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.sockets import Sockets
 from chatd.payloads import removed_event
-from chatd.rows import PositionRow, UserRow
+from chatd.rows import PositionRow, Role, SessionRow, UserRow
 
 AWAY_INTERVAL = 3.0  # seconds between two looks at ended logins while Redis is away
 PAUSE = 1.0  # seconds between two healings: holes come in crowds
 JITTER = 0.3  # seconds: not all daemons at once
-MARGIN = 30.0  # seconds: of clocks that differ, and of a transaction that commits late
+MARGIN = 150.0  # seconds: of clocks that differ, and of a transaction that commits late
 BATCH = 100  # users of one read
 
 log = structlog.get_logger("chatd.cluster")
@@ -150,11 +150,14 @@ class Healing:
         self._looked_at = at
         new = [each for each in ended if not self._sockets.is_revoked(each)]
         self._sockets.cut_here(new, CloseCode.REVOKED)
+        for user_id, token_ids in self._sockets.api_tokens().items():
+            good = {row.id for row in await self._store.api_tokens(user_id)}  # others are deleted
+            self._sockets.cut_here(token_ids - good, CloseCode.REVOKED)
 
     # People who are here
 
     async def _read_people(self) -> None:
-        user_ids = self._sockets.user_ids
+        user_ids = self._presence.user_ids
         for start in range(0, len(user_ids), BATCH):
             part = user_ids[start : start + BATCH]
             at = self._now().timestamp()
@@ -180,7 +183,7 @@ class Healing:
         stored = {position.session_id for position in positions}
         is_whole = len(positions) < MAX_POSITIONS
         for session_id in (stored ^ known) if is_whole else (stored - known):
-            found = await self._store.session_for(session_id, user_id)
+            found = await self._session_for(session_id, user_id)
             is_member = found is not None and found[1] is not None
             if is_member == (session_id in self._people.sessions_of(user_id)):
                 continue
@@ -194,3 +197,13 @@ class Healing:
                 self._sockets.tell_here(
                     user_id, "session:removed", gone, outside=session_id, is_durable=True
                 )
+
+    async def _session_for(
+        self, session_id: UUID, user_id: UUID
+    ) -> tuple[SessionRow, Role | None] | None:
+        """Return a session as a user sees it; nothing newer was heard while it was read."""
+        while True:
+            moves = self._people.moves_of(user_id)
+            found = await self._store.session_for(session_id, user_id)
+            if moves == self._people.moves_of(user_id):
+                return found

@@ -177,6 +177,8 @@ class Presence:
         """Let those of these users who are known here see each other."""
         for user_id in user_ids:
             user = self.users.get(user_id)
+            if user is not None:
+                user.moves += 1
             if user is not None and (user.devices or user.in_grace):
                 self.audience.add(user, session_id, None)
                 self.relay.placed(user)
@@ -194,11 +196,17 @@ class Presence:
         """End the same for a user who is known here."""
         user = self.users.get(user_id)
         if user is not None:
+            user.moves += 1
             self.audience.place_elsewhere(user, user.sessions_elsewhere - {session_id})
             self.audience.remove(user, session_id)
             self.relay.placed(user)
         if members is not None:
             self.audience.resize(session_id, members)
+
+    @property
+    def user_ids(self) -> list[UUID]:
+        """Who has a device here, or may come back to one within the grace."""
+        return [user.id for user in self.users.values() if user.devices or user.in_grace]
 
     def members_of(self, session_id: UUID) -> int:
         """Return how many members a session has. See `chatd.context.Presence`."""

@@ -108,6 +108,11 @@ class PeopleElsewhere:
         user = self._users.get(user_id)
         return 0.0 if user is None else user.manual_at
 
+    def moves_of(self, user_id: UUID) -> int:
+        """Return how often it was heard that a user has come to a session, or left one."""
+        user = self._users.get(user_id)
+        return 0 if user is None else user.moves
+
     def people_of(self, tag: str) -> list[UUID]:
         """Return who has a device at another daemon."""
         return [user_id for user_id, user in self._users.items() if tag in user.elsewhere]

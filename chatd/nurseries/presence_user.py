@@ -52,6 +52,7 @@ class PresentUser:
     leaving: int = 0  # counts disconnects: a grace that is not the latest is void
     elsewhere: dict[str, StateElsewhere] = field(default_factory=dict)  # by daemon's tag
     sessions_elsewhere: set[UUID] = field(default_factory=set)
+    moves: int = 0  # counts what was heard of sessions that they have come to, or left
     manual_at: float = 0.0  # when the manual status was set, seconds since 1970; the newest counts
 
     @property
