@@ -286,6 +286,7 @@ class Cluster:
             self.nodes.watch,
             self.healing.look_while_away,
             self.limits.run,
+            self.mirrors.look,
             self._tell_writers,
         ):
             nursery.start_soon(task)
