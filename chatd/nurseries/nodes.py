@@ -207,7 +207,7 @@ class Nodes:
             if not self._backplane.link.is_up or trio.current_time() < self._settled_at:
                 continue
             for tag, node in list(self._nodes.items()):
-                silence = trio.current_time() - node.heard_at
+                silence = trio.current_time() - max(node.heard_at, self._settled_at)
                 patience = min(2 * SILENT_AFTER, self._lease / 2)
                 if silence >= (self._grace if node.is_leaving else patience):
                     try:
@@ -227,11 +227,16 @@ class Nodes:
         )
         if lease is not None:
             return
-        node = self._nodes.pop(tag, None)
-        if node is None:
+        heard_at = self._nodes[tag].heard_at
+        is_first = await self._is_first(
+            tag
+        )  # ahead of all else: without an answer it is asked again
+        node = self._nodes[tag]
+        if node.heard_at > heard_at:  # it lives, without a lease and people: it writes them anew
+            self.on_hole(tag)
             return
+        del self._nodes[tag]
         self._metrics.nodes.set(len(self._nodes) + 1)
-        is_first = await self._is_first(tag)
         # Of two that find out at once the other may have cleared up already.
         silence = timedelta(seconds=trio.current_time() - node.heard_at)
         seen = _time_of(note) or self._now() - silence
