@@ -30,10 +30,10 @@ from chatd.nurseries.elsewhere import Elsewhere
 from chatd.nurseries.heads import Heads
 from chatd.nurseries.healing import Healing
 from chatd.nurseries.mirrors import Mirrors
-from chatd.nurseries.nodes import Nodes
+from chatd.nurseries.nodes import SETTLE, Nodes
 from chatd.nurseries.parts import Parts
 from chatd.nurseries.presence_elsewhere import PeopleElsewhere
-from chatd.nurseries.redis_link import RedisLink, open_redis
+from chatd.nurseries.redis_link import RedisAway, RedisLink, open_redis
 from chatd.nurseries.shared_limits import SharedLimits
 from chatd.peers import TAG_CHARS
 from chatd.wire.cluster import Signer
@@ -117,6 +117,8 @@ class Cluster:
         )
         self.nodes.on_hole = self._lost
         self.nodes.on_gone = self._gone
+        self.elsewhere.on_whole = self.healing.hole
+        self.elsewhere.on_untold = self.healing.untold
         self.control.on("cut", self._heard_cut)
         self.control.on("cut-user", self._heard_cut_user)
         self.control.on("verified", self._heard_verified)
@@ -258,7 +260,7 @@ class Cluster:
             await self._interrupt_answers()
             if is_first and people:
                 await self._store.set_last_seen(people, last_seen)
-        except StoreError as trouble:
+        except (StoreError, RedisAway) as trouble:
             log.warning("not written of a daemon's end", error=type(trouble).__name__)
 
     async def _interrupt_answers(self) -> None:
@@ -266,8 +268,10 @@ class Cluster:
 
         Raises:
             StoreError: the store is away.
+            RedisAway: nobody knows who lives.
         """
-        left = await self._store.interrupt_answers([self.nodes.tag, *self.nodes.tags])
+        tags = {self.nodes.tag, *self.nodes.tags, *await self.nodes.discover()}
+        left = await self._store.interrupt_answers(sorted(tags))
         if left:
             log.warning("answers of a daemon that has ended were interrupted", count=left)
 
@@ -284,16 +288,29 @@ class Cluster:
             self.nodes.watch,
             self.healing.look_while_away,
             self.limits.run,
+            self.mirrors.look,
             self._tell_writers,
         ):
             nursery.start_soon(task)
         with trio.move_on_after(START_TIMEOUT):
             await self.link.came_up()
-            if await self.healing.heal():  # else nobody knows who lives
-                await self._interrupt_answers()
+            await self.healing.heal()
         if not self.link.is_up:
             log.warning("Redis is away: what other daemons do is seen seconds late")
         nursery.start_soon(self.healing.run)
+        nursery.start_soon(self._interrupt_left)
+
+    async def _interrupt_left(self) -> None:
+        """End in the store what earlier runs have left, once all have come to Redis who live."""
+        await self.link.came_up()
+        while True:
+            await trio.sleep(SETTLE)  # Redis may have begun empty a moment ago
+            try:
+                await self._interrupt_answers()
+            except (StoreError, RedisAway) as trouble:
+                log.warning("answers not looked for", error=type(trouble).__name__)
+            else:
+                return
 
     async def leave(self) -> None:
         """Say goodbye."""

@@ -2,8 +2,9 @@
 
 Each daemon tells of its own people only: that they are there, AWAY or not, with which status, in
 which sessions. Changes go out some milliseconds later, all together; whoever has missed one reads
-the whole from Redis. The grace of a lost connection is over before a daemon says that its last
-device is gone; when a whole daemon leaves in order, the others wait for it in its place.
+the whole from Redis. When Redis has lost it, or has not taken a change, it is written anew, and all
+others are told to read it. The grace of a lost connection is over before a daemon says that its
+last device is gone; when a whole daemon leaves in order, the others wait for it in its place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import orjson
+import structlog
 import trio
 
 from chatd.model import dumps
@@ -31,6 +33,10 @@ from chatd.wire.resp import ReplyError, command
 TELL_AFTER = 0.05  # seconds: people come and go in crowds
 AT_ONCE = 100  # people in one message
 STATUSES = frozenset(get_args(ManualStatus))
+WHOLE = b"whole"  # the field that says of a daemon's people that they are all there
+KEY_CHARS = 32  # of a user's id as the name of a field
+
+log = structlog.get_logger("chatd.cluster")
 
 Entry = dict[str, Any]
 
@@ -42,6 +48,10 @@ class Elsewhere:
         backplane: whose link keeps this daemon's people in Redis.
         control: by which the others are told.
         nodes: names where people are kept.
+
+    Attributes:
+        on_whole: told the tag of a daemon whose people are to be read.
+        on_untold: told that this daemon's people are to be written down anew.
     """
 
     def __init__(
@@ -58,6 +68,9 @@ class Elsewhere:
         self._presence = presence
         self._people = people
         self.on_positions: Callable[[Iterable[PositionRow]], None]
+        self.on_whole: Callable[[str], None]
+        self.on_untold: Callable[[], None]
+        self._reading: dict[str, set[UUID]] = {}  # by tag, of whom something was heard meanwhile
         self._told: dict[UUID, tuple[Entry, frozenset[UUID]]] = {}
         self.window: Window[UUID, PresentUser] = Window(TELL_AFTER, self._tell)
         for kind, hear in {
@@ -67,6 +80,8 @@ class Elsewhere:
             "manual": self._heard_manual,
             "around": self._heard_around,
             "account": self._heard_account,
+            "whole": self._heard_whole,
+            "untold": self._heard_untold,
         }.items():
             control.on(kind, hear)
 
@@ -136,7 +151,15 @@ class Elsewhere:
             await trio.lowlevel.checkpoint()
 
     def _keep(self, part: Iterable[tuple[UUID, Entry | None, frozenset[UUID] | None]]) -> None:
-        """Write down in Redis what is told: two fields a user, for sessions change seldom."""
+        """Write down in Redis what is told."""
+        link, commands = self._backplane.link, self._written(part)
+        if not link.send(b"".join(commands), answers=len(commands)) and link.is_up:
+            self.on_untold()  # the buffer is full: whoever reads it would believe what was before
+
+    def _written(
+        self, part: Iterable[tuple[UUID, Entry | None, frozenset[UUID] | None]]
+    ) -> list[bytes]:
+        """Return the commands that write people down: two fields each, for sessions are long."""
         name = self._nodes.people_of(self._nodes.tag)
         commands: list[bytes] = []
         for user_id, entry, sessions in part:
@@ -147,21 +170,38 @@ class Elsewhere:
                 commands.append(command("HSET", name, key, dumps(entry)))
             if sessions is not None:
                 commands.append(command("HSET", name, key + "s", _packed(sessions)))
-        self._backplane.link.send(b"".join(commands), answers=len(commands))
+        return commands
 
-    def tell_all(self) -> None:
-        """Write down everybody anew: Redis may have forgotten."""
-        name = self._nodes.people_of(self._nodes.tag)
-        self._backplane.link.send(command("DEL", name))
-        people = [(user_id, *known) for user_id, known in self._told.items()]
+    async def tell_all(self) -> None:
+        """Write down everybody anew, and have the others read it.
+
+        Raises:
+            RedisAway: it is not all written; who reads it meanwhile believes what was before.
+        """
+        ask, name = self._backplane.link.ask, self._nodes.people_of(self._nodes.tag)
+        people, refused = list(self._told), False
         for start in range(0, len(people), AT_ONCE):
-            self._keep(people[start : start + AT_ONCE])
+            part = [
+                (each, *self._told[each])
+                for each in people[start : start + AT_ONCE]
+                if each in self._told
+            ]
+            refused |= _is_refused(await ask(*self._written(part)))
+        [keys] = await ask(command("HKEYS", name))
+        if refused or isinstance(keys, ReplyError):
+            return
+        there = {user_id.hex.encode("ascii") for user_id in self._told}
+        strays = [key for key in keys if key != WHOLE and key[:KEY_CHARS] not in there]
+        forget = [command("HDEL", name, *strays)] if strays else []
+        if not _is_refused(await ask(*forget, command("HSET", name, WHOLE, 1))):
+            self._control.say("whole")
 
     # Hearing
 
     def _heard_people(self, tag: str, message: Message) -> None:
         for row in message["p"]:
             user_id, entry = UUID(row[0]), row[1]
+            self._reading.get(tag, set()).add(user_id)
             if entry is None:
                 self._people.take_away(user_id, tag, _time(row[3]))
             else:
@@ -200,6 +240,14 @@ class Elsewhere:
         del tag, message
         self._presence.account_opened_anywhere()
 
+    def _heard_whole(self, tag: str, message: Message) -> None:
+        del message
+        self.on_whole(tag)
+
+    def _heard_untold(self, tag: str, message: Message) -> None:
+        del tag, message
+        self.on_untold()
+
     # The whole
 
     async def read(self, tag: str) -> None:
@@ -208,23 +256,44 @@ class Elsewhere:
         Raises:
             RedisAway: nobody can tell.
         """
-        [fields] = await self._backplane.link.ask(command("HGETALL", self._nodes.people_of(tag)))
-        if isinstance(fields, ReplyError):
-            raise RedisAway
-        people = {key.decode("ascii"): value for key, value in fields.items()}
+        heard = self._reading[tag] = set()
+        try:
+            [fields] = await self._backplane.link.ask(
+                command("HGETALL", self._nodes.people_of(tag))
+            )
+            if isinstance(fields, ReplyError):
+                raise RedisAway
+            if WHOLE in fields:
+                await self._place_all(tag, fields, heard)
+            else:  # it does not know that Redis has lost it: what is known stays until it does
+                self._control.say_to(tag, "untold")
+        finally:
+            self._reading.pop(tag, None)
+
+    async def _place_all(self, tag: str, fields: Mapping[bytes, bytes], heard: set[UUID]) -> None:
+        """Take a daemon's people as they were read, but of whom something newer was heard."""
         there: set[UUID] = set()
-        for number, (key, value) in enumerate(people.items(), 1):
-            if not key.endswith("s"):
-                user_id = UUID(key)
-                there.add(user_id)
-                sessions = _unpacked(people.get(key + "s", b"").decode("ascii"))
-                self._place(tag, user_id, orjson.loads(value), sessions)
+        for number, (key, value) in enumerate(fields.items(), 1):
+            if len(key) == KEY_CHARS:
+                try:
+                    user_id, sessions = (
+                        UUID(key.decode()),
+                        _unpacked(fields.get(key + b"s", b"").decode()),
+                    )
+                    if user_id not in heard:
+                        self._place(tag, user_id, orjson.loads(value), sessions)
+                    there.add(user_id)
+                except (ValueError, KeyError, TypeError, OverflowError) as trouble:
+                    log.warning("not a person", tag=tag, why=repr(trouble))
             if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-        self._drop(tag, None, there)
+                if self._reading.get(tag) is not heard:
+                    return  # it has died meanwhile
+        self._drop(tag, None, there | heard)
 
     def forget(self, tag: str, last_seen: datetime | None) -> list[UUID]:
         """Take a daemon's people away; return who they were."""
+        self._reading.pop(tag, None)
         return self._drop(tag, last_seen, set())
 
     def _drop(self, tag: str, last_seen: datetime | None, but: set[UUID]) -> list[UUID]:
@@ -232,6 +301,14 @@ class Elsewhere:
         for user_id in people:
             self._people.take_away(user_id, tag, last_seen)
         return people
+
+
+def _is_refused(answers: Iterable[object]) -> bool:
+    """Return whether Redis has not taken what was to be written, and say so."""
+    refusals = [str(each) for each in answers if isinstance(each, ReplyError)]
+    if refusals:
+        log.warning("people are not written down", error=refusals[0])
+    return bool(refusals)
 
 
 def _entry(user: PresentUser) -> Entry:

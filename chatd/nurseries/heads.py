@@ -50,7 +50,7 @@ class Heads:
         self.window: Window[UUID, None] = Window(SETTLE_AFTER, self._compare_window)
 
     def saw(self, events: Iterable[RoomEvent]) -> None:
-        """Take note of events that were published here or heard."""
+        """Take note of events of known sessions that were published here or heard."""
         heard = self._heard
         for event in events:
             key = event.session_id.int
@@ -61,8 +61,9 @@ class Heads:
         """Take note of what somebody who connects has read."""
         heard = self._heard
         for position in positions:
-            key = position.session_id.int
-            heard[key] = max(heard.get(key, 0), position.seq)
+            known = heard.setdefault(position.session_id.int, position.seq)
+            if known < position.seq:  # others here may not have heard of it
+                self.begin(position.session_id)
 
     def forget(self, session_id: UUID) -> None:
         """Nobody of this session is here any more."""
@@ -79,7 +80,7 @@ class Heads:
         """Find out of which of these sessions something was lost, and have that made up for."""
         for start in range(0, len(session_ids), AT_ONCE):
             part = session_ids[start : start + AT_ONCE]
-            before = {session_id: self._heard.get(session_id.int) for session_id in part}
+            before = {session_id: self._heard.get(session_id.int, 0) for session_id in part}
             try:
                 heads = await self._store.heads(part)
             except StoreError as trouble:
@@ -88,13 +89,17 @@ class Heads:
             self._rooms.compare(heads, part)
             for session_id, known in before.items():
                 head = heads.get(session_id)
-                if head is not None and known is not None and known < head:
+                if head is not None and known < head:
                     self._heard[session_id.int] = max(head, self._heard.get(session_id.int, 0))
                     self._on_change(session_id)
 
     async def compare_all(self) -> None:
-        """Compare everything of which somebody is here."""
-        await self.compare(self._interests())
+        """Compare everything of which somebody is here, and forget the rest."""
+        sessions = self._interests()
+        heard = self._heard
+        kept = ((session_id.int, heard.get(session_id.int)) for session_id in sessions)
+        self._heard = {key: seq for key, seq in kept if seq is not None}
+        await self.compare(sessions)
 
     async def run(self) -> None:
         """Compare now and then, until cancelled."""

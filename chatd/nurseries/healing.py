@@ -29,12 +29,12 @@ from chatd.nurseries.presence_user import Manual
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.sockets import Sockets
 from chatd.payloads import removed_event
-from chatd.rows import PositionRow, UserRow
+from chatd.rows import PositionRow, Role, SessionRow, UserRow
 
 AWAY_INTERVAL = 3.0  # seconds between two looks at ended logins while Redis is away
 PAUSE = 1.0  # seconds between two healings: holes come in crowds
 JITTER = 0.3  # seconds: not all daemons at once
-MARGIN = 30.0  # seconds: of clocks that differ, and of a transaction that commits late
+MARGIN = 150.0  # seconds: of clocks that differ, and of a transaction that commits late
 BATCH = 100  # users of one read
 
 log = structlog.get_logger("chatd.cluster")
@@ -74,6 +74,7 @@ class Healing:
         self._looked_at = now()  # until then all ended logins are known
         self._behind: set[str] = set()  # daemons of which something was lost
         self._is_new = False  # Redis has come back: nothing is known of anybody
+        self._is_untold = False  # our own people are not all written down
         self._wanted = trio.Event()
 
     def hole(self, tag: str) -> None:
@@ -84,6 +85,11 @@ class Healing:
     def connected(self) -> None:
         """Redis is there, again."""
         self._is_new = True
+        self._wanted.set()
+
+    def untold(self) -> None:
+        """Redis has not, or not all, of our people."""
+        self._is_untold = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -103,24 +109,30 @@ class Healing:
         self._metrics.healings.inc()
         behind, self._behind = self._behind, set()
         is_new, self._is_new = self._is_new, False
+        is_untold, self._is_untold = self._is_untold, False
+        is_done = False
         try:
             await self._end_logins()
+            if is_new or is_untold:
+                await self._elsewhere.tell_all()
             if is_new:
-                self._elsewhere.tell_all()
                 behind.update(await self._nodes.discover())
             for tag in sorted(behind):
                 self._nodes.expect(tag)
                 await self._elsewhere.read(tag)
             await self._read_people()
             await self._heads.compare_all()
+            is_done = True
         except (RedisAway, StoreError) as trouble:
             log.warning("not healed yet", error=type(trouble).__name__)
-            self._behind |= behind
-            self._is_new = self._is_new or (is_new and self._is_up())
-            if self._is_up():
-                self._wanted.set()
-            return False
-        return True
+        finally:  # also when whoever has asked for it waits no longer
+            if not is_done:
+                self._behind |= behind
+                self._is_new |= is_new and self._is_up()
+                self._is_untold |= is_untold
+                if self._is_up():
+                    self._wanted.set()
+        return is_done
 
     async def look_while_away(self) -> None:
         """Look for ended logins while nobody tells of them, until cancelled."""
@@ -138,26 +150,31 @@ class Healing:
         self._looked_at = at
         new = [each for each in ended if not self._sockets.is_revoked(each)]
         self._sockets.cut_here(new, CloseCode.REVOKED)
+        for user_id, token_ids in self._sockets.api_tokens().items():
+            good = {row.id for row in await self._store.api_tokens(user_id)}  # others are deleted
+            self._sockets.cut_here(token_ids - good, CloseCode.REVOKED)
 
     # People who are here
 
     async def _read_people(self) -> None:
-        user_ids = self._sockets.user_ids
+        user_ids = self._presence.user_ids
         for start in range(0, len(user_ids), BATCH):
             part = user_ids[start : start + BATCH]
             at = self._now().timestamp()
             before = {user_id: self._people.sessions_of(user_id) for user_id in part}
+            known_at = {user_id: self._people.manual_at(user_id) for user_id in part}
             states = await self._store.first_states(part, MAX_POSITIONS)
-            for user_id, (row, positions) in states.items():
-                self._read_status(row, at)
+            for user_id, (row, _) in states.items():
+                self._read_status(row, at, known_at[user_id])
+            for user_id, (_, positions) in states.items():
                 await self._compare_sessions(user_id, before[user_id], positions)
 
-    def _read_status(self, row: UserRow, at: float) -> None:
+    def _read_status(self, row: UserRow, at: float, known_at: float) -> None:
         is_over = row.status_until is not None and row.status_until <= self._now()
         manual = Manual(None, None, None, at)
         if not is_over:
             manual = Manual(row.manual_status, row.status_text, row.status_until, at)
-        self._people.set_manual(row.id, manual)
+        self._people.correct_manual(row.id, manual, known_at)
 
     async def _compare_sessions(
         self, user_id: UUID, known: set[UUID], positions: Sequence[PositionRow]
@@ -166,7 +183,7 @@ class Healing:
         stored = {position.session_id for position in positions}
         is_whole = len(positions) < MAX_POSITIONS
         for session_id in (stored ^ known) if is_whole else (stored - known):
-            found = await self._store.session_for(session_id, user_id)
+            found = await self._session_for(session_id, user_id)
             is_member = found is not None and found[1] is not None
             if is_member == (session_id in self._people.sessions_of(user_id)):
                 continue
@@ -180,3 +197,13 @@ class Healing:
                 self._sockets.tell_here(
                     user_id, "session:removed", gone, outside=session_id, is_durable=True
                 )
+
+    async def _session_for(
+        self, session_id: UUID, user_id: UUID
+    ) -> tuple[SessionRow, Role | None] | None:
+        """Return a session as a user sees it; nothing newer was heard while it was read."""
+        while True:
+            moves = self._people.moves_of(user_id)
+            found = await self._store.session_for(session_id, user_id)
+            if moves == self._people.moves_of(user_id):
+                return found

@@ -2,12 +2,14 @@
 
 Whoever looks for an answer that the store says is under way, and that is not ours, asks all: the
 one that makes it sends its text so far, then each piece, then the end. A piece that was lost shows
-by its index, and then the text is asked for anew. Nobody asks a provider twice.
+by its index, and then the text is asked for anew; a lost end by its maker's saying so, whom we ask
+when nothing has come for a while. Nobody asks a provider twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -23,6 +25,7 @@ from chatd.nurseries.control import Control, Message, id_or_none
 from chatd.nurseries.generation import Generation
 
 TIMEOUT = 1.0  # seconds for whoever makes an answer to say so
+QUIET = 5.0  # seconds without a piece: then its maker is asked whether there is more to come
 MAX_MIRRORS = 1000
 NOT_TOLD = Usage(0, 0, is_estimated=True)
 
@@ -43,6 +46,7 @@ class Mirror(Generation):
             reply_to_id=id_or_none(message["reply"]),
         )
         self.owner = owner
+        self.heard_at = trio.current_time()
         self._stop_there = stop
         self._last: tuple[str, bytes] | None = None
 
@@ -63,27 +67,32 @@ class Mirror(Generation):
         return self._last
 
 
+@dataclass(frozen=True, slots=True)
 class _Listener:
-    """Sends an answer of ours to a daemon that follows it. See `Listener`."""
+    """Sends an answer of ours to a daemon that follows it: once, however often it asks.
 
-    def __init__(self, generation: Generation, tell: Callable[..., bool]) -> None:
-        self._generation = generation
-        self._tell = tell
+    See `chatd.contract.assistant.Listener`.
+    """
+
+    generation: Generation
+    control: Control
+    tag: str
 
     def push(self, name: str, data: bytes) -> None:
         """Send the end."""
-        end = self._generation.end
+        end = self.generation.end
         fields: dict[str, Any] = {"e": name, "d": orjson.Fragment(data)}
         if end is not None:
             code = None if end.error is None else end.error.code
             fields |= {"status": end.status, "finish": end.finish_reason, "code": code}
             fields["usage"] = list(end.usage)
-        self._tell("mirror-end", id=self._generation.id, **fields)
+        self.control.say_to(self.tag, "mirror-end", id=self.generation.id, **fields)
 
     def push_ephemeral(self, name: str, data: bytes) -> bool:
         """Send a piece."""
         del name
-        return self._tell("mirror-piece", id=self._generation.id, d=orjson.Fragment(data))
+        told = orjson.Fragment(data)
+        return self.control.say_to(self.tag, "mirror-piece", id=self.generation.id, d=told)
 
 
 class Ends(Protocol):
@@ -118,6 +127,8 @@ class Mirrors:
             "mirror-piece": self._heard_piece,
             "mirror-end": self._heard_end,
             "mirror-stop": self._heard_stop,
+            "mirror-check": self._heard_check,
+            "mirror-over": self._heard_over,
             "ai-session-ended": self._heard_session_ended,
             "ai-user-ended": self._heard_user_ended,
         }.items():
@@ -153,8 +164,21 @@ class Mirrors:
     def lose(self, tag: str) -> None:
         """End what a daemon that has died was making."""
         for mirror in [each for each in self._mirrors.values() if each.owner == tag]:
-            error = Unavailable("the answer has ended early")
-            self._end(mirror, None, Ending("INTERRUPTED", None, error, NOT_TOLD))
+            self._break_off(mirror)
+
+    async def look(self) -> None:
+        """Ask the makers of what is quiet whether more comes, until cancelled."""
+        while True:
+            await trio.sleep(QUIET / 2)
+            until = trio.current_time() - QUIET
+            for mirror in self._mirrors.values():
+                if mirror.heard_at <= until:
+                    self._control.say_to(mirror.owner, "mirror-check", id=mirror.id)
+
+    def _break_off(self, mirror: Mirror) -> None:
+        """End what is not heard of any more; whoever asks again is told what is stored."""
+        error = Unavailable("the answer has ended early")
+        self._end(mirror, None, Ending("INTERRUPTED", None, error, NOT_TOLD))
 
     def _end(self, mirror: Mirror, last: tuple[str, bytes] | None, end: Ending | None) -> None:
         self._mirrors.pop(mirror.id, None)
@@ -177,8 +201,14 @@ class Mirrors:
             reply=generation.reply_to_id,
             text=generation.text,
         )
-        tell = partial(self._control.say_to, tag)
-        generation.watch(_Listener(generation, tell), generation.units)
+        generation.watch(_Listener(generation, self._control, tag), generation.units)
+
+    def _heard_check(self, tag: str, message: Message) -> None:
+        generation = self.own(UUID(message["id"]))
+        if generation is None or generation.is_over:
+            self._control.say_to(tag, "mirror-over", id=message["id"])
+        else:
+            self._heard_question(tag, message)
 
     def _heard_stop(self, tag: str, message: Message) -> None:
         del tag
@@ -206,6 +236,7 @@ class Mirrors:
                 return  # too late: nobody waits
             stop = partial(self._control.say_to, tag, "mirror-stop", id=message_id)
             mirror = self._mirrors[message_id] = Mirror(message, tag, stop)
+        mirror.heard_at = trio.current_time()
         mirror.add(str(message["text"])[len(mirror.text) :])
         mirror.flush()
         answered = self._asked.get(message_id)
@@ -217,12 +248,18 @@ class Mirrors:
         mirror = self._mirrors.get(UUID(message["id"]))
         if mirror is None:
             return
+        mirror.heard_at = trio.current_time()
         index = int(message["d"]["index"])
         if index == mirror.units:
             mirror.add(str(message["d"]["text"]))
             mirror.flush()
         elif index > mirror.units:  # a piece is lost
             self._control.mention("mirror", id=mirror.id)
+
+    def _heard_over(self, tag: str, message: Message) -> None:
+        mirror = self._mirrors.get(UUID(message["id"]))
+        if mirror is not None and mirror.owner == tag:
+            self._break_off(mirror)  # its end was lost
 
     def _heard_end(self, tag: str, message: Message) -> None:
         del tag

@@ -20,6 +20,7 @@ from chatd.metrics import Metrics
 from chatd.nurseries.backplane import Backplane
 from chatd.nurseries.control import Control, Message
 from chatd.nurseries.redis_link import RedisAway
+from chatd.peers import TAG_CHARS
 from chatd.wire.cluster import Signer
 from chatd.wire.resp import ReplyError, command
 
@@ -76,6 +77,7 @@ class Nodes:
         self._metrics = metrics
         self._nodes: dict[str, Node] = {}
         self._settled_at = 0.0
+        self._has_left = False  # said so: another sign of life would take it back
         control.counted = self._counted
         control.on("beat", self._heard_beat)
         control.on("bye", self._heard_bye)
@@ -170,10 +172,14 @@ class Nodes:
                 self._renew()
 
     def _say(self) -> None:
+        if self._has_left:
+            return
         self._control.mention("beat", said=self._control.said, url=self.url, epoch=self._epoch)
 
     def _renew(self) -> None:
         """Hold the lease; when that was is kept for longer than it lasts, in one place for all."""
+        if self._has_left:
+            return
         at = round(self._now().timestamp() * 1000)
         lease = command("SET", self._lease_of(self.tag), at, "PX", round(self._lease * 1000))
         note = command("ZADD", self._backplane.name("nodes"), at, self.tag)
@@ -188,6 +194,7 @@ class Nodes:
 
     def leave(self) -> None:
         """Say that we go, of our own will: people have time to come back elsewhere."""
+        self._has_left = True
         self._control.mention("bye")
         forget = command("DEL", self._lease_of(self.tag), self.people_of(self.tag))
         note = command("ZREM", self._backplane.name("nodes"), self.tag)
@@ -200,7 +207,7 @@ class Nodes:
             if not self._backplane.link.is_up or trio.current_time() < self._settled_at:
                 continue
             for tag, node in list(self._nodes.items()):
-                silence = trio.current_time() - node.heard_at
+                silence = trio.current_time() - max(node.heard_at, self._settled_at)
                 patience = min(2 * SILENT_AFTER, self._lease / 2)
                 if silence >= (self._grace if node.is_leaving else patience):
                     try:
@@ -220,11 +227,16 @@ class Nodes:
         )
         if lease is not None:
             return
-        node = self._nodes.pop(tag, None)
-        if node is None:
+        heard_at = self._nodes[tag].heard_at
+        is_first = await self._is_first(
+            tag
+        )  # ahead of all else: without an answer it is asked again
+        node = self._nodes[tag]
+        if node.heard_at > heard_at:  # it lives, without a lease and people: it writes them anew
+            self.on_hole(tag)
             return
+        del self._nodes[tag]
         self._metrics.nodes.set(len(self._nodes) + 1)
-        is_first = await self._is_first(tag)
         # Of two that find out at once the other may have cleared up already.
         silence = timedelta(seconds=trio.current_time() - node.heard_at)
         seen = _time_of(note) or self._now() - silence
@@ -250,7 +262,8 @@ class Nodes:
         )
         if isinstance(tags, ReplyError):
             raise RedisAway
-        return [tag for each in tags if (tag := each.decode("ascii")) != self.tag]
+        found = {each.decode("ascii", "replace") for each in tags}
+        return sorted(tag for tag in found - {self.tag} if len(tag) == TAG_CHARS)
 
     def expect(self, tag: str) -> None:
         """Take note of a daemon that is known by its lease: it is watched from now on."""

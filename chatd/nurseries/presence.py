@@ -35,6 +35,8 @@ from chatd.nurseries.scope import SMALL, Farewell, Growth, count_accounts
 from chatd.payloads import presence_dict
 from chatd.rows import ManualStatus, PositionRow, UserRow
 
+TICK = 0.001  # seconds by which a manual status is newer than the one that it replaces
+
 
 class Presence:
     """See `chatd.context.Presence`; made by `open_presence`."""
@@ -129,6 +131,7 @@ class Presence:
         user.in_grace = False
         self._withdraw(user)
         if user.is_present:
+            self.tell(user)  # what is left of their devices may be AWAY
             return
         await trio.sleep_until(user.told_at + TELL_INTERVAL)
         if is_back():
@@ -174,6 +177,8 @@ class Presence:
         """Let those of these users who are known here see each other."""
         for user_id in user_ids:
             user = self.users.get(user_id)
+            if user is not None:
+                user.moves += 1
             if user is not None and (user.devices or user.in_grace):
                 self.audience.add(user, session_id, None)
                 self.relay.placed(user)
@@ -191,11 +196,17 @@ class Presence:
         """End the same for a user who is known here."""
         user = self.users.get(user_id)
         if user is not None:
+            user.moves += 1
             self.audience.place_elsewhere(user, user.sessions_elsewhere - {session_id})
             self.audience.remove(user, session_id)
             self.relay.placed(user)
         if members is not None:
             self.audience.resize(session_id, members)
+
+    @property
+    def user_ids(self) -> list[UUID]:
+        """Who has a device here, or may come back to one within the grace."""
+        return [user.id for user in self.users.values() if user.devices or user.in_grace]
 
     def members_of(self, session_id: UUID) -> int:
         """Return how many members a session has. See `chatd.context.Presence`."""
@@ -243,9 +254,11 @@ class Presence:
         socket: Socket | None,
     ) -> dict[str, Any]:
         """Set or clear a manual status. See `chatd.context.Presence`."""
-        at = self._now().timestamp()
-        self.relay.manual(user_id, Manual(status, text, until, at))
         user = self.users.get(user_id)
+        at = self._now().timestamp()
+        if user is not None:  # the clock of whoever has set the one before may be ahead
+            at = max(at, user.manual_at + TICK)
+        self.relay.manual(user_id, Manual(status, text, until, at))
         if user is None:  # by REST, without a socket: stored, and true at the next connect
             return presence_dict(user_id, "OFFLINE", None, None)
         if status == "INVISIBLE" and user.manual != "INVISIBLE":

@@ -6,7 +6,7 @@ devices are: AWAY when all of them are, OFFLINE when none is left.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import trio
@@ -81,14 +81,37 @@ class PeopleElsewhere:
         user = self._users.get(user_id)
         if user is None or manual.at < user.manual_at:
             return
-        is_new = (manual.status, manual.text, manual.until) != (user.manual, user.text, user.until)
+        is_new = manual[:3] != user.own_manual
         if not is_new and manual.at == user.manual_at:
             return
+        if manual.status == "INVISIBLE" and user.is_shown and user.manual != "INVISIBLE":
+            # Where it stays, at whatever daemon it was set: lastSeen would give them away.
+            user.last_seen = datetime.fromtimestamp(manual.at, UTC)
         user.manual, user.text, user.until = manual.status, manual.text, manual.until
         user.manual_at = manual.at
         if user.devices:  # else it ends where they are
             self._presence.schedule_end(user)
         self._presence.tell(user)
+
+    def correct_manual(self, user_id: UUID, manual: Manual, known_at: float) -> None:
+        """Take a manual status from the store, when it is another and none was heard meanwhile.
+
+        Args:
+            known_at: of which time the status here was when the store was asked.
+        """
+        user = self._users.get(user_id)
+        if user is not None and user.manual_at == known_at and user.own_manual != manual[:3]:
+            self.set_manual(user_id, manual)
+
+    def manual_at(self, user_id: UUID) -> float:
+        """Return of which time a user's manual status is, as it is known here."""
+        user = self._users.get(user_id)
+        return 0.0 if user is None else user.manual_at
+
+    def moves_of(self, user_id: UUID) -> int:
+        """Return how often it was heard that a user has come to a session, or left one."""
+        user = self._users.get(user_id)
+        return 0 if user is None else user.moves
 
     def people_of(self, tag: str) -> list[UUID]:
         """Return who has a device at another daemon."""

@@ -52,6 +52,7 @@ class PresentUser:
     leaving: int = 0  # counts disconnects: a grace that is not the latest is void
     elsewhere: dict[str, StateElsewhere] = field(default_factory=dict)  # by daemon's tag
     sessions_elsewhere: set[UUID] = field(default_factory=set)
+    moves: int = 0  # counts what was heard of sessions that they have come to, or left
     manual_at: float = 0.0  # when the manual status was set, seconds since 1970; the newest counts
 
     @property
@@ -78,6 +79,11 @@ class PresentUser:
     def all_sessions(self) -> set[UUID]:
         """In which sessions they are seen."""
         return self.sessions | self.sessions_elsewhere if self.sessions_elsewhere else self.sessions
+
+    @property
+    def own_manual(self) -> tuple[ManualStatus | None, str | None, datetime | None]:
+        """Their manual status, its text, and until when: a `Manual` without its time."""
+        return self.manual, self.text, self.until
 
     @property
     def is_shown(self) -> bool:

@@ -15,7 +15,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 import trio
@@ -30,13 +30,21 @@ from chatd.wire.resp import (
     command,
     greeting,
     message_of,
+    of_subscription,
     subscribed_to,
 )
 
 READ_BYTES = 262_144
 FIRST_PAUSE = 0.1  # seconds before the second try to connect; then twice as long each time
 MAX_PAUSE = 2.0  # seconds: a restart of Redis takes less
+STEADY = 10.0  # seconds of a connection behind which the first pause is short again
 MAX_ASKED = 10_000  # questions under way: then new ones are refused at once
+SUBSCRIPTION: Literal["subscription"] = "subscription"  # is answered beside, unless refused
+
+# What a Redis answers that is no primary, or not yet: then this is not the connection to have
+ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
+# What a connection fails by when nobody is there, or not a Redis, or not one that wants us
+UNREACHED = (OSError, trio.TooSlowError, trio.BrokenResourceError, ProtocolError, ReplyError)
 
 log = structlog.get_logger("chatd.redis")
 
@@ -99,8 +107,9 @@ class RedisLink:
         self._buffer: list[bytes] = []
         self._size = 0
         self._has_data = trio.Event()
-        # What answers are for, in order: a question, or None for a command nobody waits for.
-        self._expected: deque[tuple[_Question | None, int]] = deque()
+        # What answers are for, in order: a question, None for a command nobody waits for, or a
+        # subscription, which is answered for each channel beside the answers, unless it is refused.
+        self._expected: deque[tuple[_Question | Literal["subscription"] | None, int]] = deque()
         self._asked = 0
         self._heard_at = 0.0
         self._is_writing = False
@@ -114,14 +123,13 @@ class RedisLink:
         """Send commands whose answers nobody waits for; never waits. False: they are dropped.
 
         Args:
-            answers: how many answers Redis gives to them; a subscription has none.
+            answers: how many answers Redis gives to them.
         """
         if not self.is_up or self._size + len(data) > self._max:
             self.is_lossy = True
             return False
         self._push(data)
-        if answers:
-            self._expect(None, answers)
+        self._expect(None, answers)
         return True
 
     def publish(self, channel: bytes, payload: bytes) -> bool:
@@ -130,13 +138,17 @@ class RedisLink:
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         """Hear these channels; nothing happens without a connection."""
-        if channels:
-            self.send(command(b"SUBSCRIBE", *channels), answers=0)
+        self._subscribe(b"SUBSCRIBE", channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         """Hear these channels no more."""
-        if channels:
-            self.send(command(b"UNSUBSCRIBE", *channels), answers=0)
+        self._subscribe(b"UNSUBSCRIBE", channels)
+
+    def _subscribe(self, verb: bytes, channels: Sequence[bytes]) -> None:
+        # Also when the buffer is full: nobody would ask for the channel again.
+        if channels and self.is_up:
+            self._push(command(verb, *channels))
+            self._expect(SUBSCRIPTION, len(channels))
 
     async def ask(self, *commands: bytes) -> list[Any]:
         """Send commands and return their answers; one that was refused is a `ReplyError` there.
@@ -192,7 +204,7 @@ class RedisLink:
         except OSError:
             return data  # whoever writes next, or reads, finds out and ends the connection
 
-    def _expect(self, question: _Question | None, answers: int) -> None:
+    def _expect(self, question: _Question | Literal["subscription"] | None, answers: int) -> None:
         if question is None and self._expected and self._expected[-1][0] is None:
             self._expected[-1] = None, self._expected[-1][1] + answers
         else:
@@ -204,20 +216,26 @@ class RedisLink:
         """Connect, and again whenever the connection is lost, until cancelled."""
         pause = FIRST_PAUSE
         while True:
-            try:
-                stream = await self._connect()
-            except (OSError, trio.TooSlowError, trio.BrokenResourceError, ReplyError) as trouble:
-                log.warning("no connection to Redis", error=str(trouble) or type(trouble).__name__)
-                await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                pause = min(MAX_PAUSE, pause * 2)
-                continue
-            pause = FIRST_PAUSE
-            try:
-                await self._talk(stream)
-            finally:
-                self._lose()
-                with trio.CancelScope(shield=True):
-                    await trio.aclose_forcefully(stream)
+            begun = trio.current_time()
+            await self._connect_once()
+            if trio.current_time() - begun >= STEADY:
+                pause = FIRST_PAUSE
+            await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(MAX_PAUSE, pause * 2)
+
+    async def _connect_once(self) -> None:
+        """Connect, and serve the connection until it is lost."""
+        try:
+            stream = await self._connect()
+        except UNREACHED as trouble:
+            log.warning("no connection to Redis", error=str(trouble) or type(trouble).__name__)
+            return
+        try:
+            await self._talk(stream)
+        finally:
+            self._lose()
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
 
     async def _connect(self) -> trio.abc.Stream:
         address = self._address
@@ -243,6 +261,7 @@ class RedisLink:
 
         Raises:
             ReplyError: Redis does not want us, or is older than 6.
+            ProtocolError: it is no Redis.
         """
         commands = greeting(self._address, self._name)
         await stream.send_all(b"".join(commands))
@@ -270,7 +289,12 @@ class RedisLink:
                 self._hearer.connected()
                 await self._read(stream)
                 nursery.cancel_scope.cancel(reason="Redis has ended the connection")
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError) as trouble:
+        except* (
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            ProtocolError,
+            ReplyError,
+        ) as trouble:
             log.warning("connection to Redis lost", error=str(trouble.exceptions[0]))
 
     async def _read(self, stream: trio.abc.Stream) -> None:
@@ -301,11 +325,15 @@ class RedisLink:
         if message is not None:
             self._hearer.heard(*message)
             return
+        if of_subscription(push) and self._take_expected() != SUBSCRIPTION:
+            msg = "a subscription out of turn"
+            raise ProtocolError(msg)
         channel = subscribed_to(push)
         if channel is not None:
             self._hearer.subscribed(channel)
 
-    def _answer(self, answer: Any) -> None:
+    def _take_expected(self) -> _Question | Literal["subscription"] | None:
+        """Return what the next answer is for."""
         if not self._expected:
             msg = "an answer to nothing"
             raise ProtocolError(msg)
@@ -314,7 +342,15 @@ class RedisLink:
             self._expected.popleft()
         else:
             self._expected[0] = question, left - 1
-        if question is not None:
+        return question
+
+    def _answer(self, answer: Any) -> None:
+        question = self._take_expected()
+        if isinstance(answer, ReplyError) and str(answer).startswith(ELSEWHERE):
+            raise answer
+        if question == SUBSCRIPTION:  # a daemon that hears nothing begins anew, and says so
+            raise answer if isinstance(answer, ReplyError) else ProtocolError("no subscription")
+        if isinstance(question, _Question):
             question.answers.append(answer)
             if len(question.answers) == question.count:
                 question.done.set()
@@ -346,7 +382,7 @@ class RedisLink:
         self._buffer, self._size = [], 0
         self._has_data = trio.Event()
         for question, _ in self._expected:
-            if question is not None:
+            if isinstance(question, _Question):
                 question.is_lost = True
                 question.done.set()
         self._expected.clear()

@@ -81,10 +81,14 @@ class Sockets:
         """Return every live socket."""
         return [socket for sockets in self._by_user.values() for socket in sockets]
 
-    @property
-    def user_ids(self) -> list[UUID]:
-        """Who has a socket here."""
-        return list(self._by_user)
+    def api_tokens(self) -> dict[UUID, set[UUID]]:
+        """Return the API tokens that sockets here have come with, by their user."""
+        found: dict[UUID, set[UUID]] = {}
+        for socket in self.all():
+            identity = socket.identity
+            if identity.scopes is not None:
+                found.setdefault(identity.user_id, set()).add(identity.family_id)
+        return found
 
     def tell(
         self,

@@ -84,7 +84,11 @@ class Typing:
     async def _expire(self, key: tuple[UUID, UUID], scope: trio.CancelScope) -> None:
         with scope:
             await trio.sleep_forever()
-        if self._scopes.get(key) is scope:  # the deadline, not a stop
+        if self._scopes.get(key) is not scope:
+            return  # a stop, not the deadline
+        if key in self._elsewhere:  # a renewal was lost, perhaps here alone
+            self.stopped(*key)
+        else:
             self.stop(*key)
 
     def _tell(self, key: tuple[UUID, UUID], *, is_typing: bool) -> None:

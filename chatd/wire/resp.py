@@ -81,3 +81,8 @@ def subscribed_to(push: Any) -> bytes | None:
         channel: bytes = push[1]
         return channel
     return None
+
+
+def of_subscription(push: Any) -> bool:
+    """Return whether it says that a subscription has begun or ended: one a channel we named."""
+    return len(push) == 3 and push[0] in {b"subscribe", b"unsubscribe"}  # noqa: PLR2004 - as above

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 import trio
@@ -12,12 +13,13 @@ import trio
 from chatd.testing.socket import PersonSocket, Refused
 from tests.assistant.model import Call, Model
 from tests.cluster.kit import PATIENCE, Group, event, open_group, until
+from tests.cluster.link_proxy import open_link_proxy
 from tests.redis_kit import RedisServer
 
 
 @asynccontextmanager
 async def open_talk(
-    redis: RedisServer, **settings: Any
+    redis: RedisServer | str, **settings: Any
 ) -> AsyncIterator[tuple[Group, Model, PersonSocket, PersonSocket, str]]:
     """Run two daemons with one model, and Anna at both, who has begun a conversation."""
     model = Model()
@@ -104,3 +106,43 @@ async def test_a_daemon_that_starts_interrupts_no_answer_of_another(
         ):
             await call.finish("more")
             assert (await event(here, "ai:done"))["content"] == "Once more"
+
+
+async def test_an_end_that_was_lost_is_found_out(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatd.nurseries.mirrors.QUIET", 0.5, raising=False)
+    async with (
+        open_link_proxy(redis_server.port) as proxy,
+        open_talk(proxy.url) as (group, model, here, there, talk),
+    ):
+        message_id, call = await ask(here, model, talk)
+        await call.say("Once ")
+        attached = await there.ask("ai:attach", messageId=message_id)
+        assert not attached["done"]
+        proxy.loss = 1.0
+        await call.finish("upon a time.")
+        await event(here, "ai:done")
+        await trio.sleep(0.2)  # until it is lost
+        proxy.loss = 0.0
+        assert (await event(there, "ai:error"))["code"] == "unavailable"
+        assert not group.cluster(1).mirrors._mirrors
+        attached = await there.ask("ai:attach", messageId=message_id)
+        assert (attached["text"], attached["done"]) == ("Once upon a time.", True)
+
+
+async def test_a_quiet_answer_is_followed_once_however_often_it_is_asked_for(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatd.nurseries.mirrors.QUIET", 0.2, raising=False)
+    async with open_talk(redis_server) as (group, model, here, there, talk):
+        message_id, call = await ask(here, model, talk)
+        await call.say("Once ")
+        await there.ask("ai:attach", messageId=message_id)
+        for _ in range(3):
+            group.cluster(1).control.mention("mirror", id=message_id)
+        await trio.sleep(1.0)
+        generation = group.cluster(0).mirrors.own(UUID(message_id))
+        assert len(generation.watchers) == 2  # who has asked, and the other daemon
+        await call.finish("more")
+        assert (await event(there, "ai:done"))["content"] == "Once more"
