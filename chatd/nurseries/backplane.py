@@ -39,6 +39,7 @@ NOBODY = UUID(int=0)
 SUBSCRIBE_AT_ONCE = 1000  # channels in one command
 ATTEND_SECONDS = 30.0  # that a user is heard who is about to connect: then they have, or not
 ATTEND_TIMEOUT = 0.5  # seconds for Redis to say that they are heard
+COMPLAIN_INTERVAL = 10.0  # seconds: a daemon with other keys sends as many bad frames as good ones
 
 # Flags of an event for a room
 _TYPES = 1  # it tells that a user types,
@@ -112,6 +113,7 @@ class Backplane:
         self._confirmed: set[bytes] = set()
         self._awaited: dict[bytes, trio.Event] = {}
         self._attended: deque[tuple[float, UUID]] = deque()  # until when, by time
+        self._complain_at = 0.0  # on Trio's clock: then the next bad frame is logged
 
     def name(self, *parts: str) -> str:
         """Return a name in Redis of this cluster."""
@@ -258,7 +260,10 @@ class Backplane:
             self._metrics.frames_heard.inc()
         except BadFrame as trouble:
             self._metrics.frames_bad.inc()
-            log.warning("bad frame", channel=channel.decode("ascii", "replace"), why=str(trouble))
+            if trio.current_time() >= self._complain_at:
+                self._complain_at = trio.current_time() + COMPLAIN_INTERVAL
+                name = channel.decode("ascii", "replace")
+                log.warning("bad frame", channel=name, why=str(trouble))
         except Exception:
             self._metrics.frames_bad.inc()
             log.exception("bug")  # it ends this frame, not the daemon

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -108,3 +109,20 @@ async def test_a_daemon_that_starts_with_an_empty_redis_interrupts_nobody(
             assert attached["status"] == "STREAMING"
             await call.finish("more")
             assert (await event(here, "ai:done"))["content"] == "Once more"
+
+
+async def test_a_daemon_with_other_keys_does_not_fill_the_log(
+    redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_group(redis_server) as group:
+        backplane = group.cluster(0).backplane
+        async with open_chatd(
+            redis_url=redis_server.url,
+            redis_prefix=group.servers[0].settings.redis_prefix,
+            signing_keys=("other:" + "o" * 40,),
+        ) as stranger:
+            assert stranger.daemon.cluster is not None
+            for _ in range(20):
+                stranger.daemon.cluster.control.mention("account")
+            await until(lambda: backplane._metrics.frames_bad._value.get() >= 20)
+    assert capsys.readouterr().out.count("bad frame") <= 3
