@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from bench.daemon import Server, free_port, started
 from bench.peers.postgres import open_databases
 from bench.people import Person, Rest
 from bench.plan import Bench, Figure
-from bench.senders import CONTENT, Senders, fan_out
+from bench.senders import CONTENT, Senders
 from bench.swarm import Peer, Swarm
 
 MICRO = 1e6
@@ -29,22 +30,29 @@ START_TIMEOUT = 10.0  # seconds
 
 
 def cluster(bench: Bench) -> Iterator[Figure]:
-    """CPU per delivery, per stored message and per publication, of one daemon and of two."""
+    """CPU per delivery, per stored message and per publication, of one daemon and of two.
+
+    Beside both stand two daemons that know nothing of each other: what two processes on these cores
+    take from each other's caches is no cost of a cluster.
+    """
     with ExitStack() as stack:
         databases = stack.enter_context(open_databases())
         redis = stack.enter_context(running_redis())
-        databases.create("alone", is_empty=True)
-        databases.create("together", is_empty=True)
-        keys = {"CHATD_SIGNING_KEYS": SECRET}
-        alone = {**keys, "CHATD_DATABASE_URL": databases.conninfo("alone")}
-        together = {
-            **keys,
-            "CHATD_DATABASE_URL": databases.conninfo("together"),
-            "CHATD_REDIS_URL": redis,
-        }
-        one = Site([stack.enter_context(started(alone))])
-        two = Site([stack.enter_context(started(together)) for _ in range(2)])
-        yield from _deliveries(bench, one, two)
+
+        def start(name: str, **more: str) -> Server:
+            settings = {
+                "CHATD_SIGNING_KEYS": SECRET,
+                "CHATD_DATABASE_URL": databases.conninfo(name),
+                **more,
+            }
+            return stack.enter_context(started(settings))
+
+        for name in ("alone", "together", "here", "there"):
+            databases.create(name, is_empty=True)
+        one = Site([start("alone")])
+        two = Site([start("together", CHATD_REDIS_URL=redis) for _ in range(2)])
+        apart = [Site([start(name)]) for name in ("here", "there")]
+        yield from _deliveries(bench, one, two, apart)
         yield from _stored(bench, one, two)
         yield from _published(bench, two)
 
@@ -84,29 +92,65 @@ class Site:
         return peers
 
 
-def _deliveries(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
-    """One session whose members are spread over the daemons."""
-    scale = bench.scale
-    with Swarm(bench.make_wire(), ("", 0)) as alone, Swarm(bench.make_wire(), ("", 0)) as both:
-        places = []
-        for site, swarm in ((one, alone), (two, both)):
-            people = site.people(scale.people)
+class Hall:
+    """One session at each of some sites; what is said is said in all of them at once."""
+
+    def __init__(self, bench: Bench, sites: Sequence[Site], sockets_each: int) -> None:
+        self.swarm = Swarm(bench.make_wire(), sites[0].servers[0].address)
+        self._sites = sites
+        self._senders: list[tuple[Peer, str]] = []
+        for site in sites:
+            people = site.people(bench.scale.people)
             session_id = site.session(people)
-            tokens = [person.token for person in people for _ in range(scale.sockets_each)]
-            peers = site.connect(swarm, tokens)
-            swarm.join(peers, session_id)
-            swarm.settle()
-            places.append((site, swarm, peers[0], session_id))
+            tokens = [person.token for person in people for _ in range(sockets_each)]
+            peers = site.connect(self.swarm, tokens)
+            self.swarm.join(peers, session_id)
+            self._senders.append((peers[0], session_id))
+        self.swarm.settle()
+
+    def measure(self, window: int, seconds: float) -> float:
+        """Send for some seconds, `window` ahead of all readers; return the CPU µs of a delivery."""
+        swarm = self.swarm
+        swarm.settle(0.05)
+        before = sum(site.cpu() for site in self._sites)
+        start, readers, sent = swarm.deliveries, len(swarm.peers), 0
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            while sent - (swarm.deliveries - start) // readers < window:
+                for sender, session_id in self._senders:
+                    sender.send(swarm.wire.send(sent, session_id, CONTENT))
+                sent += 1
+            seen = swarm.deliveries
+            swarm.pump(lambda seen=seen: swarm.deliveries > seen)  # type: ignore[misc]
+        swarm.pump(lambda: swarm.deliveries - start >= sent * readers)
+        used = sum(site.cpu() for site in self._sites) - before
+        return used / (swarm.deliveries - start) * MICRO
+
+
+def _deliveries(bench: Bench, one: Site, two: Site, apart: Sequence[Site]) -> Iterator[Figure]:
+    """As many sockets at one daemon, half of them at each of two, and of two that are apart."""
+    scale = bench.scale
+    halls = {
+        "one daemon": Hall(bench, [one], scale.sockets_each),
+        "two daemons": Hall(bench, [two], scale.sockets_each),
+        "two that are apart": Hall(bench, apart, scale.sockets_each // 2),
+    }
+    with ExitStack() as stack:
+        for hall in halls.values():
+            stack.enter_context(hall.swarm)
         for window in WINDOWS:
-            values: list[list[float]] = [[], []]
+            values: dict[str, list[float]] = {name: [] for name in halls}
             for number in range(2 * scale.rounds + 1):
-                for index, (site, swarm, sender, session_id) in enumerate(places):
-                    swarm.settle(0.05)
-                    before = site.cpu()
-                    count = fan_out(swarm, sender, session_id, window, scale.seconds / 2)
+                for name, hall in halls.items():
+                    value = hall.measure(window, scale.seconds / 2)
                     if number:  # the first round warms up
-                        values[index].append((site.cpu() - before) / count * MICRO)
-            yield from _compared(f"delivery, window {window}", values)
+                        values[name].append(value)
+            what = f"delivery, window {window}"
+            for name, each in values.items():
+                yield Figure(f"{what}, {name}", "CPU µs", each)
+            of_one, of_two, of_apart = values.values()
+            yield _ratio(f"{what}, two / one", of_two, of_one)
+            yield _ratio(f"{what}, apart / one", of_apart, of_one)
 
 
 def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
@@ -131,42 +175,45 @@ def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
                 count = crowd.run(1, scale.seconds)
                 if number:
                     values[index].append((site.cpu() - before) / count * MICRO)
-        yield from _compared("stored message", values)
+        yield Figure("stored message, one daemon", "CPU µs", values[0])
+        yield Figure("stored message, two daemons", "CPU µs", values[1])
+        yield _ratio("stored message, two / one", values[1], values[0])
 
 
-def _compared(name: str, values: Sequence[list[float]]) -> Iterator[Figure]:
-    """Return the figures of one daemon and of two, and of each round what two cost more."""
-    yield Figure(f"{name}, one daemon", "CPU µs", values[0])
-    yield Figure(f"{name}, two daemons", "CPU µs", values[1])
-    ratios = [two / one for one, two in zip(*values, strict=True)]
-    yield Figure(f"{name}, two daemons / one", "x", ratios)
+def _ratio(name: str, values: Sequence[float], beside: Sequence[float]) -> Figure:
+    """Return what each round cost, over the one beside it."""
+    return Figure(name, "x", [one / other for one, other in zip(values, beside, strict=True)])
 
 
 def _published(bench: Bench, two: Site) -> Iterator[Figure]:
     """What it costs a daemon to store and publish, with few and many members at the other one."""
     scale = bench.scale
     here, there = two.servers
-    for sockets in (FEW, MANY):
-        people = two.people(min(sockets, scale.people) + 1)
-        session_id = two.session(people)
-        rest = Rest(here)
-        path = f"/chat/sessions/{session_id}/messages"
-        with Swarm(bench.make_wire(), there.address) as swarm:
-            tokens = [people[1 + n % (len(people) - 1)].token for n in range(sockets)]
-            peers = swarm.connect(tokens)
-            swarm.join(peers, session_id)
+    rest = Rest(here)
+    values: dict[int, list[float]] = {FEW: [], MANY: []}
+    with ExitStack() as stack:
+        halls = []
+        for sockets in values:
+            people = two.people(scale.people + 1)
+            session_id = two.session(people)
+            swarm = stack.enter_context(Swarm(bench.make_wire(), there.address))
+            tokens = [people[1 + number % scale.people].token for number in range(sockets)]
+            swarm.join(swarm.connect(tokens), session_id)
             swarm.settle()
-            values = []
-            for number in range(scale.rounds + 1):
+            halls.append((sockets, swarm, f"/chat/sessions/{session_id}/messages", people[0].token))
+        for number in range(scale.rounds + 1):
+            for sockets, swarm, path, token in halls:
                 before = cpu_seconds(here.pid)
                 for _ in range(scale.history_calls):
-                    rest.call("POST", path, {"content": CONTENT}, people[0].token)
+                    rest.call("POST", path, {"content": CONTENT}, token)
                 used = cpu_seconds(here.pid) - before
                 swarm.settle(0.05)
                 if number:
-                    values.append(used / scale.history_calls * MICRO)
-            yield Figure(f"POST of a message, {sockets} sockets elsewhere", "CPU µs", values)
-        rest.close()
+                    values[sockets].append(used / scale.history_calls * MICRO)
+    rest.close()
+    for sockets, each in values.items():
+        yield Figure(f"POST of a message, {sockets} sockets elsewhere", "CPU µs", each)
+    yield _ratio(f"POST of a message, {MANY} / {FEW} sockets elsewhere", values[MANY], values[FEW])
 
 
 @contextmanager

@@ -15,7 +15,6 @@ COMPARED = (
     ("delivery, window 1", "floor, window 1"),
     ("delivery, window 32", "floor, window 32"),
     ("delivery, window 32", "floor, 32 in one write"),
-    ("POST of a message, 500 sockets elsewhere", "POST of a message, 10 sockets elsewhere"),
     ("login refused, unknown address", "login refused, known address"),
     ("ack p50 at 50 messages/s, 200 logins/s", "ack p50 at 50 messages/s"),
     ("ack p99 at 50 messages/s, 200 logins/s", "ack p99 at 50 messages/s"),
