@@ -9,7 +9,7 @@ reads the database for what was lost (design, 5.9). So nothing here is repeated 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -123,6 +123,12 @@ class Backplane:
         """Return the channel that one daemon alone hears."""
         return b"%b:node:%b" % (self._prefix, tag.encode("ascii"))
 
+    def _channel_of_session(self, session_id: UUID) -> bytes:
+        return self._session + session_id.hex.encode("ascii")
+
+    def _channel_of_user(self, user_id: UUID) -> bytes:
+        return self._user + user_id.hex.encode("ascii")
+
     # Subscriptions
 
     def _want(self, channel: bytes, *, is_wanted: bool) -> None:
@@ -134,13 +140,18 @@ class Backplane:
         else:
             self._wanted.pop(channel, None)
             self._confirmed.discard(channel)
-            self._awaited.pop(channel, trio.Event()).set()
+            self._wake_awaiting(channel)
             if self.link.is_up:
                 self.link.unsubscribe([channel])
 
+    def _wake_awaiting(self, channel: bytes) -> None:
+        begun = self._awaited.pop(channel, None)
+        if begun is not None:
+            begun.set()
+
     def want_session(self, session_id: UUID, *, is_wanted: bool) -> None:
         """Hear a session, once more; or once less."""
-        self._want(self._session + session_id.hex.encode("ascii"), is_wanted=is_wanted)
+        self._want(self._channel_of_session(session_id), is_wanted=is_wanted)
 
     def occupied(self, session_id: UUID, *, is_occupied: bool) -> None:
         """Hear a session while somebody here has joined it. See `RoomRelay`."""
@@ -148,11 +159,11 @@ class Backplane:
 
     def present(self, user_id: UUID, *, is_here: bool) -> None:
         """Hear a user while they have a socket here. See `SocketRelay`."""
-        self._want(self._user + user_id.hex.encode("ascii"), is_wanted=is_here)
+        self._want(self._channel_of_user(user_id), is_wanted=is_here)
 
     async def attend(self, user_id: UUID) -> None:
         """Hear a user, who is about to connect; wait until that is so, or Redis is too slow."""
-        channel = self._user + user_id.hex.encode("ascii")
+        channel = self._channel_of_user(user_id)
         now = trio.current_time()
         while self._attended and self._attended[0][0] <= now:
             self.present(self._attended.popleft()[1], is_here=False)
@@ -166,7 +177,7 @@ class Backplane:
 
     def is_heard(self, session_id: UUID) -> bool:
         """Return whether Redis has said that the events of a session come here."""
-        return self._session + session_id.hex.encode("ascii") in self._confirmed
+        return self._channel_of_session(session_id) in self._confirmed
 
     # Publishing
 
@@ -178,7 +189,7 @@ class Backplane:
         frames = []
         for group in of_sessions.values():
             body = pack_events([WireEvent(*event[1:]) for event in group])
-            channel = self._session + group[0].session_id.hex.encode("ascii")
+            channel = self._channel_of_session(group[0].session_id)
             frames.append(command(b"PUBLISH", channel, self._signer.frame(channel, EVENTS, body)))
         if frames:  # one write for all of them
             self._count(self.link.send(b"".join(frames), answers=len(frames)), len(frames))
@@ -186,24 +197,24 @@ class Backplane:
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Publish an ephemeral event of a room. See `RoomRelay`."""
         body = pack_named(0, but or NOBODY, name, data)
-        self._publish(self._session + session_id.hex.encode("ascii"), EPHEMERAL, body)
+        self._publish(self._channel_of_session(session_id), EPHEMERAL, body)
 
     def typing(self, session_id: UUID, user_id: UUID, *, is_typing: bool) -> None:
         """Publish that somebody types, or no more. See `TypingRelay`."""
         body = pack_named(_TYPES if is_typing else _TYPES_NO_MORE, user_id, "", b"")
-        self._publish(self._session + session_id.hex.encode("ascii"), EPHEMERAL, body)
+        self._publish(self._channel_of_session(session_id), EPHEMERAL, body)
 
     def told(
         self, user_id: UUID, name: str, data: bytes, *, outside: UUID | None, is_durable: bool
     ) -> None:
         """Publish an event for a user's sockets. See `SocketRelay`."""
         body = pack_named(_DURABLE if is_durable else 0, outside or NOBODY, name, data)
-        self._publish(self._user + user_id.hex.encode("ascii"), PERSONAL, body)
+        self._publish(self._channel_of_user(user_id), PERSONAL, body)
 
     def marker(self, session_id: UUID, user_id: UUID, own: bytes) -> None:
         """Publish that a user's read marker has moved."""
         body = pack_named(_MARKER, session_id, "message:read", own)
-        self._publish(self._user + user_id.hex.encode("ascii"), PERSONAL, body)
+        self._publish(self._channel_of_user(user_id), PERSONAL, body)
 
     def say(self, body: bytes) -> None:
         """Publish something to all daemons."""
@@ -245,9 +256,7 @@ class Backplane:
         if channel not in self._wanted:
             return
         self._confirmed.add(channel)
-        begun = self._awaited.pop(channel, None)
-        if begun is not None:
-            begun.set()
+        self._wake_awaiting(channel)
         if channel.startswith(self._session):
             self.heard_by.subscribed(_id_of(channel, self._session))
 
@@ -312,7 +321,3 @@ def _id_of(channel: bytes, prefix: bytes) -> UUID:
     except ValueError:
         msg = "a channel without an id"
         raise BadFrame(msg) from None
-
-
-SayTo = Callable[[str, bytes], bool]
-"""Publishes to one daemon, by its tag; False: it is dropped."""

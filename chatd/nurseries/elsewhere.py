@@ -24,6 +24,7 @@ from chatd.nurseries.control import Control, Message, ids_of
 from chatd.nurseries.nodes import Nodes
 from chatd.nurseries.presence import Presence
 from chatd.nurseries.presence_elsewhere import PeopleElsewhere
+from chatd.nurseries.presence_relay import PresenceRelay
 from chatd.nurseries.presence_user import Manual, PresentUser, StateElsewhere
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.window import Window
@@ -41,7 +42,7 @@ log = structlog.get_logger("chatd.cluster")
 Entry = dict[str, Any]
 
 
-class Elsewhere:
+class Elsewhere(PresenceRelay):
     """Keeps `PresenceRelay`, and hears what the others' do; `window.run` is a task.
 
     Args:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import trio
 
 from chatd.nurseries.listener import USER_TIMEOUT_MS
+from chatd.nurseries.plain_socket import plain_socket
 from chatd.wire.forwarded import MAX_ANSWER_HEAD, AnswerHead, BadAnswer, parse_answer
 
 CONNECT_TIMEOUT = 1.0  # seconds, TLS included: daemons of one cluster are near each other
@@ -103,7 +104,8 @@ class NodeLink:
         """Return whether it is as the last answer has left it: neither ended nor out of step."""
         if self._buffer:
             return False
-        plain: socket.socket = self._tcp.socket._sock  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+        plain = plain_socket(self._tcp)
+        assert plain is not None  # noqa: S101 - under a TCP stream there is one
         try:
             plain.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

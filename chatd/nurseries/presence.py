@@ -25,7 +25,7 @@ from chatd.nurseries.audience import Audience
 from chatd.nurseries.counts import Announce, tell_counts
 from chatd.nurseries.idle import Idleness
 from chatd.nurseries.last_seen import STORE_TIMEOUT, LastSeen
-from chatd.nurseries.presence_relay import Alone, PresenceRelay
+from chatd.nurseries.presence_relay import PresenceRelay
 from chatd.nurseries.presence_user import (
     TELL_INTERVAL,
     Manual,
@@ -59,7 +59,7 @@ class Presence:
         self.audience = Audience(self.users, is_everyone=is_everyone)
         self.idleness = Idleness[Socket](settings.idle_after, self._idled)
         self.last_seen = LastSeen(self.users, store, now)
-        self.relay: PresenceRelay = Alone()
+        self.relay = PresenceRelay()
         self.growth: Growth | None = None
         if scope == "auto" and is_everyone:
             self.growth = Growth(store, accounts, self._leave_everyone)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 from uuid import UUID
 
 from chatd.nurseries.presence_user import Manual, PresentUser
 from chatd.rows import PositionRow
 
 
-class PresenceRelay(Protocol):
-    """Tells what happens here; never waits. Nothing that was heard of others is told again."""
+class PresenceRelay:
+    """Told what happens here; never waits. Nothing that was heard of others is told again.
+
+    This one tells nobody; see `chatd.nurseries.elsewhere.Elsewhere`.
+    """
 
     def stands(self, positions: Iterable[PositionRow]) -> None:
         """A user has connected, who knows their sessions as they were at these positions."""
@@ -39,34 +41,3 @@ class PresenceRelay(Protocol):
 
     def account_opened(self) -> None:
         """There is one account more."""
-
-
-class Alone:
-    """See `PresenceRelay`."""
-
-    def stands(self, positions: Iterable[PositionRow]) -> None:
-        """Nothing."""
-
-    def placed(self, user: PresentUser) -> None:
-        """Nothing."""
-
-    def changed(self, user: PresentUser) -> None:
-        """Nothing."""
-
-    def gone(self, user: PresentUser) -> None:
-        """Nothing."""
-
-    def opened(self, session_id: UUID, user_ids: Sequence[UUID], members: int | None) -> None:
-        """Nothing."""
-
-    def left(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
-        """Nothing."""
-
-    def manual(self, user_id: UUID, manual: Manual) -> None:
-        """Nothing."""
-
-    def announced(self, user_id: UUID, sessions: Sequence[UUID], name: str, data: bytes) -> None:
-        """Nothing."""
-
-    def account_opened(self) -> None:
-        """Nothing."""

@@ -13,7 +13,7 @@ import random
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Protocol
 
@@ -35,6 +35,7 @@ from chatd.wire.resp import (
 )
 
 READ_BYTES = 262_144
+CLOSE_TIMEOUT = 1.0  # seconds; nothing is said to the peer
 FIRST_PAUSE = 0.1  # seconds before the second try to connect; then twice as long each time
 MAX_PAUSE = 2.0  # seconds: a restart of Redis takes less
 STEADY = 10.0  # seconds of a connection behind which the first pause is short again
@@ -86,7 +87,6 @@ class RedisLink:
 
     Attributes:
         is_up: whether there is a connection now.
-        is_lossy: something was dropped since `take_loss` was called last.
     """
 
     def __init__(
@@ -114,7 +114,6 @@ class RedisLink:
         self._heard_at = 0.0
         self._is_writing = False
         self.is_up = False
-        self.is_lossy = False
         self._came_up = trio.Event()
 
     # Sending
@@ -126,7 +125,6 @@ class RedisLink:
             answers: how many answers Redis gives to them.
         """
         if not self.is_up or self._size + len(data) > self._max:
-            self.is_lossy = True
             return False
         self._push(data)
         self._expect(None, answers)
@@ -181,11 +179,6 @@ class RedisLink:
             with suppress(RedisAway):
                 await self.ask(command("PING"))
 
-    def take_loss(self) -> bool:
-        """Return whether something was dropped since the last time."""
-        was_lossy, self.is_lossy = self.is_lossy, False
-        return was_lossy
-
     def _push(self, data: bytes) -> None:
         if self._socket is not None and not self._buffer and not self._is_writing:
             data = self._write_now(self._socket, data)
@@ -199,10 +192,8 @@ class RedisLink:
         """Give the kernel what it takes at once, and return the rest: a task's turn is 30 µs."""
         try:
             return data[plain.send(data) :]
-        except BlockingIOError:
+        except OSError:  # full, or broken: whoever writes next, or reads, finds that out
             return data
-        except OSError:
-            return data  # whoever writes next, or reads, finds out and ends the connection
 
     def _expect(self, question: _Question | Literal["subscription"] | None, answers: int) -> None:
         if question is None and self._expected and self._expected[-1][0] is None:
@@ -234,7 +225,7 @@ class RedisLink:
             await self._talk(stream)
         finally:
             self._lose()
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
                 await trio.aclose_forcefully(stream)
 
     async def _connect(self) -> trio.abc.Stream:
@@ -251,7 +242,7 @@ class RedisLink:
             try:
                 await self._greet(stream)
             except BaseException:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
                     await trio.aclose_forcefully(stream)
                 raise
             return stream
@@ -378,7 +369,6 @@ class RedisLink:
     def _lose(self) -> None:
         self.is_up = self._is_writing = False
         self._socket = None
-        self.is_lossy = True
         self._buffer, self._size = [], 0
         self._has_data = trio.Event()
         for question, _ in self._expected:
@@ -396,7 +386,3 @@ async def open_redis(link: RedisLink) -> AsyncIterator[None]:
         nursery.start_soon(link.run)
         yield
         nursery.cancel_scope.cancel(reason="the daemon stops")
-
-
-Send = Callable[[bytes, bytes], bool]
-"""Publishes a payload on a channel."""
