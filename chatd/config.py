@@ -197,6 +197,9 @@ class Settings(AssistantSettings, ClusterSettings):
     search_timeout: Seconds = Field(
         2, description="a search, its wait for a turn included; longer is deadline_exceeded"
     )
+    io_uring: Literal["auto", "off"] = Field(
+        "auto", description="auto: a room is written to in one call where the kernel allows it"
+    )
     feed_events: Count = Field(1024, description="events that wait for a room's fan-out")
     replay_events: Count = Field(500, description="events that session:join since replays at once")
     replay_bytes: Bytes = Field(

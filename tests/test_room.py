@@ -19,7 +19,7 @@ from chatd.context import RoomEvent, Socket
 from chatd.errors import StoreUnavailable
 from chatd.metrics import Metrics
 from chatd.nurseries.outbox import Outbox
-from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, SMALL, Room
+from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room
 from chatd.nurseries.rooms import AT_ONCE, open_rooms
 from chatd.nurseries.seat import Run, Seat, Trail
 from chatd.store.memory import MemoryStore
@@ -136,10 +136,10 @@ class Desk:
             self.seq = max(self.seq, seq)
             self.room.publish(event(seq, self.removed.get(seq)))
 
-    def deliver(self, *seqs: int) -> int:
+    def deliver(self, *seqs: int, limit: int = AT_ONCE) -> int:
         """What one transaction has committed, with its senders answered."""
         self.seq = max(self.seq, *seqs)
-        return self.room.deliver([event(seq, self.removed.get(seq)) for seq in seqs])
+        return self.room.deliver([event(seq, self.removed.get(seq)) for seq in seqs], limit)
 
     def join(self, name: str, at: int | None = None, user_id: UUID | None = None) -> Member:
         """Let somebody in whose page was read at once."""
@@ -512,9 +512,9 @@ async def test_a_small_room_that_has_nothing_to_do_is_written_to_in_the_step_tha
 
 async def test_a_larger_room_is_left_to_its_task() -> None:
     async with open_desk() as desk:
-        members = [desk.join(str(number)) for number in range(SMALL + 1)]
+        members = [desk.join(str(number)) for number in range(11)]
         await wait_all_tasks_blocked()
-        assert desk.deliver(1) == 0
+        assert desk.deliver(1, limit=10) == 0
         assert not any(member.seen for member in members)
         await wait_all_tasks_blocked()
         assert all(member.seen == [1] for member in members)
@@ -565,9 +565,9 @@ async def test_who_enters_or_stands_ahead_gets_what_is_sent_at_once_like_the_oth
 async def test_rooms_write_at_once_only_when_who_asked_has_the_ack_and_to_some_hundred() -> None:
     async with open_rooms(MemoryStore(), Settings(), Metrics()) as rooms:
         everybody: list[Member] = []
-        sessions = [uuid4() for _ in range(AT_ONCE // SMALL + 1)]
+        sessions = [uuid4() for _ in range(AT_ONCE // 50 + 1)]
         for session_id in sessions:
-            for _ in range(SMALL):
+            for _ in range(50):
                 everybody.append(member := Member("somebody"))
                 rooms.enter(session_id, cast("Socket", member)).settle(0)
         await wait_all_tasks_blocked()

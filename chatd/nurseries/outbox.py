@@ -9,6 +9,7 @@ outbox is *held* and its queue is taken by the next request.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Hashable
 
@@ -38,7 +39,6 @@ class Outbox:
         "_cut",
         "_descriptor",
         "_frames",
-        "_is_direct",
         "_is_open",
         "_is_torn",
         "_latest",
@@ -51,6 +51,7 @@ class Outbox:
         "_start_writer",
         "_stream",
         "_write_timeout",
+        "direct",
         "dropped",
     )
 
@@ -65,7 +66,7 @@ class Outbox:
     ) -> None:
         self._stream: trio.abc.SendStream | None = None
         self._descriptor = -1
-        self._is_direct = False  # open, nothing queued: the kernel may be asked
+        self.direct = -1  # the descriptor while nothing is queued: the kernel may be asked at once
         self._is_open = True
         self._start_writer = start_writer
         self._cut = cut
@@ -104,7 +105,7 @@ class Outbox:
             self._queue[:], self._counts[:] = [data], [self._frames]
             self._size = len(data)
             self._spare = max(self._spare, self._size - self._max_bytes)
-        self._is_direct = self._is_open and descriptor is not None and not self._queue
+        self.direct = self._descriptor if self._is_open and not self._queue else -1
         if self._queue:
             self._start_writer()
 
@@ -121,9 +122,9 @@ class Outbox:
 
     def push(self, data: bytes, frames: int = 1) -> None:
         """Send durable bytes of `frames` frames, now or as soon as the client takes them."""
-        if self._is_direct:
+        if self.direct >= 0:
             try:
-                sent = _write(self._descriptor, data)
+                sent = _write(self.direct, data)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -134,6 +135,17 @@ class Outbox:
             self._enqueue(memoryview(data)[sent:] if sent else data, frames)
         elif self._is_open:
             self._enqueue(data, frames)
+
+    def was_written(self, result: int, data: bytes, frames: int = 1) -> None:
+        """Go on behind a write to `direct` that somebody else has made with durable bytes.
+
+        Args:
+            result: bytes that the kernel took, or its negative errno.
+        """
+        if result < 0 and result != -errno.EAGAIN:
+            self._fail(CloseCode.NORMAL)
+        elif result < len(data):
+            self._enqueue(memoryview(data)[result:] if result > 0 else data, frames)
 
     def push_answer(self, data: bytes) -> None:
         """Send what the client has asked for, however long: it leaves the outbox its bound.
@@ -192,7 +204,7 @@ class Outbox:
         return False
 
     def _enqueue(self, data: bytes | memoryview, frames: int) -> None:
-        self._is_direct = False
+        self.direct = -1
         limit = self._max_bytes + self._spare
         if self._size + len(data) > limit or self._frames + frames > self._max_frames:
             self._fail(CloseCode.SLOW)
@@ -225,7 +237,7 @@ class Outbox:
                 self._fail(CloseCode.SLOW)
                 return
         if self._is_open:
-            self._is_direct = self._descriptor >= 0
+            self.direct = self._descriptor
 
     async def _write_some(self) -> None:
         if self._descriptor < 0:
@@ -273,7 +285,7 @@ class Outbox:
 
     def close(self) -> None:
         """Take no more and forget what waits; call before the descriptor is closed."""
-        self._is_open = self._is_direct = False
+        self._is_open, self.direct = False, -1
         self._queue.clear()
         self._counts.clear()
         self._latest = None

@@ -22,11 +22,11 @@ from chatd.context import EVERYBODY, RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.nurseries.piece import Piece
+from chatd.nurseries.ring import Ring
 from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
 from chatd.payloads import removed_event
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
-SMALL = 50  # members up to which a commit writes to them itself: 0.3 ms, less than two wake-ups
 ASIDE = 1024  # events kept for a socket while its page is read; one feed's length
 CATCHUP_RETRY = 0.5  # seconds until a store that was away is asked again
 
@@ -53,6 +53,7 @@ class Room:
         patience: float = 0.0,
         metrics: Metrics,
         on_empty: Callable[[UUID], None],
+        ring: Ring | None = None,
     ) -> None:
         self.session_id = session_id
         self.head: int | None = None
@@ -71,6 +72,7 @@ class Room:
         self._catch_up = catch_up
         self._metrics = metrics
         self._on_empty = on_empty
+        self._ring = ring
 
     # Membership
 
@@ -153,26 +155,29 @@ class Room:
         except trio.WouldBlock:
             self.is_behind = True
 
-    def deliver(self, events: Sequence[RoomEvent]) -> int:
+    def deliver(self, events: Sequence[RoomEvent], limit: int) -> int:
         """Send committed events now if that is a small matter, else put them into the feed.
 
-        Never waits. Return to how many members it has written.
+        Never waits. Return to how many members it has written, `limit` at most.
         """
-        if self._is_small_matter(events):
+        if len(self.live) <= limit and self._is_small_matter(events):
             self.head = events[-1].seq
             self._keep_aside(events)
             members = self._all_members()
             for seat in list(self._ahead.values()):
                 self._send_ahead(seat, events, self.head)
-            self._metrics.deliveries.inc(Piece(self.session_id, events).give(members))
+            self._metrics.deliveries.inc(self._piece(events).give(members))
             return len(members)
         for event in events:
             self.publish(event)
         return 0
 
+    def _piece(self, events: Sequence[RoomEvent]) -> Piece:
+        return Piece(self.session_id, events, self._ring)
+
     def _is_small_matter(self, events: Sequence[RoomEvent]) -> bool:
         """Return whether these are the next events, and nothing but the fan-out is to be done."""
-        if not self._is_parked or self.is_behind or self.head is None or len(self.live) > SMALL:
+        if not self._is_parked or self.is_behind or self.head is None:
             return False
         following = enumerate(events, self.head + 1)
         return all(event.seq == seq and event.removed is None for seq, event in following)
@@ -291,7 +296,7 @@ class Room:
         for seat in list(self._ahead.values()):
             self._send_ahead(seat, events, reached)
         if events:
-            await self._write(members, seats, Piece(self.session_id, events))
+            await self._write(members, seats, self._piece(events))
 
     def _keep_aside(self, events: Sequence[RoomEvent]) -> None:
         for seat in self._entering.values():

@@ -20,6 +20,7 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
 from chatd.model import dumps, session_event
+from chatd.nurseries.ring import Ring, open_ring
 from chatd.nurseries.room import CHUNK, Room
 from chatd.nurseries.seat import Receiver, Wire
 from chatd.payloads import member_event, removed_event, replayed_event
@@ -47,12 +48,18 @@ class Rooms:
     """See `chatd.context.Rooms`; made by `open_rooms`."""
 
     def __init__(
-        self, nursery: trio.Nursery, store: Store, settings: Settings, metrics: Metrics
+        self,
+        nursery: trio.Nursery,
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        ring: Ring | None,
     ) -> None:
         self._nursery = nursery
         self._store = store
         self._settings = settings
         self._metrics = metrics
+        self._ring = ring
         # By integers: a UUID is hashed and compared in Python.
         self._rooms: dict[int, tuple[Room, trio.CancelScope]] = {}
         self._has_opened = trio.Event()
@@ -79,6 +86,7 @@ class Rooms:
             patience=self._settings.hole_patience if self.relay is not None else 0.0,
             metrics=self._metrics,
             on_empty=self._close,
+            ring=self._ring,
         )
         scope = trio.CancelScope()
         self._rooms[session_id.int] = room, scope
@@ -103,7 +111,7 @@ class Rooms:
     def publish(self, events: Sequence[RoomEvent], *, is_answered: bool) -> None:
         """Hand the committed events of a transaction to the rooms that somebody is in.
 
-        Small rooms write to their members in this step, some hundred in all; then their tasks do.
+        Rooms write to their members in this step, some hundred in all; then their tasks do.
         An ack that has not left is not overtaken: see `chatd.nurseries.journal.Publish`.
         """
         of_rooms: dict[int, list[RoomEvent]] = {}
@@ -113,7 +121,7 @@ class Rooms:
         for key, its_events in of_rooms.items():
             held = self._rooms.get(key)
             if held is not None and left > 0:
-                left -= held[0].deliver(its_events)
+                left -= held[0].deliver(its_events, left)
             elif held is not None:
                 for event in its_events:
                     held[0].publish(event)
@@ -227,8 +235,9 @@ def events_of(page: ChangesPage, since: int) -> list[RoomEvent]:
 @asynccontextmanager
 async def open_rooms(store: Store, settings: Settings, metrics: Metrics) -> AsyncIterator[Rooms]:
     """Run the rooms of this node for the length of the block."""
-    async with trio.open_nursery() as nursery:
-        rooms = Rooms(nursery, store, settings, metrics)
-        nursery.start_soon(rooms.check_positions)
-        yield rooms
-        nursery.cancel_scope.cancel(reason="the daemon stops")
+    with open_ring(is_wanted=settings.io_uring == "auto") as ring:
+        async with trio.open_nursery() as nursery:
+            rooms = Rooms(nursery, store, settings, metrics, ring)
+            nursery.start_soon(rooms.check_positions)
+            yield rooms
+            nursery.cancel_scope.cancel(reason="the daemon stops")

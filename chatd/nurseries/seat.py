@@ -55,6 +55,13 @@ class Trail(list[Run]):
 class Sink(Protocol):
     """What a room needs of an outbox."""
 
+    @property
+    def direct(self) -> int:
+        """The descriptor that bytes may be written to at once; -1 when they have to wait."""
+
+    def was_written(self, result: int, data: bytes, frames: int = 1) -> None:
+        """Go on behind such a write: of `result` bytes, or a negative errno."""
+
     def push(self, data: bytes, frames: int = 1) -> None:
         """Send durable bytes; never waits."""
 
