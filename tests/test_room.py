@@ -22,6 +22,7 @@ from chatd.nurseries.outbox import Outbox
 from chatd.nurseries.room import ASIDE, CATCHUP_RETRY, CHUNK, Room
 from chatd.nurseries.rooms import AT_ONCE, open_rooms
 from chatd.nurseries.seat import Run, Seat, Trail
+from chatd.nurseries.volley import Volley
 from chatd.store.memory import MemoryStore
 
 SESSION = uuid4()
@@ -139,7 +140,8 @@ class Desk:
     def deliver(self, *seqs: int, limit: int = AT_ONCE) -> int:
         """What one transaction has committed, with its senders answered."""
         self.seq = max(self.seq, *seqs)
-        return self.room.deliver([event(seq, self.removed.get(seq)) for seq in seqs], limit)
+        volley = Volley(None)
+        return self.room.deliver([event(seq, self.removed.get(seq)) for seq in seqs], limit, volley)
 
     def join(self, name: str, at: int | None = None, user_id: UUID | None = None) -> Member:
         """Let somebody in whose page was read at once."""
@@ -589,10 +591,13 @@ async def test_rooms_write_at_once_only_when_who_asked_has_the_ack_and_to_some_h
 
 
 def _publish(chance: random.Random, desk: Desk, seqs: list[int]) -> None:
-    publish = chance.choice([desk.publish, desk.deliver])
+    is_answered = chance.choice([False, True])
     while seqs:
         count = chance.randint(1, 3)
-        publish(*seqs[:count])
+        if is_answered:
+            desk.deliver(*seqs[:count])
+        else:
+            desk.publish(*seqs[:count])
         seqs = seqs[count:]
 
 

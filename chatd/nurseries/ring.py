@@ -1,7 +1,7 @@
-"""One byte string to many sockets in one system call: io_uring(7), of Linux 6.1 and newer.
+"""Writes to many sockets in one system call: io_uring(7), of Linux 6.1 and newer.
 
 A delivery is a send(2), and a fifth of what it costs is the way into the kernel and back and what
-CPython does around it: paid once for a room instead of once for a member. All else is as with
+CPython does around it: paid once for many members instead of once for each. All else is as with
 send(2): when `Ring.send` returns the kernel has taken or refused every one of them, nothing is
 under way, and nobody looks at the bytes any more. Where there is no io_uring (containers often
 forbid it) or it is switched off, each member is written to by itself.
@@ -24,7 +24,7 @@ import structlog
 
 ENTRIES = 512  # sockets of one call; a power of two
 RESULTS = 2 * ENTRIES  # what the kernel makes of it
-DATA_BYTES = 65_536  # of one call: longer ones cost more to copy than a call
+DATA_BYTES = 262_144  # of all parts of one call
 FEW = 12  # sockets up to which as many calls cost less
 
 _SETUP, _ENTER = 425, 426  # numbers of system calls, the same on every architecture
@@ -33,12 +33,16 @@ _SUBMIT_ALL, _SINGLE_ISSUER, _DEFER_TASKRUN = 1 << 7, 1 << 12, 1 << 13
 _GETEVENTS = 1
 _AT_SQES = 0x10000000
 _ENTRY_WORDS, _ENTRY_FD, _ENTRY_LENGTH = 16, 1, 6  # of an io_uring_sqe, in 32-bit words
+_ENTRY_ADDRESS = 2  # in 64-bit words
 _RESULT_WORDS, _RESULT_VALUE = 4, 2  # of an io_uring_cqe
 _WORD = 4
 _WRAP = 0xFFFFFFFF
 _OFFSETS = "head tail mask entries flags dropped array reserved"
 _RESULT_OFFSETS = "head tail mask entries overflow cqes flags reserved"
 _PARAMS = "sq_entries cq_entries flags cpu idle features wq_fd reserved0 reserved1 reserved2"
+
+Part = tuple[list[int], bytes]
+"""Descriptors of sockets, and what each of them is sent."""
 
 log = structlog.get_logger("chatd.ring")
 
@@ -63,7 +67,7 @@ class _Params(ctypes.Structure):
 
 
 class _Entry(ctypes.Structure):
-    """What the kernel is asked: all but descriptor and length stays as it is."""
+    """What the kernel is asked; descriptor, address and length change, the rest stays."""
 
     _fields_ = [
         ("opcode", ctypes.c_uint8),
@@ -99,6 +103,7 @@ class Ring:
         except BaseException:
             os.close(self._descriptor)
             raise
+        self._sequence = [*range(ENTRIES), *range(ENTRIES)]
         self._is_open = True
 
     def _map(self, params: _Params) -> None:
@@ -118,19 +123,19 @@ class Ring:
 
         entries = self._mapped(ENTRIES * ctypes.sizeof(_Entry), _AT_SQES)
         self._bytes = ctypes.create_string_buffer(DATA_BYTES)
-        self._data = memoryview(self._bytes).cast("B")
+        self._address, self._data = ctypes.addressof(self._bytes), memoryview(self._bytes).cast("B")
         for slot in range(ENTRIES):
             entry = _Entry(
                 opcode=_OP_SEND,
-                address=ctypes.addressof(self._bytes),
                 # Never waits, so that nothing is left under way; no signal for who has gone.
                 message_flags=socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL,
                 user_data=slot,
             )
             entries[slot * ctypes.sizeof(_Entry) :][: ctypes.sizeof(_Entry)] = bytes(entry)
-        fields = entries.cast("i")
+        fields, wide = entries.cast("i"), entries.cast("Q")
         self._descriptors = fields[_ENTRY_FD::_ENTRY_WORDS]
         self._lengths = fields[_ENTRY_LENGTH::_ENTRY_WORDS]
+        self._addresses = wide[_ENTRY_ADDRESS :: _ENTRY_WORDS // 2]
 
     def _mapped(self, size: int, offset: int) -> memoryview:
         """Return memory that is unmapped with the last view of it."""
@@ -144,49 +149,54 @@ class Ring:
             raise OSError(code, os.strerror(code))
         return result
 
-    def send(self, descriptors: Sequence[int], data: bytes) -> list[int]:
-        """Send bytes, `DATA_BYTES` at most, to non-blocking sockets; never waits.
+    def send(self, parts: Sequence[Part]) -> list[int] | None:
+        """Send the bytes of each part to its non-blocking sockets; never waits.
 
-        Return for each what send(2) returns, or the negative errno. It is shorter when not all were
-        asked: those behind are to be written to one by one.
+        A socket may be in one part only; all have `ENTRIES` sockets and `DATA_BYTES` bytes at most.
+        Return None when all was taken whole, else for each socket, part by part, what send(2)
+        returns, or the negative errno. That is shorter when not all were asked: those behind are to
+        be written to one by one.
         """
-        results: list[int] = []
-        if self._is_open:
-            self._data[: len(data)] = data
-            for start in range(0, len(descriptors), ENTRIES):
-                part = descriptors[start : start + ENTRIES]
-                done = self._send(array("i", part), len(data))
-                results += done
-                if len(done) < len(part):
-                    break
-        return results
-
-    def _send(self, descriptors: array[int], size: int) -> list[int]:
-        count, words = len(descriptors), self._words
-        tail = words[self._tail]
+        if not self._is_open:
+            return []
+        descriptors, lengths, addresses, end = array("i"), array("i"), array("Q"), 0
+        for some, data in parts:
+            start, end = end, end + len(data)
+            self._data[start:end] = data
+            descriptors.fromlist(some)
+            lengths += array("i", [len(data)]) * len(some)
+            addresses += array("Q", [self._address + start]) * len(some)
+        tail = self._words[self._tail]
         first = tail % ENTRIES
         _put(self._descriptors, first, descriptors)
-        _put(self._lengths, first, array("i", [size]) * count)
-        words[self._tail] = (tail + count) & _WRAP
+        _put(self._lengths, first, lengths)
+        _put(self._addresses, first, addresses)
+        taken = self._submit(tail, len(descriptors))
+        results = self._results(first, taken)
+        return None if results == lengths.tolist() else results
+
+    def _submit(self, tail: int, count: int) -> int:
+        """Let the kernel have as many entries as it takes, and return how many that are."""
+        self._words[self._tail] = (tail + count) & _WRAP
         try:
             taken = self._checked(_ENTER, self._descriptor, count, count, _GETEVENTS, 0, 0)
         except OSError as trouble:
             self._give_up(trouble)
-            taken = (words[self._head] - tail) & _WRAP
-        if taken < count:
-            words[self._tail] = words[self._head]  # what was not taken is not to go the next time
-        return self._results(first, taken, size)
+            taken = (self._words[self._head] - tail) & _WRAP
+        if taken < count:  # the others are not to go the next time
+            self._words[self._tail] = self._words[self._head]
+        return taken
 
-    def _results(self, first: int, count: int, size: int) -> list[int]:
+    def _results(self, first: int, count: int) -> list[int]:
         """Return the results of `count` entries from slot `first` on."""
         head = self._words[self._done_head]
-        count_done = self._wait(head, count)
-        values = _taken(self._values, head % RESULTS, count_done)
-        if values.count(size) < count:  # else their order does not matter
-            slots = _taken(self._slots, head % RESULTS, count_done)
+        ready = self._wait(head, count)
+        values = _taken(self._values, head % RESULTS, ready)
+        slots = _taken(self._slots, head % RESULTS, ready)
+        self._words[self._done_head] = (head + ready) & _WRAP
+        if slots != self._sequence[first : first + count]:
             of_slots = dict(zip(slots, values, strict=True))
             values = [of_slots.get((first + each) % ENTRIES, -errno.EIO) for each in range(count)]
-        self._words[self._done_head] = (head + count_done) & _WRAP
         return values
 
     def _wait(self, head: int, count: int) -> int:
@@ -214,7 +224,9 @@ class Ring:
         self._is_open = False
         if self._descriptor < 0:
             return
-        for view in (self._values, self._slots, self._descriptors, self._lengths, self._words):
+        for view in (self._values, self._slots, self._words):
+            view.release()
+        for view in (self._descriptors, self._lengths, self._addresses):
             view.release()
         os.close(self._descriptor)
         self._descriptor = -1
@@ -257,7 +269,7 @@ def _tried() -> Ring | None:
     with here, there:
         here.settimeout(0)
         there.settimeout(0)
-        if ring.send([here.fileno()] * 2, b"12") == [2, 2] and there.recv(8) == b"1212":
+        if ring.send([([here.fileno()], b"12")]) is None and there.recv(8) == b"12":
             return ring
     log.warning("io_uring does not work here")
     ring.close()

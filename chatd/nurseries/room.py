@@ -24,6 +24,7 @@ from chatd.metrics import Metrics
 from chatd.nurseries.piece import Piece
 from chatd.nurseries.ring import Ring
 from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
+from chatd.nurseries.volley import Volley
 from chatd.payloads import removed_event
 
 CHUNK = 250  # members between two checkpoints: 1.5 ms in which nobody else runs
@@ -155,25 +156,24 @@ class Room:
         except trio.WouldBlock:
             self.is_behind = True
 
-    def deliver(self, events: Sequence[RoomEvent], limit: int) -> int:
-        """Send committed events now if that is a small matter, else put them into the feed.
+    def deliver(self, events: Sequence[RoomEvent], limit: int, volley: Volley) -> int:
+        """Send committed events with a volley if that is a small matter, else by the feed.
 
-        Never waits. Return to how many members it has written, `limit` at most.
+        Never waits. Return to how many members of the volley it writes, `limit` at most.
         """
         if len(self.live) <= limit and self._is_small_matter(events):
             self.head = events[-1].seq
             self._keep_aside(events)
             members = self._all_members()
+            if self._ahead:
+                volley.fire()  # of other sessions, in the order that each one's trail tells
             for seat in list(self._ahead.values()):
                 self._send_ahead(seat, events, self.head)
-            self._metrics.deliveries.inc(self._piece(events).give(members))
+            self._metrics.deliveries.inc(Piece(self.session_id, events).give(members, volley))
             return len(members)
         for event in events:
             self.publish(event)
         return 0
-
-    def _piece(self, events: Sequence[RoomEvent]) -> Piece:
-        return Piece(self.session_id, events, self._ring)
 
     def _is_small_matter(self, events: Sequence[RoomEvent]) -> bool:
         """Return whether these are the next events, and nothing but the fan-out is to be done."""
@@ -296,7 +296,7 @@ class Room:
         for seat in list(self._ahead.values()):
             self._send_ahead(seat, events, reached)
         if events:
-            await self._write(members, seats, self._piece(events))
+            await self._write(members, seats, Piece(self.session_id, events))
 
     def _keep_aside(self, events: Sequence[RoomEvent]) -> None:
         for seat in self._entering.values():
@@ -309,8 +309,10 @@ class Room:
         self, members: Sequence[Receiver], seats: Sequence[Seat], piece: Piece
     ) -> None:
         """Give every member the same bytes, of all events at once."""
-        given = piece.give(members[:CHUNK])
+        volley = Volley(self._ring)
+        given = piece.give(members[:CHUNK], volley)
         for start in range(CHUNK, len(members), CHUNK):
+            volley.fire()
             self._late = seats, start, piece.first - 1
             await trio.lowlevel.checkpoint()
             chunk = members[start : start + CHUNK]
@@ -318,7 +320,8 @@ class Room:
                 # Some left during a checkpoint, or came again with a newer page.
                 pairs = zip(chunk, seats[start:], strict=False)
                 chunk = [member for member, seat in pairs if self.live.get(member) is seat]
-            given += piece.give(chunk)
+            given += piece.give(chunk, volley)
+        volley.fire()
         self._late = None
         self._metrics.deliveries.inc(given)
 

@@ -23,6 +23,7 @@ from chatd.model import dumps, session_event
 from chatd.nurseries.ring import Ring, open_ring
 from chatd.nurseries.room import CHUNK, Room
 from chatd.nurseries.seat import Receiver, Wire
+from chatd.nurseries.volley import Volley
 from chatd.payloads import member_event, removed_event, replayed_event
 from chatd.rows import ChangesPage
 
@@ -117,14 +118,15 @@ class Rooms:
         of_rooms: dict[int, list[RoomEvent]] = {}
         for event in events:
             of_rooms.setdefault(event.session_id.int, []).append(event)
-        left = AT_ONCE if is_answered else 0
+        left, volley = AT_ONCE if is_answered else 0, Volley(self._ring)
         for key, its_events in of_rooms.items():
             held = self._rooms.get(key)
             if held is not None and left > 0:
-                left -= held[0].deliver(its_events, left)
+                left -= held[0].deliver(its_events, left, volley)
             elif held is not None:
                 for event in its_events:
                     held[0].publish(event)
+        volley.fire()
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a small room, everywhere; a large one does without."""
