@@ -18,7 +18,7 @@ from bench.accounting import cpu_seconds
 from bench.daemon import Server, free_port, started
 from bench.peers.postgres import open_databases
 from bench.people import Person, Rest
-from bench.plan import Bench, Figure
+from bench.plan import Bench, Figure, ratio
 from bench.senders import CONTENT, Senders
 from bench.swarm import Peer, Swarm
 
@@ -149,8 +149,8 @@ def _deliveries(bench: Bench, one: Site, two: Site, apart: Sequence[Site]) -> It
             for name, each in values.items():
                 yield Figure(f"{what}, {name}", "CPU µs", each)
             of_one, of_two, of_apart = values.values()
-            yield _ratio(f"{what}, two / one", of_two, of_one)
-            yield _ratio(f"{what}, apart / one", of_apart, of_one)
+            yield ratio(f"{what}, two / one", of_two, of_one)
+            yield ratio(f"{what}, apart / one", of_apart, of_one)
 
 
 def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
@@ -177,12 +177,7 @@ def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:
                     values[index].append((site.cpu() - before) / count * MICRO)
         yield Figure("stored message, one daemon", "CPU µs", values[0])
         yield Figure("stored message, two daemons", "CPU µs", values[1])
-        yield _ratio("stored message, two / one", values[1], values[0])
-
-
-def _ratio(name: str, values: Sequence[float], beside: Sequence[float]) -> Figure:
-    """Return what each round cost, over the one beside it."""
-    return Figure(name, "x", [one / other for one, other in zip(values, beside, strict=True)])
+        yield ratio("stored message, two / one", values[1], values[0])
 
 
 def _published(bench: Bench, two: Site) -> Iterator[Figure]:
@@ -213,7 +208,7 @@ def _published(bench: Bench, two: Site) -> Iterator[Figure]:
     rest.close()
     for sockets, each in values.items():
         yield Figure(f"POST of a message, {sockets} sockets elsewhere", "CPU µs", each)
-    yield _ratio(f"POST of a message, {MANY} / {FEW} sockets elsewhere", values[MANY], values[FEW])
+    yield ratio(f"POST of a message, {MANY} / {FEW} sockets elsewhere", values[MANY], values[FEW])
 
 
 @contextmanager

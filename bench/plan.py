@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.daemon import Server
@@ -54,6 +54,11 @@ class Figure:
     def median(self) -> float:
         """The figure."""
         return statistics.median(self.values)
+
+
+def ratio(name: str, values: Sequence[float], beside: Sequence[float]) -> Figure:
+    """Return what each round cost, over the one beside it."""
+    return Figure(name, "x", [one / other for one, other in zip(values, beside, strict=True)])
 
 
 @dataclass

@@ -156,6 +156,15 @@ async def echo(exchange: Exchange) -> None:
     await exchange.respond(200, [], await exchange.read_body(100_000))
 
 
+async def into(exchange: Exchange) -> None:
+    """Answer with the body, read into a space of its length, 700 bytes at most in one go."""
+    space = memoryview(bytearray(exchange.open_body(100_000).declared_left))
+    filled = 0
+    while count := await exchange.read_into(space[filled : filled + 700]):
+        filled += count
+    await exchange.respond(200, [], bytes(space[:filled]))
+
+
 async def peer(exchange: Exchange) -> None:
     """Answer with the address that the server believes the client has."""
     await exchange.respond(200, [], exchange.peer.encode())
@@ -178,7 +187,7 @@ async def open_wires(
     direct: Mapping[str, DirectHandler] | None = None,
     upgrades: Mapping[str, UpgradeRoute] | None = None,
 ) -> AsyncIterator[Wires]:
-    """Run a server with /hello, /echo, /peer, /ws and an application for the rest."""
+    """Run a server with /hello, /echo, /into, /peer, /ws and an application for the rest."""
 
     async def keep(upgrade: Upgrade) -> None:
         await upgrade.stream.send_all(upgrade.answer)
@@ -187,7 +196,7 @@ async def open_wires(
 
     routes = Routes(
         app,
-        {"/hello": hello, "/echo": echo, "/peer": peer, **(direct or {})},
+        {"/hello": hello, "/echo": echo, "/into": into, "/peer": peer, **(direct or {})},
         {"/ws": UpgradeRoute(screen_none, keep)} if upgrades is None else upgrades,
     )
     async with trio.open_nursery() as nursery:

@@ -60,6 +60,40 @@ async def test_a_client_that_asks_for_it_gets_a_close(ending: str) -> None:
         assert await anna.is_closed()
 
 
+@pytest.mark.parametrize("path", ["/echo", "/into"])
+@pytest.mark.parametrize("size", [0, 1, 700, 5000, 99_999])
+@pytest.mark.parametrize("cut", [1, 100, 2000, 1 << 20])
+async def test_a_body_is_read_to_its_end_and_no_further(path: str, size: int, cut: int) -> None:
+    body = bytes(number % 251 for number in range(size))
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+    sent = head + body + get() + head + body
+    pieces = [sent[start : start + cut] for start in range(0, min(len(sent), 2000 * cut), cut)]
+    pieces.append(sent[2000 * cut :])
+    async with open_wires() as wires, trio.open_nursery() as nursery:
+        anna = wires.connect()
+
+        async def send() -> None:
+            for piece in pieces:
+                await anna.send(piece)
+
+        nursery.start_soon(send)
+        assert (await anna.read("POST")).body == body
+        assert (await anna.read()).body == b"hello"
+        assert (await anna.read("POST")).body == body
+
+
+@pytest.mark.parametrize("path", ["/echo", "/into"])
+async def test_a_client_that_leaves_within_a_body_is_forgotten(path: str) -> None:
+    async with open_wires() as wires:
+        anna = wires.connect()
+        await anna.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab".encode())
+        await wait_all_tasks_blocked()
+        with capture_logs() as logs:
+            await anna.stream.aclose()
+            assert await anna.is_closed()
+        assert [line["log_level"] for line in logs] == ["debug"]
+
+
 async def test_a_head_request_gets_the_length_and_no_body() -> None:
     async with open_wires() as wires:
         anna = wires.connect()

@@ -83,7 +83,7 @@ async def test_an_answer_may_take_longer_than_the_idle_timeout(mock_clock: MockC
         assert (await anna.read()).body == b"late"
 
 
-@pytest.mark.parametrize("path", ["/echo", "/json"])
+@pytest.mark.parametrize("path", ["/echo", "/into", "/json"])
 async def test_a_slow_body_is_refused_at_the_body_timeout(path: str, mock_clock: MockClock) -> None:
     async with open_wires(quart_app()) as wires:
         anna = wires.connect()
@@ -106,12 +106,14 @@ async def test_a_slow_body_is_refused_at_the_body_timeout(path: str, mock_clock:
         assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("path", ["/echo", "/into"])
 async def test_a_body_that_makes_progress_gets_a_second_for_each_64_kib(
-    mock_clock: MockClock,
+    path: str, mock_clock: MockClock
 ) -> None:
     async with open_wires() as wires:
         anna = wires.connect()
-        await anna.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n")
+        head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" % path.encode()
+        await anna.send(head)
         await anna.send(b"x" * 65536)
         await wait_all_tasks_blocked()
         mock_clock.jump(LIMITS.body_timeout + 0.9)
@@ -120,14 +122,14 @@ async def test_a_body_that_makes_progress_gets_a_second_for_each_64_kib(
         assert len((await anna.read()).body) == 65537
 
 
+@pytest.mark.parametrize("path", ["/echo", "/into"])
 async def test_a_client_that_expects_100_and_then_falls_silent_is_refused(
-    mock_clock: MockClock,
+    path: str, mock_clock: MockClock
 ) -> None:
     async with open_wires() as wires:
         anna = wires.connect()
-        await anna.send(
-            b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
-        )
+        head = b" HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        await anna.send(b"POST " + path.encode() + head)
         assert await anna.read_bytes(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         await wait_all_tasks_blocked()
         mock_clock.jump(LIMITS.body_timeout)

@@ -2,7 +2,7 @@
 
 Answered by the HTTP loop without Quart, which would keep a body in memory. Reading a socket and
 writing the disk take turns, 1 MiB at a time: who sends faster than the disk writes waits in TCP. A
-GiB costs the daemon two MiB, and everybody else nothing but their share of a core.
+GiB costs the daemon that MiB, and everybody else nothing but their share of a core.
 
 What is served was sent by a stranger: it comes as a type that its bytes have proved, or as bytes to
 be saved; without sniffing, in a sandbox that runs nothing (RFC 9110, RFC 6266, CSP level 3).
@@ -129,18 +129,18 @@ class BlobDoor:
 
     async def _receive(self, exchange: Exchange, link: Link, part: Part) -> None:
         body = exchange.open_body(link.size, progress=self._settings.upload_rate)
-        waiting = bytearray()  # not a list: a piece may be one byte
+        space = memoryview(bytearray(min(WRITE_BYTES, link.size)))
+        filled = 0
         while not body.is_complete:
             with trio.move_on_after(self._settings.transfer_stall) as stall_scope:
-                piece = await exchange.read_piece()
+                filled += await exchange.read_into(space[filled:])
             if stall_scope.cancelled_caught:
                 exchange.close_behind()
                 msg = "the upload stands still"
                 raise RequestTimeout(msg)
-            waiting += piece
-            if len(waiting) >= WRITE_BYTES or body.is_complete:
-                await part.write(waiting)
-                waiting = bytearray()
+            if filled == len(space) or body.is_complete:
+                await part.write(space[:filled])
+                filled = 0
 
     # Downloads
 

@@ -193,7 +193,7 @@ class Part:
         self._unflushed = 0
         self._flushed = 0
 
-    async def write(self, data: bytearray) -> None:
+    async def write(self, data: memoryview) -> None:
         """Write behind what is there."""
         size = len(data)
         await self._disk.run(self._write, data)
@@ -229,7 +229,7 @@ class Part:
         except OSError as trouble:
             log.warning("part_not_deleted", error=errno.errorcode.get(trouble.errno or 0, ""))
 
-    def _write(self, data: bytearray) -> None:
+    def _write(self, data: memoryview) -> None:
         size = _write_all(self._descriptor, data)
         start = self._flushed + self._unflushed
         # Starts the write-back of dirty pages without waiting for it (mm/fadvise.c): a flush later
@@ -262,7 +262,7 @@ def _open_to_read(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> int:
+def _write_all(descriptor: int, data: bytes | memoryview) -> int:
     with memoryview(data) as view:
         written = 0
         while written < len(view):  # a signal, or the last block of a disk, may end one early

@@ -57,10 +57,19 @@ class BodyReader:
             return self._feed_chunks(buffer)
         piece = bytes(buffer[: self._left])
         del buffer[: self._left]
-        self._left -= len(piece)
-        self.received += len(piece)
-        self.is_complete = self._left == 0
+        self.skip(len(piece))
         return piece
+
+    @property
+    def declared_left(self) -> int:
+        """How much of a body of declared length is missing; 0 for a chunked one."""
+        return self._left if self._state is None else 0
+
+    def skip(self, count: int) -> None:
+        """Take note that so much of `declared_left` was read by somebody else."""
+        self._left -= count
+        self.received += count
+        self.is_complete = self._left == 0
 
     def _feed_chunks(self, buffer: bytearray) -> bytes:
         pieces: list[bytes] = []

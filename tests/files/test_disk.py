@@ -314,7 +314,7 @@ async def test_what_an_upload_has_written_is_not_counted_as_promised_as_well(
 ) -> None:
     disk = Disk(tmp_path)
     async with disk.writing("0" * 32, 100) as one:
-        await one.write(bytearray(60))
+        await one.write(memoryview(bytes(60)))
         # Forty bytes are still to come: twenty are free for somebody else, and not one more.
         monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(disk_module.SPACE_KEPT + 60))
         with pytest.raises(Unavailable):
@@ -363,8 +363,8 @@ async def test_a_write_that_the_kernel_takes_in_part_is_finished(
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:3]))
     disk = Disk(tmp_path)
     async with disk.writing("0" * 32, 10) as part:
-        await part.write(bytearray(b"0123"))
-        await part.write(bytearray(b"456789"))
+        await part.write(memoryview(b"0123"))
+        await part.write(memoryview(b"456789"))
         await part.publish()
     assert disk.adopt("0" * 32) == 10
     assert disk.path("0" * 32).read_bytes() == b"0123456789"
