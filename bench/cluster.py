@@ -128,12 +128,13 @@ class Hall:
 
 
 def _deliveries(bench: Bench, one: Site, two: Site, apart: Sequence[Site]) -> Iterator[Figure]:
-    """As many sockets at one daemon, half of them at each of two, and of two that are apart."""
+    """As many sockets at each of two daemons as at one, half of them at each, and two apart."""
     scale = bench.scale
     halls = {
         "one daemon": Hall(bench, [one], scale.sockets_each),
-        "two daemons": Hall(bench, [two], scale.sockets_each),
-        "two that are apart": Hall(bench, apart, scale.sockets_each // 2),
+        "two daemons": Hall(bench, [two], 2 * scale.sockets_each),
+        "two that are apart": Hall(bench, apart, scale.sockets_each),
+        "two with half of them each": Hall(bench, [two], scale.sockets_each),
     }
     with ExitStack() as stack:
         for hall in halls.values():
@@ -148,9 +149,9 @@ def _deliveries(bench: Bench, one: Site, two: Site, apart: Sequence[Site]) -> It
             what = f"delivery, window {window}"
             for name, each in values.items():
                 yield Figure(f"{what}, {name}", "CPU µs", each)
-            of_one, of_two, of_apart = values.values()
-            yield ratio(f"{what}, two / one", of_two, of_one)
-            yield ratio(f"{what}, apart / one", of_apart, of_one)
+            of_one, *others = values.values()
+            for name, each in zip(["two", "apart", "half"], others, strict=True):
+                yield ratio(f"{what}, {name} / one", each, of_one)
 
 
 def _stored(bench: Bench, one: Site, two: Site) -> Iterator[Figure]:

@@ -55,7 +55,7 @@ class Heard(Protocol):
     """Who takes what other daemons publish; in the step in which it is heard, never waiting."""
 
     def events(self, events: Sequence[RoomEvent]) -> None:
-        """Durable events of one session."""
+        """Durable events, each session's in their order."""
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """An ephemeral event for a room."""
@@ -113,6 +113,7 @@ class Backplane:
         self._confirmed: set[bytes] = set()
         self._awaited: dict[bytes, trio.Event] = {}
         self._attended: deque[tuple[float, UUID]] = deque()  # until when, by time
+        self._events: list[RoomEvent] = []  # heard, and not told yet
         self._complain_at = 0.0  # on Trio's clock: then the next bad frame is logged
 
     def name(self, *parts: str) -> str:
@@ -244,6 +245,7 @@ class Backplane:
 
     def disconnected(self) -> None:
         """Take note that nothing is heard."""
+        self.paused()
         self._metrics.backplane_up.set(0)
         self._confirmed.clear()
         for begun in self._awaited.values():
@@ -255,6 +257,7 @@ class Backplane:
         """Take note that a channel is heard."""
         if channel not in self._wanted:
             return
+        self.paused()
         self._confirmed.add(channel)
         self._wake_awaiting(channel)
         if channel.startswith(self._session):
@@ -277,16 +280,28 @@ class Backplane:
             self._metrics.frames_bad.inc()
             log.exception("bug")  # it ends this frame, not the daemon
 
+    def paused(self) -> None:
+        """Tell the events that were heard, of all sessions at once: they leave in one call."""
+        if not self._events:
+            return
+        events, self._events = self._events, []
+        try:
+            self.heard_by.events(events)
+        except Exception:
+            self._metrics.frames_bad.inc()
+            log.exception("bug")  # the rooms read what they miss
+
     def _take(self, channel: bytes, frame: Frame) -> None:
+        if frame.kind == EVENTS:
+            session_id = _id_of(channel, self._session)
+            self._events += [RoomEvent(session_id, *event) for event in unpack_events(frame.body)]  # type: ignore[arg-type]  # the reasons are checked
+            return
+        self.paused()  # what came before is told before
         if frame.kind == CONTROL:
             if channel in (self._control, self._own):
                 self.heard_by.hear(frame.sender, frame.body)
         elif frame.kind == PERSONAL:
             self._take_personal(_id_of(channel, self._user), frame.body)
-        elif frame.kind == EVENTS:
-            session_id = _id_of(channel, self._session)
-            events = [RoomEvent(session_id, *event) for event in unpack_events(frame.body)]  # type: ignore[arg-type]  # the reasons are checked
-            self.heard_by.events(events)
         else:
             self._take_ephemeral(_id_of(channel, self._session), frame.body)
 

@@ -66,6 +66,9 @@ class Hearer(Protocol):
     def heard(self, channel: bytes, payload: bytes) -> None:
         """Something was published."""
 
+    def paused(self) -> None:
+        """All that had come was told."""
+
     def subscribed(self, channel: bytes) -> None:
         """From now on what is published there is heard."""
 
@@ -298,6 +301,7 @@ class RedisLink:
                     self._hear(answer)
                 else:
                     self._answer(answer)
+            self._hearer.paused()
 
     async def _receive(self, stream: trio.abc.Stream) -> bytes:
         if self._socket is None:

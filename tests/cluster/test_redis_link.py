@@ -35,6 +35,9 @@ class Listener:
     def disconnected(self) -> None:
         """Nothing."""
 
+    def paused(self) -> None:
+        """Nothing."""
+
     def heard(self, channel: bytes, payload: bytes) -> None:
         """Nothing."""
 
