@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.scenarios.daemon import Daemon
 from tests.web.axe import axe_finds
-from tests.web.browser import PASSWORD, open_person
+from tests.web.browser import COMPOSER, PASSWORD, Person, open_person
 from tests.web.conftest import Enter
 
 PHONE = {"width": 390, "height": 844}
@@ -188,6 +188,45 @@ def test_who_logs_out_is_at_the_login_and_comes_back_to_where_they_were(enter: E
     ada.page.get_by_role("button", name="Log in").click()
     ada.page.wait_for_url(place)
     expect(ada.page.locator("main h1")).to_have_text(bob.name)
+
+
+def kept(person: Person) -> str:
+    """Return all that the page's browser keeps of it."""
+    text: str = person.page.evaluate("JSON.stringify({ ...localStorage, ...sessionStorage })")
+    return text
+
+
+def until_kept(person: Person, text: str, *, is_kept: bool = True) -> None:
+    """Wait until the browser keeps a text, or no more; a script of ours may not wait there."""
+    for _ in range(200):
+        if (text in kept(person)) is is_kept:
+            return
+        person.page.wait_for_timeout(50)
+    raise AssertionError(kept(person))
+
+
+def test_nothing_that_was_written_stays_behind_a_logout(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    ada.context.set_offline(True)
+    ada.page.evaluate("window.dispatchEvent(new Event('offline'))")
+    ada.say("waits for a line")
+    ada.page.locator(COMPOSER).fill("half a thought")
+    until_kept(ada, "half a thought")
+    until_kept(ada, "waits for a line")
+    ada.page.get_by_role("button", name=ada.email).click()
+    ada.page.get_by_role("menuitem", name="Log out").click()
+    question = ada.page.get_by_role("dialog")
+    expect(question).to_contain_text("A message has not been sent yet.")
+    question.get_by_role("button", name="Cancel").click()
+    assert "waits for a line" in kept(ada)
+    ada.page.get_by_role("button", name=ada.email).click()
+    ada.page.get_by_role("menuitem", name="Log out").click()
+    question.get_by_role("button", name="Log out").click()
+    for text in ("half a thought", "waits for a line", "refreshToken"):
+        until_kept(ada, text, is_kept=False)
+    offline = "ERR_INTERNET_DISCONNECTED"  # the browser's own words for a socket that was tried
+    ada.complaints.messages = [line for line in ada.complaints.messages if offline not in line]
 
 
 def test_a_wrong_password_and_a_taken_address_are_told_where_they_were_written(

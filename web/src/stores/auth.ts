@@ -5,6 +5,7 @@ import { toApiError } from "@/lib/errors";
 import { proofOf } from "@/lib/proof";
 import { deviceTokenOf, keepDeviceToken, onLoginElsewhere, storedLogin } from "@/lib/tokens";
 import type { Account, Me, Tokens } from "@/lib/types";
+import { forgetUnsent } from "./unsent";
 
 /** `starting`: it is not known yet; `unreachable`: the server did not answer. */
 export type AuthState = "starting" | "out" | "in" | "unreachable";
@@ -88,21 +89,22 @@ export async function exchange(code: string): Promise<void> {
   enter(await callAnonymously<Tokens>(request));
 }
 
-/** End this login; what the server cannot be told now it learns when the login expires. */
+/** End this login and forget what is not sent; what the server cannot be told now it learns when the login expires. */
 export async function logout(everywhere = false): Promise<void> {
   try {
     await call({ method: "POST", url: everywhere ? "/auth/logout-all" : "/auth/logout" });
   } catch (trouble) {
     if (everywhere) throw trouble;
   }
-  dropTokens();
-  loggedOut(null);
+  endLogin(null);
 }
 
-/** Forget a login that the server has ended. */
+/** Forget this login, and all that its user has not sent. */
 export function endLogin(notice: string | null): void {
+  const { account } = useAuth.getState();
   dropTokens();
   loggedOut(notice);
+  if (account) forgetUnsent(account.id);
 }
 
 export function setAccount(account: Account): void {

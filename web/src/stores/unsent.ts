@@ -56,3 +56,9 @@ export function keepDraft(userId: string, sessionId: string, text: string): void
   const { [sessionId]: _, ...others } = read<Record<string, string>>(draftKey(userId), {});
   write(draftKey(userId), text ? { ...others, [sessionId]: text } : others);
 }
+
+/** Forget all that this user wrote here and that nobody else has: at a logout nothing stays for who comes next. */
+export function forgetUnsent(userId: string): void {
+  localStorage.removeItem(unsentKey(userId));
+  localStorage.removeItem(draftKey(userId));
+}

@@ -8,10 +8,11 @@ import { Avatar } from "@/components/ui/avatar";
 import { Button } from "@/components/ui/button";
 import { Menu, MenuItem, MenuLine } from "@/components/ui/menu";
 import { Tooltip } from "@/components/ui/tooltip";
+import { useLogout } from "@/components/use-logout";
 import { cn } from "@/lib/cn";
 import { goTo, goToAssistant } from "@/lib/navigate";
 import { loadSessions } from "@/lib/rooms";
-import { logout, useAuth } from "@/stores/auth";
+import { useAuth } from "@/stores/auth";
 import { inOrder, useChat } from "@/stores/chat";
 import { openDialog, setTheme, useUi } from "@/stores/ui";
 import { AssistantList } from "./assistant-list";
@@ -117,6 +118,7 @@ function OwnCorner() {
   const account = useAuth((auth) => auth.account);
   const isDark = useUi((ui) => ui.isDark);
   const router = useRouter();
+  const { leave, question } = useLogout();
   if (!account) return null;
   const trigger = (
     <button type="button" className="flex min-w-0 flex-1 items-center gap-3 rounded-xl p-1.5 text-left hover:bg-line/60">
@@ -139,7 +141,7 @@ function OwnCorner() {
           Keyboard shortcuts
         </MenuItem>
         <MenuLine />
-        <MenuItem icon={<LogOut size={16} aria-hidden />} onSelect={() => void logout()}>
+        <MenuItem icon={<LogOut size={16} aria-hidden />} onSelect={leave}>
           Log out
         </MenuItem>
       </Menu>
@@ -148,6 +150,7 @@ function OwnCorner() {
           {isDark ? <Sun size={18} aria-hidden /> : <Moon size={18} aria-hidden />}
         </Button>
       </Tooltip>
+      {question}
     </div>
   );
 }

@@ -3,16 +3,17 @@
 import { useCallback, useEffect, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { sayFailure } from "@/components/ui/toast";
+import { useLogout } from "@/components/use-logout";
 import { call } from "@/lib/api";
 import { deviceName } from "@/lib/device-name";
 import { ago } from "@/lib/time";
 import type { Device, Devices as DevicesAnswer } from "@/lib/types";
-import { logout } from "@/stores/auth";
 import { Part } from "./part";
 
 /** Where one is logged in, and the way out of each. */
 export function Devices() {
   const [devices, setDevices] = useState<readonly Device[]>([]);
+  const { leave, question } = useLogout(true);
   const load = useCallback(async (): Promise<void> => {
     try {
       setDevices((await call<DevicesAnswer>({ url: "/auth/devices" })).devices);
@@ -28,9 +29,6 @@ export function Devices() {
     } catch (trouble) {
       sayFailure("The device is still logged in", trouble);
     }
-  };
-  const everywhere = (): void => {
-    logout(true).catch((trouble: unknown) => sayFailure("You are still logged in", trouble));
   };
   return (
     <Part title="Devices">
@@ -54,9 +52,10 @@ export function Devices() {
           </li>
         ))}
       </ul>
-      <Button look="danger" onClick={everywhere}>
+      <Button look="danger" onClick={leave}>
         Log out everywhere
       </Button>
+      {question}
     </Part>
   );
 }
