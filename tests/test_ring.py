@@ -20,14 +20,19 @@ from uuid import UUID, uuid4
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from chatd.context import RoomEvent
+from chatd.config import Settings
+from chatd.context import RoomEvent, Socket
 from chatd.errors import CloseCode
+from chatd.metrics import Metrics
 from chatd.nurseries.outbox import Outbox
 from chatd.nurseries.piece import Piece
 from chatd.nurseries.ring import DATA_BYTES, ENTRIES, FEW, Part, Ring, open_ring
+from chatd.nurseries.rooms import Rooms
 from chatd.nurseries.seat import Run, Trail
 from chatd.nurseries.volley import Volley
+from chatd.store.memory import MemoryStore
 
 SESSION = uuid4()
 
@@ -187,6 +192,39 @@ def test_a_ring_that_the_kernel_refuses_asks_nobody(
         assert line.read() == b""
     else:
         assert line.read() == b"abc"
+
+
+def test_a_kernel_that_has_no_room_just_now_is_asked_again(
+    ring: Ring, lines: Callable[[int], list[Line]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines(1)[0]
+    if isinstance(ring, Ring):
+        monkeypatch.setattr(ring, "_checked", _refuse)
+        assert send(ring, [line], b"abc") == []
+        monkeypatch.undo()
+    assert send(ring, [line], b"de") == [2]
+    assert line.read() == b"de"
+
+
+def _refuse(*_arguments: int) -> int:
+    raise BlockingIOError(errno.EAGAIN, "no room")
+
+
+def test_results_that_nobody_took_are_not_taken_for_those_of_the_next_call(
+    ring: Ring, lines: Callable[[int], list[Line]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines(1)[0]
+    if isinstance(ring, Ring):
+        monkeypatch.setattr(ring, "_results", _fail)
+        with pytest.raises(MemoryError):
+            send(ring, [line], b"abc")
+        monkeypatch.undo()
+        line.far.close()
+        assert send(ring, [line], b"de") == []
+
+
+def _fail(*_arguments: int) -> list[int]:
+    raise MemoryError
 
 
 def test_no_ring_when_the_kernel_gives_none_or_nobody_wants_it() -> None:
@@ -387,6 +425,36 @@ async def test_more_members_and_bytes_than_one_call_takes(means: Ring | None) ->
         for number, member in enumerate(members):
             first = [number // 10] if 10 <= number < 300 else []
             assert member.line.read() == told("a", *first, 30)
+
+
+class BrokenWire(Wire):
+    """Cannot write events any more."""
+
+    def durable(self, event: RoomEvent) -> bytes:
+        raise RuntimeError(event.seq)
+
+
+async def test_a_room_that_cannot_be_told_takes_nothing_from_the_others(
+    means: Ring | None,
+) -> None:
+    """It is behind afterwards, which the position check sees, and so are those it kept off."""
+    async with open_crowd("a" * 60) as members, trio.open_nursery() as nursery:
+        rooms = Rooms(nursery, MemoryStore(), Settings(), Metrics(), means)
+        sessions = [uuid4() for _ in range(3)]
+        for number, member in enumerate(members):
+            rooms.enter(sessions[number // 20], cast("Socket", member)).settle(0)
+        await wait_all_tasks_blocked()
+        events = [RoomEvent(each, 1, "message:new", b"") for each in sessions]
+        members[30].wire = BrokenWire("b")
+        with pytest.raises(RuntimeError):
+            rooms.publish(events, is_answered=True)
+        told_now = [member.line.read() for member in members]
+        assert told_now == [told("a", 1)] * 20 + [b""] * 40
+        assert [len(member.trail or ()) for member in members] == [1] * 20 + [0] * 40
+        members[30].wire = members[0].wire
+        rooms.publish(events[1:], is_answered=True)
+        assert [member.line.read() for member in members] == [b""] * 20 + [told("a", 1)] * 40
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_ring_that_is_lost_is_done_without(means: Ring | None) -> None:

@@ -289,7 +289,7 @@ class Backplane:
             self.heard_by.events(events)
         except Exception:
             self._metrics.frames_bad.inc()
-            log.exception("bug")  # the rooms read what they miss
+            log.exception("bug")  # rooms that it did not reach are behind, and read
 
     def _take(self, channel: bytes, frame: Frame) -> None:
         if frame.kind == EVENTS:

@@ -154,10 +154,13 @@ class Exchange:
 
         Raises:
             ChatError: see `read_body`.
+            RuntimeError: the body is chunked.
         """
         body = self._body
-        if body is None or not body.declared_left:
+        if body is None or body.is_complete:
             return 0
+        if not body.declared_left:
+            raise RuntimeError("a chunked body is read in pieces")
         await self._invite(body)
         buffer, space = self._stream.buffer, space[: body.declared_left]
         if buffer:

@@ -28,8 +28,22 @@ class Piece:
         """The `seq` of the first event."""
         return self._run.first
 
+    def encode(self, members: Sequence[Receiver]) -> None:
+        """Encode it for the wires of these members.
+
+        What cannot be encoded raises here, before anybody counts as told.
+        """
+        wire = None
+        for member in members:
+            if member.wire is not wire:
+                wire = member.wire
+                self._encoded(wire)
+
     def give(self, members: Sequence[Receiver], volley: Volley) -> int:
-        """Add it for these members to a volley. Return the number of deliveries."""
+        """Add it for these members, for whom it was encoded, to a volley.
+
+        Return the number of deliveries.
+        """
         run, wire = self._run, None
         outboxes: list[Sink] = []
         of_wires: dict[Wire, list[Sink]] = {}

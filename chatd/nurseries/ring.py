@@ -35,6 +35,7 @@ _AT_SQES = 0x10000000
 _ENTRY_WORDS, _ENTRY_FD, _ENTRY_LENGTH = 16, 1, 6  # of an io_uring_sqe, in 32-bit words
 _ENTRY_ADDRESS = 2  # in 64-bit words
 _RESULT_WORDS, _RESULT_VALUE = 4, 2  # of an io_uring_cqe
+_PASSING = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM})
 _WORD = 4
 _WRAP = 0xFFFFFFFF
 _OFFSETS = "head tail mask entries flags dropped array reserved"
@@ -171,8 +172,12 @@ class Ring:
         _put(self._descriptors, first, descriptors)
         _put(self._lengths, first, lengths)
         _put(self._addresses, first, addresses)
-        taken = self._submit(tail, len(descriptors))
-        results = self._results(first, taken)
+        try:
+            taken = self._submit(tail, len(descriptors))
+            results = self._results(first, taken)
+        except BaseException:
+            self._is_open = False  # the next call would take these results for its own
+            raise
         return None if results == lengths.tolist() else results
 
     def _submit(self, tail: int, count: int) -> int:
@@ -181,7 +186,8 @@ class Ring:
         try:
             taken = self._checked(_ENTER, self._descriptor, count, count, _GETEVENTS, 0, 0)
         except OSError as trouble:
-            self._give_up(trouble)
+            if trouble.errno not in _PASSING:
+                self._give_up(trouble)
             taken = (self._words[self._head] - tail) & _WRAP
         if taken < count:  # the others are not to go the next time
             self._words[self._tail] = self._words[self._head]
@@ -265,12 +271,24 @@ def _tried() -> Ring | None:
     except (OSError, AttributeError) as trouble:  # no Linux has no such names in `mmap`
         log.info("no io_uring", error=str(trouble))
         return None
+    if _works(ring):
+        return ring
+    log.warning("io_uring does not work here")
+    ring.close()
+    return None
+
+
+def _works(ring: Ring) -> bool:
+    """Return whether a ring does what it should: each its own bytes, each its own result."""
     here, there = socket.socketpair()
     with here, there:
         here.settimeout(0)
         there.settimeout(0)
-        if ring.send([([here.fileno()], b"12")]) is None and there.recv(8) == b"12":
-            return ring
-    log.warning("io_uring does not work here")
-    ring.close()
-    return None
+        for _ in range(2):  # in the first slots, and in others
+            results = ring.send([([-1], b"lost"), ([here.fileno()], b"12"), ([-1], b"")])
+            if results != [-errno.EBADF, 2, -errno.EBADF]:
+                return False
+        try:
+            return there.recv(8) == b"1212"
+        except BlockingIOError:
+            return False

@@ -162,14 +162,15 @@ class Room:
         Never waits. Return to how many members of the volley it writes, `limit` at most.
         """
         if len(self.live) <= limit and self._is_small_matter(events):
+            members, piece = self._all_members(), Piece(self.session_id, events)
+            piece.encode(members)
             self.head = events[-1].seq
             self._keep_aside(events)
-            members = self._all_members()
             if self._ahead:
                 volley.fire()  # of other sessions, in the order that each one's trail tells
             for seat in list(self._ahead.values()):
                 self._send_ahead(seat, events, self.head)
-            self._metrics.deliveries.inc(Piece(self.session_id, events).give(members, volley))
+            self._metrics.deliveries.inc(piece.give(members, volley))
             return len(members)
         for event in events:
             self.publish(event)
@@ -177,7 +178,7 @@ class Room:
 
     def _is_small_matter(self, events: Sequence[RoomEvent]) -> bool:
         """Return whether these are the next events, and nothing but the fan-out is to be done."""
-        if not self._is_parked or self.is_behind or self.head is None:
+        if not self._is_parked or self.is_behind or self.head is None or len(events) > ASIDE:
             return False
         following = enumerate(events, self.head + 1)
         return all(event.seq == seq and event.removed is None for seq, event in following)
@@ -290,13 +291,16 @@ class Room:
             # The head has jumped while the store was read: nobody is left who stands below it.
             events = [event for event in events if event.seq > self.head]
         # Head and the seats off the stream move in one step with the choice of who is live.
+        members, seats = self._all_members(), tuple(self.live.values())
+        piece = Piece(self.session_id, events) if events else None
+        if piece is not None:
+            piece.encode(members)
         self.head = reached
         self._keep_aside(events)
-        members, seats = self._all_members(), tuple(self.live.values())
         for seat in list(self._ahead.values()):
             self._send_ahead(seat, events, reached)
-        if events:
-            await self._write(members, seats, Piece(self.session_id, events))
+        if piece is not None:
+            await self._write(members, seats, piece)
 
     def _keep_aside(self, events: Sequence[RoomEvent]) -> None:
         for seat in self._entering.values():

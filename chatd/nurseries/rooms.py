@@ -119,14 +119,16 @@ class Rooms:
         for event in events:
             of_rooms.setdefault(event.session_id.int, []).append(event)
         left, volley = AT_ONCE if is_answered else 0, Volley(self._ring)
-        for key, its_events in of_rooms.items():
-            held = self._rooms.get(key)
-            if held is not None and left > 0:
-                left -= held[0].deliver(its_events, left, volley)
-            elif held is not None:
-                for event in its_events:
-                    held[0].publish(event)
-        volley.fire()
+        try:
+            for key, its_events in of_rooms.items():
+                held = self._rooms.get(key)
+                if held is not None and left > 0:
+                    left -= held[0].deliver(its_events, left, volley)
+                elif held is not None:
+                    for event in its_events:
+                        held[0].publish(event)
+        finally:  # what was added is sent, whatever befalls another room
+            volley.fire()
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a small room, everywhere; a large one does without."""
