@@ -198,8 +198,10 @@ class ReplicatedStore(MarkingStore):
     async def members(self, session_id: UUID, *, after: UUID | None, limit: int) -> list[MemberRow]:
         """Return current members by rising user id."""
 
-        def may_be_told(_: object) -> bool:
-            return not self.freshness.is_marked(session_id)  # the rows do not say how old they are
+        def may_be_told(rows: list[MemberRow]) -> bool:
+            # The rows do not say how old they are. None at all: the session may be too new for it,
+            # for what has no event yet is not marked.
+            return bool(rows) and not self.freshness.is_marked(session_id)
 
         is_written = self.freshness.is_writer(PROFILES)
         if self._may_ask(is_written=is_written, is_behind=self.freshness.is_marked(session_id)):

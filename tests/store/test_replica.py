@@ -148,6 +148,20 @@ async def test_a_new_member_finds_the_session_at_once(pair: Pair) -> None:
     assert set(store.freshness.take_writers()) == {alice, bob, carol}
 
 
+async def test_a_new_session_has_its_members_at_once_for_whoever_asks(pair: Pair) -> None:
+    store = pair.store
+    people = [await sign_up(store, name) for name in ("Alice", "Bob", "Carol")]
+    await pair.settle()
+    pause_replay(pair.replica)
+    tea = await gather(store, *people)
+    members = await store.members(tea, after=None, limit=2)
+    assert len(members) == 2
+    assert len(await store.members(tea, after=members[-1].user_id, limit=2)) == 1
+    await pair.settle()
+    with pair.answers("replica"):
+        assert len(await store.members(tea, after=None, limit=5)) == 3
+
+
 async def test_a_new_name_is_in_the_lists_at_once(pair: Pair) -> None:
     store = pair.store
     alice = await sign_up(store, "Alice")
