@@ -1,4 +1,4 @@
-"""One call for a room: the same bytes, results and ends as one send(2) a member.
+"""One call for many sockets: the same bytes, results and ends as one send(2) each.
 
 Where the kernel gives no io_uring the tests run with what stands for it there: one by one.
 """
@@ -7,100 +7,36 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import random
 import resource
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
-from uuid import UUID, uuid4
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
-from chatd.config import Settings
-from chatd.context import RoomEvent, Socket
-from chatd.errors import CloseCode
-from chatd.metrics import Metrics
-from chatd.nurseries.outbox import Outbox
-from chatd.nurseries.piece import Piece
-from chatd.nurseries.ring import DATA_BYTES, ENTRIES, FEW, Part, Ring, open_ring
-from chatd.nurseries.rooms import Rooms
-from chatd.nurseries.seat import Run, Trail
-from chatd.nurseries.volley import Volley
-from chatd.store.memory import MemoryStore
-
-SESSION = uuid4()
-
-
-class OneByOne:
-    """What a ring stands for."""
-
-    def send(self, parts: Sequence[Part]) -> list[int]:
-        return [_result(each, data) for descriptors, data in parts for each in descriptors]
-
-
-def send(ring: Ring | OneByOne, lines: Sequence[Line], data: bytes) -> list[int]:
-    """Send the same to all, and return the results."""
-    results = ring.send([([line.descriptor for line in lines], data)])
-    return [len(data)] * len(lines) if results is None else results
-
-
-def _result(descriptor: int, data: bytes) -> int:
-    try:
-        return os.write(descriptor, data)
-    except OSError as trouble:
-        return -(trouble.errno or errno.EIO)
+from chatd.nurseries.ring import DATA_BYTES, ENTRIES, Ring, open_ring
+from tests.ring_kit import Line, OneByOne, ring_or_like
 
 
 @pytest.fixture
 def ring() -> Iterator[Ring | OneByOne]:
-    with open_ring() as opened:
-        yield opened or OneByOne()
-
-
-class Line:
-    """A pair of sockets, and what has come at the far end."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.near, self.far = socket.socketpair()
-        for end in (self.near, self.far):
-            stack.enter_context(end)
-            end.settimeout(0)
-        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-
-    @property
-    def descriptor(self) -> int:
-        return self.near.fileno()
-
-    def read(self) -> bytes:
-        data = b""
-        while True:
-            try:
-                piece = self.far.recv(1 << 20)
-            except BlockingIOError:
-                return data
-            if not piece:
-                return data
-            data += piece
-
-    def fill(self) -> None:
-        """Leave no room in the kernel."""
-        while True:
-            try:
-                self.near.send(b"." * 512)
-            except BlockingIOError:
-                return
+    with ring_or_like() as opened:
+        yield opened
 
 
 @pytest.fixture
 def lines() -> Iterator[Callable[[int], list[Line]]]:
     with ExitStack() as stack:
         yield lambda count: [Line(stack) for _ in range(count)]
+
+
+def send(ring: Ring | OneByOne, lines: Sequence[Line], data: bytes) -> list[int]:
+    """Send the same to all, and return the results."""
+    results = ring.send([([line.descriptor for line in lines], data)])
+    return [len(data)] * len(lines) if results is None else results
 
 
 # What is sent
@@ -250,216 +186,3 @@ def test_nothing_stays_of_a_ring() -> None:
         with open_ring():
             assert open_files() == before
     assert open_files() <= before
-
-
-# A piece on its way to a room
-
-
-class Wire:
-    """Says which wire it is."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def event(self, name: str, data: bytes) -> bytes:
-        raise NotImplementedError
-
-    def durable(self, event: RoomEvent) -> bytes:
-        return f"{self.name}{event.seq};".encode() * 40
-
-
-class Member:
-    """A receiver over a line of its own."""
-
-    def __init__(self, line: Line, wire: Wire, nursery: trio.Nursery) -> None:
-        self.line = line
-        self.wire = wire
-        self.trail: Trail | None = Trail()
-        self.user_id = UUID(int=0)
-        self.cuts: list[CloseCode] = []
-        self.outbox = Outbox(
-            start_writer=lambda: nursery.start_soon(self.outbox.drain),
-            cut=self.cuts.append,
-            max_bytes=2000,
-            max_frames=10_000,
-            write_timeout=10.0,
-        )
-        stream = cast("trio.SocketStream", None)  # the descriptor is what is written to
-        self.outbox.attach(stream, line.descriptor)
-
-    def drop_place(self, session_id: UUID) -> None:
-        raise NotImplementedError
-
-
-@asynccontextmanager
-async def open_crowd(names: str) -> AsyncIterator[list[Member]]:
-    """Have one member a letter, which is its wire."""
-    wires = {name: Wire(name) for name in names}
-    with ExitStack() as stack, trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            members = [Member(Line(stack), wires[name], nursery) for name in names]
-            yield members
-            for member in members:
-                member.outbox.close()
-            nursery.cancel_scope.cancel()
-
-
-def piece(*seqs: int) -> Piece:
-    return Piece(SESSION, [RoomEvent(SESSION, seq, "message:new", b"") for seq in seqs])
-
-
-def give(means: Ring | None, members: Sequence[Member], *seqs: int) -> int:
-    volley = Volley(means)
-    count = piece(*seqs).give(members, volley)
-    volley.fire()
-    return count
-
-
-def told(name: str, *seqs: int) -> bytes:
-    return b"".join(f"{name}{seq};".encode() * 40 for seq in seqs)
-
-
-async def heard(member: Member, length: int) -> bytes:
-    """Read what a member is sent until so much has come."""
-    data = b""
-    while len(data) < length:
-        data += member.line.read()
-        await trio.lowlevel.checkpoint()
-    return data
-
-
-@pytest.fixture(params=["in one call", "one by one"])
-def means(request: pytest.FixtureRequest, ring: Ring | OneByOne) -> Ring | None:
-    return cast("Ring", ring) if request.param == "in one call" else None
-
-
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 30])
-async def test_members_of_several_wires_get_each_their_own(means: Ring | None, count: int) -> None:
-    async with open_crowd("ab" * count + "b" * count) as members:
-        assert give(means, members, 1, 2) == 6 * count
-        assert give(means, members, 3) == 3 * count
-        for member in members:
-            assert member.line.read() == told(member.wire.name, 1, 2, 3)
-            assert member.trail == [Run(SESSION, 1, 2), Run(SESSION, 3, 3)]
-            assert not member.cuts
-
-
-async def test_who_is_slow_gone_or_closed_changes_nothing_for_the_others(
-    means: Ring | None,
-) -> None:
-    async with open_crowd("a" * 20) as members:
-        slow, gone, closed, *others = members
-        slow.line.fill()
-        gone.line.far.close()
-        closed.outbox.close()
-        for seq in range(1, 4):
-            give(means, members, seq)
-        assert gone.cuts == [CloseCode.NORMAL]
-        assert closed.line.read() == b""
-        assert all(member.line.read() == told("a", 1, 2, 3) for member in others)
-        assert slow.outbox.waiting_bytes
-        data = b""
-        while not data.endswith(told("a", 3)):
-            data += slow.line.read()
-            await trio.lowlevel.checkpoint()
-        assert data.lstrip(b".") == told("a", 1, 2, 3)
-        give(means, members, 4)  # at once again
-        assert slow.line.read() == told("a", 4)
-        slow.line.fill()
-        for seq in range(5, 25):
-            give(means, members, seq)
-            for member in others:
-                member.line.read()
-        assert slow.cuts == [CloseCode.SLOW]
-        assert not any(member.cuts for member in others)
-
-
-@pytest.mark.parametrize("size", [DATA_BYTES // 2, DATA_BYTES + 1])
-async def test_a_piece_that_the_kernel_takes_in_part_goes_on_where_it_stopped(
-    means: Ring | None, size: int
-) -> None:
-    async with open_crowd("a" * 20) as members:
-        seqs = range(1, size // 190)
-        whole = told("a", *seqs)
-        for member in members:
-            member.outbox._max_bytes = 2 * size
-        give(means, members, *seqs)
-        assert all(member.outbox.waiting_bytes for member in members)
-        for member in members:
-            assert await heard(member, len(whole)) == whole
-
-
-async def test_who_is_in_several_rooms_is_told_in_the_order_of_the_trail(
-    means: Ring | None,
-) -> None:
-    """Also when the kernel takes only a part of the first: what follows stands behind the rest."""
-    async with open_crowd("a" * 40) as members:
-        members[0].line.fill()
-        for member in members:
-            member.outbox._max_bytes = 1 << 20
-        volley = Volley(means)
-        long = range(1, 200)
-        piece(*long).give(members[:20], volley)
-        piece(200).give(members[10:], volley)
-        piece(201).give(members, volley)
-        volley.fire()
-        for number, member in enumerate(members):
-            seqs = [*(long if number < 20 else ()), *([200] if number >= 10 else ()), 201]
-            data = b""
-            while not data.endswith(told("a", 201)):
-                data += member.line.read()
-                await trio.lowlevel.checkpoint()
-            assert data.lstrip(b".") == told("a", *seqs)
-            assert member.trail is not None
-            runs = [*([199] if number < 20 else ()), *([200] if number >= 10 else ()), 201]
-            assert [run.last for run in member.trail] == runs
-
-
-async def test_more_members_and_bytes_than_one_call_takes(means: Ring | None) -> None:
-    async with open_crowd("a" * (ENTRIES + 20)) as members:
-        volley = Volley(means)
-        for seq in range(1, 30):
-            piece(seq).give(members[seq * 10 : seq * 10 + 10], volley)
-        piece(30).give(members, volley)
-        volley.fire()
-        for number, member in enumerate(members):
-            first = [number // 10] if 10 <= number < 300 else []
-            assert member.line.read() == told("a", *first, 30)
-
-
-class BrokenWire(Wire):
-    """Cannot write events any more."""
-
-    def durable(self, event: RoomEvent) -> bytes:
-        raise RuntimeError(event.seq)
-
-
-async def test_a_room_that_cannot_be_told_takes_nothing_from_the_others(
-    means: Ring | None,
-) -> None:
-    """It is behind afterwards, which the position check sees, and so are those it kept off."""
-    async with open_crowd("a" * 60) as members, trio.open_nursery() as nursery:
-        rooms = Rooms(nursery, MemoryStore(), Settings(), Metrics(), means)
-        sessions = [uuid4() for _ in range(3)]
-        for number, member in enumerate(members):
-            rooms.enter(sessions[number // 20], cast("Socket", member)).settle(0)
-        await wait_all_tasks_blocked()
-        events = [RoomEvent(each, 1, "message:new", b"") for each in sessions]
-        members[30].wire = BrokenWire("b")
-        with pytest.raises(RuntimeError):
-            rooms.publish(events, is_answered=True)
-        told_now = [member.line.read() for member in members]
-        assert told_now == [told("a", 1)] * 20 + [b""] * 40
-        assert [len(member.trail or ()) for member in members] == [1] * 20 + [0] * 40
-        members[30].wire = members[0].wire
-        rooms.publish(events[1:], is_answered=True)
-        assert [member.line.read() for member in members] == [b""] * 20 + [told("a", 1)] * 40
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_ring_that_is_lost_is_done_without(means: Ring | None) -> None:
-    async with open_crowd("a" * 20) as members:
-        if isinstance(means, Ring):
-            means.close()
-        give(means, members, 1)
-        assert all(member.line.read() == told("a", 1) for member in members)

@@ -126,18 +126,16 @@ class Outbox:
             try:
                 sent = _write(self.direct, data)
             except BlockingIOError:
-                sent = 0
+                sent = -errno.EAGAIN
             except OSError:
-                self._fail(CloseCode.NORMAL)
-                return
-            if sent == len(data):
-                return
-            self._enqueue(memoryview(data)[sent:] if sent else data, frames)
+                sent = -errno.EIO
+            if sent < len(data):
+                self.was_written(sent, data, frames)
         elif self._is_open:
             self._enqueue(data, frames)
 
     def was_written(self, result: int, data: bytes, frames: int = 1) -> None:
-        """Go on behind a write to `direct` that somebody else has made with durable bytes.
+        """Go on behind a write of durable bytes to `direct`, whoever has made it.
 
         Args:
             result: bytes that the kernel took, or its negative errno.
