@@ -18,13 +18,21 @@ from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
-_APPEND = """
+_OUTCOMES = """
     SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
            found_session_id, found_changed_seq, found_content, found_created_at, reply,
            found_mentions, until
+"""
+_APPEND_MESSAGE = f"""{_OUTCOMES}
+    FROM append_message(
+        %(id)s, %(session_id)s, %(sender_id)s, %(content)s,
+        %(created_at)s, %(client_msg_id)s::text, %(reply_to_id)s::uuid
+    )
+"""
+_APPEND = f"""{_OUTCOMES}
     FROM append_messages(
         %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
-        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s{mentioned}
+        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s{{mentioned}}
     )
 """
 _APPEND_MESSAGES = _APPEND.format(mentioned="")
@@ -146,18 +154,31 @@ class Messages:
         return found
 
     def _columns(self, batch: Sequence[NewMessage]) -> dict[str, Any]:
-        contents: list[str | None] = [message.content for message in batch]
-        if self._contents.keyring.is_sealing:
-            contents = [self._contents.seal(message) for message in batch]
         return {
             "ids": Uuids([message.id for message in batch]),
             "session_ids": Uuids([message.session_id for message in batch]),
             "sender_ids": Uuids([message.sender_id for message in batch]),
-            "contents": Texts(contents),
+            "contents": Texts([self._content(message) for message in batch]),
             "times": Times([message.created_at for message in batch]),
             "client_msg_ids": Texts([message.client_msg_id for message in batch]),
             "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
         }
+
+    def _fields(self, message: NewMessage) -> dict[str, Any]:
+        return {
+            "id": message.id,
+            "session_id": message.session_id,
+            "sender_id": message.sender_id,
+            "content": self._content(message),
+            "created_at": message.created_at,
+            "client_msg_id": message.client_msg_id,
+            "reply_to_id": message.reply_to_id,
+        }
+
+    def _content(self, message: NewMessage) -> str:
+        """Return a message's text as it is stored."""
+        contents = self._contents
+        return contents.seal(message) if contents.keyring.is_sealing else message.content
 
     def _opened(self, outcome: AppendRow) -> AppendRow:
         """Open what a batch's answer says of a stored message; a duplicate is read again."""
@@ -174,6 +195,8 @@ class Messages:
 
     def _statement(self, batch: Sequence[NewMessage]) -> tuple[LiteralString, dict[str, Any]]:
         """Return what appends a batch, and its parameters."""
+        if len(batch) == 1 and not batch[0].mentions:
+            return _APPEND_MESSAGE, self._fields(batch[0])
         params = self._columns(batch)
         if not any(message.mentions for message in batch):
             return _APPEND_MESSAGES, params
