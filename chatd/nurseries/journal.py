@@ -20,6 +20,7 @@ from uuid import UUID
 
 import structlog
 import trio
+from trio.lowlevel import ParkingLot
 
 from chatd.config import Settings
 from chatd.context import RoomEvent, Settle
@@ -62,18 +63,20 @@ class Publish(Protocol):
 class _Submission(NamedTuple):
     message: NewMessage
     settle: Settle
+    keys: tuple[object, ...]
     deadline: Deadline | None = None
 
-    @property
-    def keys(self) -> tuple[object, ...]:
-        """What no two transactions that are under way share, nor two messages of a batch the last.
 
-        The session, for its order; what makes a repeat of the message one; its files.
-        """
-        message = self.message
-        if message.client_msg_id is None:
-            return (message.session_id, *message.attachments)
-        return message.session_id, (message.sender_id, message.client_msg_id), *message.attachments
+def _keys_of(message: NewMessage) -> tuple[object, ...]:
+    """Return what no two transactions under way share, nor two messages of a batch but the first.
+
+    The session, for its order; what makes a repeat of the message one; its files. By integers: a
+    UUID is hashed and compared in Python.
+    """
+    files = [file_id.int for file_id in message.attachments]
+    if message.client_msg_id is None:
+        return message.session_id.int, *files
+    return message.session_id.int, (message.sender_id.int, message.client_msg_id), *files
 
 
 class _Change:
@@ -110,21 +113,24 @@ class Journal:
         self._queue: deque[_Submission | _Change] = deque()
         self._under_way = 0  # transactions
         self._busy: set[object] = set()  # keys of their messages
+        self._is_changing = False  # a change is under way, alone
         self._is_stuck = False  # all that waits is behind what is under way
         self._deadlines = Deadlines()
         self._late = 0  # messages in the queue that were answered at their deadline
-        self._arrived = trio.Event()  # something to do: a message, or room for its transaction
+        self._free = ParkingLot()  # lanes that have found nothing to do
+        self._is_woken = False  # one of them is about to look again
         self._idle = trio.Event()
         self._idle.set()
         self._is_closed = False
 
     def submit(self, message: NewMessage, settle: Settle, *, lifetime: float | None = None) -> None:
         """Take a message for the next group commit. See `chatd.context.Journal`."""
+        keys = _keys_of(message)
         if lifetime is None:
-            self._take(_Submission(message, settle))
+            self._take(_Submission(message, settle, keys))
             return
         deadline = Deadline(trio.current_time() + lifetime, partial(self._expire, settle))
-        self._take(_Submission(message, settle, deadline))
+        self._take(_Submission(message, settle, keys, deadline))
         self._deadlines.watch(deadline)
 
     def _expire(self, settle: Settle) -> None:
@@ -171,53 +177,55 @@ class Journal:
         if len(self._queue) - self._late >= self._settings.journal_queue:
             raise Overloaded(retry_after=1)
         self._queue.append(item)
-        if isinstance(item, _Submission) and item.message.session_id not in self._busy:
+        if isinstance(item, _Submission) and item.keys[0] not in self._busy:
             self._is_stuck = False
         self._idle = trio.Event() if self._idle.is_set() else self._idle
-        self._arrived.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let a lane look for work, unless one is about to."""
+        if self._free and not (self._is_woken or self._is_stuck):
+            self._is_woken = True
+            self._free.unpark()
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Write until cancelled; transactions run in `nursery`."""
-        nursery.start_soon(self._deadlines.run)
-        while True:
-            await self._arrived.wait()
-            self._arrived = trio.Event()
-            while self._has_work():
-                first = self._queue[0]
-                if isinstance(first, _Change):
-                    if self._under_way:
-                        break  # it waits for those before it, and those behind for it
-                    self._queue.popleft()
-                    await self._run_change(first)
-                    continue
-                batch = self._next_batch()
-                if not batch:  # all were late, or not looked through again until something ends
-                    self._is_stuck = bool(self._queue) and isinstance(self._queue[0], _Submission)
-                    continue
-                keys = {key for submission in batch for key in submission.keys}
-                self._busy |= keys
-                self._under_way += 1
-                nursery.start_soon(self._commit_lane, batch, keys)
-            if not self._queue and not self._under_way:
-                self._idle.set()
+        for _ in range(self._settings.journal_lanes):
+            nursery.start_soon(self._serve)
+        await self._deadlines.run()
 
-    async def _commit_lane(self, batch: list[_Submission], keys: set[object]) -> None:
+    async def _serve(self) -> None:
+        """Be a lane: one transaction after the other, as long as there is any."""
+        while True:
+            self._is_woken = False
+            if batch := self._next_batch():
+                await self._commit_lane(batch)
+            elif change := self._next_change():
+                self._is_changing = True
+                await self._run_change(change)
+                self._is_changing = False
+            else:
+                if not self._queue and not self._under_way:
+                    self._idle.set()
+                await self._free.park()
+
+    async def _commit_lane(self, batch: list[_Submission]) -> None:
+        keys = {key for submission in batch for key in submission.keys}
+        self._busy |= keys
+        self._under_way += 1
+        if self._queue:
+            self._wake()
         await self._commit(batch)
         self._busy -= keys
         self._under_way -= 1
         self._is_stuck = False
-        self._arrived.set()
-
-    def _has_work(self) -> bool:
-        is_free = self._under_way < self._settings.journal_lanes
-        return bool(self._queue) and is_free and not self._is_stuck
 
     def is_busy(self, session_id: UUID) -> bool:
         """Return whether a transaction of this session is under way, perhaps with an unknown end.
 
         What it has stored is not to be told before its sender is answered.
         """
-        return session_id in self._busy
+        return session_id.int in self._busy
 
     async def flush(self) -> None:
         """Take nothing more, and wait until everything taken is settled."""
@@ -230,6 +238,8 @@ class Journal:
         A message stays behind one that is under way in its session, and a repeat behind the first
         with its key: it finds that one stored.
         """
+        if not self._queue or self._is_changing or self._is_stuck:
+            return []
         batch: list[_Submission] = []
         left: list[_Submission] = []
         blocked = self._busy.copy()
@@ -251,7 +261,18 @@ class Journal:
                 left.append(item)
                 blocked.update(keys)
         self._queue.extendleft(reversed(left))
+        self._is_stuck = not batch and bool(self._queue) and self._under_way > 0
         return batch
+
+    def _next_change(self) -> _Change | None:
+        """Take the change that is next; it waits for those before it, and those behind for it."""
+        if not self._queue or self._is_changing or self._under_way:
+            return None
+        first = self._queue[0]
+        if not isinstance(first, _Change):
+            return None
+        self._queue.popleft()
+        return first
 
     async def _commit(self, batch: list[_Submission]) -> None:
         self._metrics.batch.observe(len(batch))
