@@ -2,7 +2,8 @@
 
 What is not indexed yet is found all the same, by reading it: the index may take its time. It works
 a twentieth of the time at most, so that it costs the message path next to nothing under full load;
-then it falls behind, and catches up later.
+then it falls behind, and catches up later. A transaction of its own for each few messages would
+stand in the way of others a dozen times a second.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chatd.errors import StoreError
 
 BATCH = 200  # changes of one transaction: some 50 ms of PostgreSQL
 REST = 19.0  # times as long as the last batch took
-PAUSE = 1.0  # seconds at least between looks when there was nothing to do
+PAUSE = 1.0  # seconds at least between looks that did not find a whole batch
 
 log = structlog.get_logger("chatd.indexer")
 
@@ -42,4 +43,4 @@ async def _index(store: Store, is_writable: Callable[[], bool]) -> None:
             except StoreError as trouble:  # it may be away: the next look does the same work
                 log.warning("index", error=str(trouble))
         rest = (trio.current_time() - began) * REST
-        await trio.sleep(rest if done else max(rest, PAUSE))
+        await trio.sleep(rest if done >= BATCH else max(rest, PAUSE))

@@ -42,6 +42,8 @@ from chatd.nurseries.deadlines import Deadline, Deadlines
 from chatd.rows import AppendRow, NewMessage
 
 T = TypeVar("T")
+AT_ONCE = 4  # messages that begin a transaction beside a young one; more are its next batch
+YOUNG = 0.02  # seconds; what takes longer waits for a lock or a disk, and nobody waits for that
 LOOK_PAST = 4  # batches of messages that are passed over for one that may go ahead of them
 RETRIES = 3  # of a transaction that PostgreSQL gave up for another's sake
 RESOLVE_PAUSE = 0.1  # seconds between two questions after a lost COMMIT
@@ -111,7 +113,7 @@ class Journal:
         self._settings = settings
         self._metrics = metrics
         self._queue: deque[_Submission | _Change] = deque()
-        self._under_way = 0  # transactions
+        self._under_way: list[float] = []  # when each transaction began
         self._busy: set[object] = set()  # keys of their messages
         self._is_changing = False  # a change is under way, alone
         self._is_stuck = False  # all that waits is behind what is under way
@@ -119,6 +121,7 @@ class Journal:
         self._late = 0  # messages in the queue that were answered at their deadline
         self._free = ParkingLot()  # lanes that have found nothing to do
         self._is_woken = False  # one of them is about to look again
+        self._is_waiting = False  # one of them looks again when what is under way is not young
         self._idle = trio.Event()
         self._idle.set()
         self._is_closed = False
@@ -183,8 +186,10 @@ class Journal:
         self._wake()
 
     def _wake(self) -> None:
-        """Let a lane look for work, unless one is about to."""
-        if self._free and not (self._is_woken or self._is_stuck):
+        """Let a lane look for work, unless one is about to or will in time."""
+        if self._is_stuck or self._is_changing or self._is_woken or not self._free:
+            return  # what ends looks by itself
+        if self._may_begin() or not self._is_waiting:
             self._is_woken = True
             self._free.unpark()
 
@@ -207,17 +212,36 @@ class Journal:
             else:
                 if not self._queue and not self._under_way:
                     self._idle.set()
-                await self._free.park()
+                await self._wait_for_work()
+
+    def _may_begin(self) -> bool:
+        """Return whether what waits for a transaction may have one now.
+
+        Many that come while one is under way are one batch behind it, a few do not wait for it.
+        """
+        is_few = len(self._queue) - self._late <= AT_ONCE
+        return is_few or not self._under_way or trio.current_time() >= self._under_way[-1] + YOUNG
+
+    async def _wait_for_work(self) -> None:
+        """Wait until it is worth to look, at most until a transaction under way is not young."""
+        if not self._queue or not self._under_way or self._is_changing or self._is_stuck:
+            await self._free.park()
+            return
+        self._is_waiting = True
+        with trio.move_on_at(self._under_way[-1] + YOUNG):
+            await self._free.park()
+        self._is_waiting = False
 
     async def _commit_lane(self, batch: list[_Submission]) -> None:
         keys = {key for submission in batch for key in submission.keys}
+        began = trio.current_time()
         self._busy |= keys
-        self._under_way += 1
+        self._under_way.append(began)
         if self._queue:
             self._wake()
         await self._commit(batch)
         self._busy -= keys
-        self._under_way -= 1
+        self._under_way.remove(began)
         self._is_stuck = False
 
     def is_busy(self, session_id: UUID) -> bool:
@@ -238,7 +262,7 @@ class Journal:
         A message stays behind one that is under way in its session, and a repeat behind the first
         with its key: it finds that one stored.
         """
-        if not self._queue or self._is_changing or self._is_stuck:
+        if self._is_stuck or self._is_changing or not self._queue or not self._may_begin():
             return []
         batch: list[_Submission] = []
         left: list[_Submission] = []
@@ -261,7 +285,7 @@ class Journal:
                 left.append(item)
                 blocked.update(keys)
         self._queue.extendleft(reversed(left))
-        self._is_stuck = not batch and bool(self._queue) and self._under_way > 0
+        self._is_stuck = not batch and bool(self._queue and self._under_way)
         return batch
 
     def _next_change(self) -> _Change | None:
@@ -291,11 +315,12 @@ class Journal:
         messages = [submission.message for submission in batch]
         for attempt in range(RETRIES + 1):
             try:
-                with trio.fail_after(self._settings.commit_timeout):
+                with trio.move_on_after(self._settings.commit_timeout):
                     return await self._store.append_messages(messages)
+                return await self._resolve(messages)  # no answer in time
             except StoreRetryable:
                 await trio.sleep(0.005 * 2**attempt)
-            except (StoreAmbiguous, trio.TooSlowError):
+            except StoreAmbiguous:
                 return await self._resolve(messages)
             except StoreBug:
                 if len(batch) > 1:  # one bad message does not fail the others

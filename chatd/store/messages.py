@@ -18,21 +18,20 @@ from chatd.store.contents import Contents
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.sqlstates import constraint_of
 
-_OUTCOMES = """
-    SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
-           found_session_id, found_changed_seq, found_content, found_created_at, reply,
-           found_mentions, until
-"""
-_APPEND_MESSAGE = f"""{_OUTCOMES}
+_APPEND_MESSAGE = """
+    SELECT outcome, message_seq, sender_name, sender_avatar_url, found_id, reply, until
     FROM append_message(
         %(id)s, %(session_id)s, %(sender_id)s, %(content)s,
         %(created_at)s, %(client_msg_id)s::text, %(reply_to_id)s::uuid
     )
 """
-_APPEND = f"""{_OUTCOMES}
+_APPEND = """
+    SELECT place, outcome, message_seq, sender_name, sender_avatar_url, found_id,
+           found_session_id, found_changed_seq, found_content, found_created_at, reply,
+           found_mentions, until
     FROM append_messages(
         %(ids)s, %(session_ids)s, %(sender_ids)s, %(contents)s,
-        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s{{mentioned}}
+        %(times)s, %(client_msg_ids)s, %(reply_to_ids)s{mentioned}
     )
 """
 _APPEND_MESSAGES = _APPEND.format(mentioned="")
@@ -85,20 +84,40 @@ class Messages:
         if any(message.attachments for message in good):
             append = self._append_attaching
         try:
-            appended = await append(good)
+            outcomes = await append(good)
         except StoreBug as bug:
             if constraint_of(bug) not in _RACED:
                 raise
-            appended = await append(good)
-        outcomes = [await self._whole(row) for row in appended]
+            outcomes = await append(good)
         if len(good) == len(batch):
             return outcomes
         by_id = {message.id: row for message, row in zip(good, outcomes, strict=True)}
         return [by_id.get(message.id) or AppendRow(Append.INVALID) for message in batch]
 
     async def _append(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        if len(batch) == 1 and not batch[0].mentions:
+            return [await self._append_alone(batch[0])]
         rows = await self._pool.fetch(*self._statement(batch), writes=True)
-        return [self._opened(row) for row in _outcomes(batch, rows)]
+        return [await self._whole(self._opened(row)) for row in _outcomes(batch, rows)]
+
+    async def _append_alone(self, message: NewMessage) -> AppendRow:
+        params = {
+            "id": message.id,
+            "session_id": message.session_id,
+            "sender_id": message.sender_id,
+            "content": self._content(message),
+            "created_at": message.created_at,
+            "client_msg_id": message.client_msg_id,
+            "reply_to_id": message.reply_to_id,
+        }
+        rows = await self._pool.fetch(_APPEND_MESSAGE, params, writes=True)
+        outcome, seq, name, avatar_url, found_id, reply, until = rows[0]
+        if outcome == "stored":
+            row = _stored(message, seq, name, avatar_url, reply)
+            return self._opened(AppendRow(Append.STORED, row))
+        if outcome == "duplicate":
+            return AppendRow(Append.DUPLICATE, await self._duplicate(found_id))
+        return AppendRow(Append(outcome), until=until)
 
     async def _append_attaching(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         async def work(transaction: Transaction) -> list[AppendRow]:
@@ -118,22 +137,25 @@ class Messages:
                 )
             return [outcomes[message.id] for message in batch]
 
-        return await self._pool.transact(work)
+        return [await self._whole(outcome) for outcome in await self._pool.transact(work)]
 
     async def _whole(self, outcome: AppendRow) -> AppendRow:
-        """Complete a duplicate: the batch's answer has not all its columns.
+        """Complete a duplicate: the batch's answer has not all its columns."""
+        if outcome.row is None or outcome.outcome is not Append.DUPLICATE:
+            return outcome
+        return AppendRow(outcome.outcome, await self._duplicate(outcome.row.id))
+
+    async def _duplicate(self, message_id: UUID) -> MessageRow:
+        """Return the stored message of which another one is a repeat.
 
         Raises:
             StoreAmbiguous: it cannot be read now, and the batch is stored: nobody may be told else.
         """
-        if outcome.row is None or outcome.outcome is not Append.DUPLICATE:
-            return outcome
         try:
-            row = await self._message(self._pool, outcome.row.id)
+            return await self._message(self._pool, message_id)
         except StoreError as trouble:
             msg = "a duplicate cannot be read"
             raise StoreAmbiguous(msg) from trouble
-        return AppendRow(outcome.outcome, row)
 
     async def find_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow | None]:
         """Tell what became of a batch whose COMMIT was lost."""
@@ -164,17 +186,6 @@ class Messages:
             "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
         }
 
-    def _fields(self, message: NewMessage) -> dict[str, Any]:
-        return {
-            "id": message.id,
-            "session_id": message.session_id,
-            "sender_id": message.sender_id,
-            "content": self._content(message),
-            "created_at": message.created_at,
-            "client_msg_id": message.client_msg_id,
-            "reply_to_id": message.reply_to_id,
-        }
-
     def _content(self, message: NewMessage) -> str:
         """Return a message's text as it is stored."""
         contents = self._contents
@@ -195,8 +206,6 @@ class Messages:
 
     def _statement(self, batch: Sequence[NewMessage]) -> tuple[LiteralString, dict[str, Any]]:
         """Return what appends a batch, and its parameters."""
-        if len(batch) == 1 and not batch[0].mentions:
-            return _APPEND_MESSAGE, self._fields(batch[0])
         params = self._columns(batch)
         if not any(message.mentions for message in batch):
             return _APPEND_MESSAGES, params
@@ -216,7 +225,9 @@ def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
     for place, outcome, *columns in rows:
         message = batch[place - 1]
         if outcome == "stored":
-            outcomes[place] = AppendRow(Append.STORED, _stored(message, *columns))
+            seq, name, avatar_url, *rest = columns
+            row = _stored(message, seq, name, avatar_url, rest[_REPLY], rest[_MENTIONS])
+            outcomes[place] = AppendRow(Append.STORED, row)
         elif outcome == "duplicate":
             outcomes[place] = AppendRow(Append.DUPLICATE, _duplicate(message, *columns))
         elif outcome == "told":
@@ -228,9 +239,13 @@ def _outcomes(batch: Sequence[NewMessage], rows: Rows) -> list[AppendRow]:
 
 
 def _stored(
-    message: NewMessage, seq: int, name: str, avatar_url: str | None, *rest: Any
+    message: NewMessage,
+    seq: int,
+    name: str,
+    avatar_url: str | None,
+    reply: Any,
+    mentioned: Any = None,
 ) -> MessageRow:
-    reply, mentioned = rest[_REPLY], rest[_MENTIONS]
     return MessageRow(
         message.id,
         message.session_id,
