@@ -121,6 +121,9 @@ class Place(Protocol):
     def settle(self, seq: int) -> None:
         """The socket has been told the state at `seq`, covered: let everything above it follow."""
 
+    def rewired(self) -> None:
+        """The socket's frames look different from now on: another transport has taken over."""
+
     def leave(self) -> None:
         """Stop the stream, at once; twice is once."""
 

@@ -75,7 +75,8 @@ class ChatClient:
         first, self._first = self._first, None
         assert first is not None  # noqa: S101 - a client is welcomed once
         # The WebSocket may have taken over since this client was made.
-        chat.wire = wire = wire_of(self._session)
+        wire = wire_of(self._session)
+        chat.rewire(wire)
         words = []
         if missed is not None:  # ahead of CONNECT: the client keeps them until it is connected
             for event in missed.events:
@@ -112,7 +113,7 @@ class ChatClient:
 
     def switched(self) -> None:
         """Write frames: a WebSocket has taken over."""
-        self.chat.wire = wire_of(self._session)
+        self.chat.rewire(wire_of(self._session))
 
     def left(self, reason: str, code: CloseCode) -> None:
         """Leave everything; who may come back finds their state."""

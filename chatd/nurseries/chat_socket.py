@@ -171,6 +171,12 @@ class ChatSocket:
         self._services.metrics.closes.labels(str(code.code)).inc()
         log.info("closed", connection=self.id, code=code.code, reason=code.reason)
 
+    def rewire(self, wire: ChatWire) -> None:
+        """Write in another way from now on."""
+        self.wire = wire
+        for place in self.places.values():
+            place.rewired()
+
     # Requests
 
     async def request(

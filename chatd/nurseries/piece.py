@@ -5,12 +5,34 @@ The innermost loop of the daemon: what stands in it is paid for each delivery.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from chatd.context import RoomEvent
-from chatd.nurseries.seat import TRAIL, Receiver, Run, Sink, Wire
+from chatd.nurseries.seat import TRAIL, Receiver, Run, Sink, Trail, Wire
 from chatd.nurseries.volley import Volley
+
+
+class Group(NamedTuple):
+    """Members of one wire: where their frames go, and what remembers the order."""
+
+    wire: Wire
+    outboxes: list[Sink]
+    trails: list[Trail]
+
+
+def grouped(members: Iterable[Receiver]) -> list[Group]:
+    """Return members by their wires of now."""
+    of_wires: dict[Wire, Group] = {}
+    for member in members:
+        group = of_wires.get(member.wire)
+        if group is None:
+            group = of_wires[member.wire] = Group(member.wire, [], [])
+        group.outboxes.append(member.outbox)
+        if member.trail is not None:
+            group.trails.append(member.trail)
+    return list(of_wires.values())
 
 
 class Piece:
@@ -28,39 +50,28 @@ class Piece:
         """The `seq` of the first event."""
         return self._run.first
 
-    def encode(self, members: Sequence[Receiver]) -> None:
+    @property
+    def count(self) -> int:
+        """How many events these are."""
+        return len(self._events)
+
+    def encode(self, groups: Iterable[Group]) -> None:
         """Encode it for the wires of these members.
 
         What cannot be encoded raises here, before anybody counts as told.
         """
-        wire = None
-        for member in members:
-            if member.wire is not wire:
-                wire = member.wire
-                self._encoded(wire)
+        for group in groups:
+            self._encoded(group.wire)
 
-    def give(self, members: Sequence[Receiver], volley: Volley) -> int:
-        """Add it for these members, for whom it was encoded, to a volley.
-
-        Return the number of deliveries.
-        """
-        run, wire = self._run, None
-        outboxes: list[Sink] = []
-        of_wires: dict[Wire, list[Sink]] = {}
-        for member in members:
-            if member.wire is not wire:
-                wire = member.wire
-                outboxes = of_wires.setdefault(wire, [])
-            trail = member.trail
-            if trail is not None:
+    def give(self, groups: Iterable[Group], volley: Volley) -> None:
+        """Add it for these members, for whom it was encoded, to a volley."""
+        run, count = self._run, self.count
+        for wire, outboxes, trails in groups:
+            for trail in trails:
                 trail.append(run)
                 if len(trail) > TRAIL:
                     trail.trim()
-            outboxes.append(member.outbox)
-        count = len(self._events)
-        for each, outboxes in of_wires.items():
-            volley.add(outboxes, self._encoded(each), count)
-        return len(members) * count
+            volley.add(outboxes, self._encoded(wire), count)
 
     def _encoded(self, wire: Wire) -> bytes:
         data = self._frames.get(wire)

@@ -21,7 +21,7 @@ import trio
 from chatd.context import EVERYBODY, RoomEvent
 from chatd.errors import StoreError
 from chatd.metrics import Metrics
-from chatd.nurseries.piece import Piece
+from chatd.nurseries.piece import Group, Piece, grouped
 from chatd.nurseries.ring import Ring
 from chatd.nurseries.seat import TRAIL, Receiver, Run, Seat, Wire
 from chatd.nurseries.volley import Volley
@@ -62,7 +62,9 @@ class Room:
         self.live: dict[Receiver, Seat] = {}
         self._entering: dict[Receiver, Seat] = {}
         self._ahead: dict[Receiver, Seat] = {}
-        self._members: list[Receiver] | None = None  # of `live`, until somebody comes or goes
+        # Of `live`, until somebody comes, goes, or is written to in another way.
+        self._members: list[Receiver] | None = None
+        self._groups: list[Group] | None = None
         self._late: tuple[Sequence[Seat], int, int] | None = None
         self._is_parked = False  # the task waits for the feed, which is empty, and misses nothing
         self._early: dict[int, RoomEvent] = {}  # those that have overtaken another
@@ -91,7 +93,7 @@ class Room:
             held = group.get(receiver)
             if held is not None and seat in (None, held):
                 del group[receiver]
-                self._members = None
+                self.rewired()
                 self._metrics.joins.dec()
                 return True
         return False
@@ -123,7 +125,11 @@ class Room:
             self._ahead[seat.receiver] = seat
         else:
             self.live[seat.receiver] = seat
-            self._members = None
+            self.rewired()
+
+    def rewired(self) -> None:
+        """Look at the members anew: who they are, or how they are written to."""
+        self._members = self._groups = None
 
     def leave(self, seat: Seat) -> None:
         """Give a seat back; the last one closes the room."""
@@ -159,19 +165,21 @@ class Room:
     def deliver(self, events: Sequence[RoomEvent], limit: int, volley: Volley) -> int:
         """Send committed events with a volley if that is a small matter, else by the feed.
 
-        Never waits. Return to how many members of the volley it writes, `limit` at most.
+        Never waits. Return to how many members of the volley it writes, `limit` at most; who
+        fires it counts the deliveries.
         """
         if len(self.live) <= limit and self._is_small_matter(events):
-            members, piece = self._all_members(), Piece(self.session_id, events)
-            piece.encode(members)
+            groups, piece = self._all_groups(), Piece(self.session_id, events)
+            piece.encode(groups)
+            count = len(self.live)
             self.head = events[-1].seq
             self._keep_aside(events)
             if self._ahead:
                 volley.fire()  # of other sessions, in the order that each one's trail tells
             for seat in list(self._ahead.values()):
                 self._send_ahead(seat, events, self.head)
-            self._metrics.deliveries.inc(piece.give(members, volley))
-            return len(members)
+            piece.give(groups, volley)
+            return count
         for event in events:
             self.publish(event)
         return 0
@@ -180,14 +188,24 @@ class Room:
         """Return whether these are the next events, and nothing but the fan-out is to be done."""
         if not self._is_parked or self.is_behind or self.head is None or len(events) > ASIDE:
             return False
-        following = enumerate(events, self.head + 1)
-        return all(event.seq == seq and event.removed is None for seq, event in following)
+        seq = self.head
+        for event in events:
+            seq += 1
+            if event.seq != seq or event.removed is not None:
+                return False
+        return True
 
     def _all_members(self) -> list[Receiver]:
         """Return who is live; the same list until somebody comes or goes."""
         if self._members is None:
             self._members = list(self.live)
         return self._members
+
+    def _all_groups(self) -> list[Group]:
+        """Return who is live, by wires; the same list until somebody comes, goes or changes."""
+        if self._groups is None:
+            self._groups = grouped(self.live)
+        return self._groups
 
     def wake(self) -> None:
         """Make the room compare itself with the store, as after a lost event."""
@@ -294,7 +312,7 @@ class Room:
         members, seats = self._all_members(), tuple(self.live.values())
         piece = Piece(self.session_id, events) if events else None
         if piece is not None:
-            piece.encode(members)
+            piece.encode(self._all_groups())
         self.head = reached
         self._keep_aside(events)
         for seat in list(self._ahead.values()):
@@ -314,7 +332,9 @@ class Room:
     ) -> None:
         """Give every member the same bytes, of all events at once."""
         volley = Volley(self._ring)
-        given = piece.give(members[:CHUNK], volley)
+        first = members[:CHUNK]
+        piece.give(grouped(first), volley)
+        given = len(first)
         for start in range(CHUNK, len(members), CHUNK):
             volley.fire()
             self._late = seats, start, piece.first - 1
@@ -324,10 +344,11 @@ class Room:
                 # Some left during a checkpoint, or came again with a newer page.
                 pairs = zip(chunk, seats[start:], strict=False)
                 chunk = [member for member, seat in pairs if self.live.get(member) is seat]
-            given += piece.give(chunk, volley)
+            piece.give(grouped(chunk), volley)
+            given += len(chunk)
         volley.fire()
         self._late = None
-        self._metrics.deliveries.inc(given)
+        self._metrics.deliveries.inc(given * piece.count)
 
     def _send_ahead(self, seat: Seat, events: Sequence[RoomEvent], reached: int) -> None:
         for event in events:
@@ -337,7 +358,7 @@ class Room:
         if seat.cursor <= reached:
             del self._ahead[seat.receiver]
             self.live[seat.receiver] = seat
-            self._members = None
+            self.rewired()
 
     def _remove(self, event: RoomEvent) -> None:
         """Let a removed member's sockets go; one whose page is newer knows better."""

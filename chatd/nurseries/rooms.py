@@ -118,17 +118,20 @@ class Rooms:
         of_rooms: dict[int, list[RoomEvent]] = {}
         for event in events:
             of_rooms.setdefault(event.session_id.int, []).append(event)
-        left, volley = AT_ONCE if is_answered else 0, Volley(self._ring)
+        left, volley, given = AT_ONCE if is_answered else 0, Volley(self._ring), 0
         try:
             for key, its_events in of_rooms.items():
                 held = self._rooms.get(key)
                 if held is not None and left > 0:
-                    left -= held[0].deliver(its_events, left, volley)
+                    members = held[0].deliver(its_events, left, volley)
+                    left -= members
+                    given += members * len(its_events)
                 elif held is not None:
                     for event in its_events:
                         held[0].publish(event)
         finally:  # what was added is sent, whatever befalls another room
             volley.fire()
+            self._metrics.deliveries.inc(given)
 
     def broadcast(self, session_id: UUID, name: str, data: bytes, *, but: UUID | None) -> None:
         """Send an ephemeral event to a small room, everywhere; a large one does without."""

@@ -127,6 +127,10 @@ class Seat:
         """The `seq` up to which the receiver was sent everything; None before it is settled."""
         return self._room.position_of(self) if self.is_settled else None
 
+    def rewired(self) -> None:
+        """Write in another way from now on. See `chatd.context.Place`."""
+        self._room.rewired()
+
     def leave(self) -> None:
         """Stop the stream. See `chatd.context.Place`."""
         self._room.leave(self)

@@ -36,15 +36,21 @@ class Volley:
             for outbox in outboxes:
                 outbox.push(data, frames)
             return
+        if len(outboxes) <= ENTRIES:
+            self._hold(outboxes, data, frames)
+            return
         for start in range(0, len(outboxes), ENTRIES):
-            part = outboxes[start : start + ENTRIES]
-            is_full = len(self._held) + len(part) > ENTRIES or self._size + len(data) > DATA_BYTES
-            # Two writes to one socket in one call could be torn into one another.
-            if is_full or not self._held.isdisjoint(part):
-                self.fire()
-            self._parts.append((part, data, frames))
-            self._held.update(part)
-            self._size += len(data)
+            self._hold(outboxes[start : start + ENTRIES], data, frames)
+
+    def _hold(self, outboxes: Sequence[Sink], data: bytes, frames: int) -> None:
+        held = self._held
+        is_full = len(held) + len(outboxes) > ENTRIES or self._size + len(data) > DATA_BYTES
+        # Two writes to one socket in one call could be torn into one another.
+        if is_full or not held.isdisjoint(outboxes):
+            self.fire()
+        self._parts.append((outboxes, data, frames))
+        held.update(outboxes)
+        self._size += len(data)
 
     def fire(self) -> None:
         """Write all that waits."""
@@ -56,8 +62,12 @@ class Volley:
         if self._ring is None or count <= FEW or size > DATA_BYTES:
             _push(parts)
             return
-        asked = [(_direct(part, data, frames), data, frames) for part, data, frames in parts]
-        results = self._ring.send([(_descriptors(part), data) for part, data, _ in asked])
+        asked, lines = [], []
+        for outboxes, data, frames in parts:
+            ready, descriptors = _direct(outboxes, data, frames)
+            asked.append((ready, data, frames))
+            lines.append((descriptors, data))
+        results = self._ring.send(lines)
         if results is not None:
             _account(asked, results)
 
@@ -68,18 +78,18 @@ def _push(parts: Sequence[_Part]) -> None:
             outbox.push(data, frames)
 
 
-def _descriptors(outboxes: Sequence[Sink]) -> list[int]:
-    return [outbox.direct for outbox in outboxes]
-
-
-def _direct(outboxes: Sequence[Sink], data: bytes, frames: int) -> Sequence[Sink]:
-    """Push to those that have to wait, and return the others."""
-    if min(_descriptors(outboxes)) >= 0:
-        return outboxes
+def _direct(
+    outboxes: Sequence[Sink], data: bytes, frames: int
+) -> tuple[Sequence[Sink], list[int]]:
+    """Push to those that have to wait; return the others, and their descriptors."""
+    descriptors = [outbox.direct for outbox in outboxes]
+    if not descriptors or min(descriptors) >= 0:
+        return outboxes, descriptors
     for outbox in outboxes:
         if outbox.direct < 0:
             outbox.push(data, frames)
-    return [outbox for outbox in outboxes if outbox.direct >= 0]
+    ready = [outbox for outbox in outboxes if outbox.direct >= 0]
+    return ready, [outbox.direct for outbox in ready]
 
 
 def _account(asked: Sequence[_Part], results: Sequence[int]) -> None:
