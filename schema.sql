@@ -1028,7 +1028,10 @@ BEGIN
         LEFT JOIN session_users m
             ON m.session_id = b.session_id AND m.user_id = b.sender_id AND m.left_at IS NULL
         LEFT JOIN sessions s ON s.id = b.session_id
-        LEFT JOIN messages r ON r.id = b.reply_to_id AND r.session_id = b.session_id
+        LEFT JOIN LATERAL (  -- by its id: nothing else, while there are no statistics, would do
+            SELECT id, session_id, deleted_at, content FROM messages
+            WHERE id = b.reply_to_id OFFSET 0
+        ) r ON r.session_id = b.session_id
         LEFT JOIN users u ON u.id = b.sender_id
     ), numbered AS MATERIALIZED (
         SELECT *, row_number() OVER (PARTITION BY session_id, verdict ORDER BY nth) AS step

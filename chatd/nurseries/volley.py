@@ -78,9 +78,7 @@ def _push(parts: Sequence[_Part]) -> None:
             outbox.push(data, frames)
 
 
-def _direct(
-    outboxes: Sequence[Sink], data: bytes, frames: int
-) -> tuple[Sequence[Sink], list[int]]:
+def _direct(outboxes: Sequence[Sink], data: bytes, frames: int) -> tuple[Sequence[Sink], list[int]]:
     """Push to those that have to wait; return the others, and their descriptors."""
     descriptors = [outbox.direct for outbox in outboxes]
     if not descriptors or min(descriptors) >= 0:
