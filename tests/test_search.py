@@ -206,17 +206,18 @@ async def test_turns_beyond_the_queue_are_refused(autojump_clock: MockClock) -> 
 
 
 class Index(MemoryStore):
-    """A store with something to index, which takes a second a batch."""
+    """A store with something to index, which takes a second a batch, or less."""
 
-    def __init__(self, *done: int | Exception) -> None:
+    def __init__(self, *done: int | Exception, seconds: float = 1.0) -> None:
         super().__init__()
+        self.seconds = seconds
         self.done = list(done)
         self.began: list[float] = []
 
     async def index_messages(self, batch: int) -> int:
         assert batch == indexer.BATCH
         self.began.append(trio.current_time())
-        await trio.sleep(1)
+        await trio.sleep(self.seconds)
         outcome = self.done.pop(0) if self.done else 0
         if isinstance(outcome, Exception):
             raise outcome
@@ -231,6 +232,16 @@ async def test_the_indexer_works_a_twentieth_of_the_time_and_survives_an_outage(
     async with indexer.open_indexer(store, lambda: True):
         await trio.sleep(70)
     assert [began - start for began in store.began] == pytest.approx([0, 20, 40, 60])
+
+
+async def test_the_indexer_leaves_a_few_changes_until_there_are_more_of_them(
+    autojump_clock: MockClock,
+) -> None:
+    store = Index(indexer.BATCH, indexer.BATCH - 1, 1, seconds=0.01)
+    start = trio.current_time()
+    async with indexer.open_indexer(store, lambda: True):
+        await trio.sleep(3)
+    assert [began - start for began in store.began] == pytest.approx([0, 0.2, 1.21, 2.22])
 
 
 async def test_the_indexer_writes_nothing_while_the_store_is_read_only(

@@ -101,7 +101,12 @@ class Pool:
         return self._slots.statistics().tasks_waiting
 
     async def fetch(
-        self, statement: LiteralString, params: Params | None = None, *, writes: bool = False
+        self,
+        statement: LiteralString,
+        params: Params | None = None,
+        *,
+        writes: bool = False,
+        is_heavy: bool = False,
     ) -> Rows:
         """Run one statement as its own transaction and return its rows as tuples.
 
@@ -109,6 +114,7 @@ class Pool:
             statement: SQL with parameters `%(name)s`.
             params: their values.
             writes: whether a lost connection leaves open what happened.
+            is_heavy: the server has milliseconds of work with it. See `Connection.fetch`.
 
         Raises:
             StoreRetryable, StoreUnavailable, StoreBug: nothing was stored.
@@ -119,7 +125,7 @@ class Pool:
 
         async def work(attempt: _Attempt, connection: Connection) -> Rows:
             attempt.is_committing = writes
-            return await connection.fetch(statement, params or {})
+            return await connection.fetch(statement, params or {}, is_heavy=is_heavy)
 
         return await self._call(work)
 

@@ -67,5 +67,5 @@ class Search:
 
     async def index_messages(self, batch: int) -> int:
         """Take about so many changes into the index."""
-        [(done,)] = await self._pool.fetch(_INDEX, {"batch": batch})
+        [(done,)] = await self._pool.fetch(_INDEX, {"batch": batch}, is_heavy=True)
         return int(done)

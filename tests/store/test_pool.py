@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import LiteralString
 
@@ -95,13 +96,14 @@ async def test_a_statement_has_a_deadline_and_ends_on_the_server(
         assert pool.in_use == 0
 
 
+@pytest.mark.parametrize("is_heavy", [False, True])
 async def test_a_cancelled_statement_ends_on_the_server_and_its_connection_stays(
-    pool: Pool,
+    pool: Pool, *, is_heavy: bool
 ) -> None:
     await _pid(pool)
     pid = await _pid(pool)
     with trio.move_on_after(0.1) as scope:
-        await pool.fetch("SELECT pg_sleep(10)")
+        await pool.fetch("SELECT pg_sleep(10)", is_heavy=is_heavy)
     assert scope.cancelled_caught
     assert await running(pool, "%pg_sleep%") == 0
     assert await _pid(pool) == pid
@@ -140,6 +142,27 @@ async def test_a_failed_statement_that_was_hidden_does_not_pass_for_a_commit(poo
     assert await pool.fetch(COUNT) == [(0,)]
 
 
+async def test_a_heavy_statement_is_sent_by_a_thread_and_answered_as_any_other(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = 0
+    run_sync = trio.to_thread.run_sync
+
+    async def count(send: Callable[[], None]) -> None:
+        nonlocal sent
+        sent += 1
+        await run_sync(send)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", count)
+    query = "SELECT %(number)s::int"
+    assert await pool.fetch(query, {"number": 7}, is_heavy=True) == [(7,)]
+    assert sent == 1
+    assert await pool.fetch(query, {"number": 8}) == [(8,)]
+    assert sent == 1
+    with pytest.raises(StoreBug):
+        await pool.fetch("SELECT 1 / %(number)s::int", {"number": 0}, is_heavy=True)
+
+
 async def test_cancelling_at_every_moment_leaks_nothing(pool: Pool) -> None:
     """Cancel 150 calls, each a little later in its life than the one before."""
 
@@ -152,7 +175,8 @@ async def test_cancelling_at_every_moment_leaks_nothing(pool: Pool) -> None:
             if step % 2:
                 await pool.transact(work)
             else:
-                await pool.fetch("SELECT pg_sleep(0.002)", writes=True)
+                is_heavy = step % 4 == 0
+                await pool.fetch("SELECT pg_sleep(0.002)", writes=True, is_heavy=is_heavy)
         assert pool.in_use == 0
     assert pool.idle <= 1
     assert await pool.fetch("SELECT 1") == [(1,)]
