@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -61,25 +62,45 @@ class Crowd:
         for content in seconds:
             self.say_in(self.sessions.pop(), content)
 
-    def say_in(self, session_id: UUID, content: str) -> None:
+    def say_in(
+        self,
+        session_id: UUID,
+        content: str,
+        *,
+        key: str | None = None,
+        lifetime: float | None = None,
+    ) -> None:
         def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
-            assert isinstance(outcome, AppendRow)
-            self.stored.append(content)
+            if isinstance(outcome, AppendRow):
+                self.stored.append(content)
             return None
 
-        self.journal.submit(words(session_id, self._alice, content), settle)
+        message = words(session_id, self._alice, content, key=key)
+        self.journal.submit(message, settle, lifetime=lifetime)
+
+    async def change(self, seconds: float) -> str:
+        """Make a change that takes so long; return what it came to."""
+
+        async def work() -> tuple[str, list[RoomEvent]]:
+            await trio.sleep(seconds)
+            return "changed", []
+
+        try:
+            return await self.journal.change(work)
+        except ChatError as refusal:
+            return refusal.code
 
 
 @asynccontextmanager
-async def open_crowd() -> AsyncIterator[Crowd]:
+async def open_crowd(**settings: Any) -> AsyncIterator[Crowd]:
     store = Slow()
     alice = await sign_up(store, "Alice")
-    sessions = [await gather(store, alice) for _ in range(4 * CROWD)]
+    sessions = [await gather(store, alice) for _ in range(6 * CROWD)]
 
     def publish(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
         del events, is_answered
 
-    options = Settings(journal_lanes=LANES)
+    options = Settings(journal_lanes=LANES, **settings)
     async with open_journal(store, publish, options, Metrics()) as journal:
         yield Crowd(store, journal, alice, sessions)
 
@@ -168,3 +189,61 @@ async def test_nobody_waits_long_for_two_transactions_that_hang_and_a_crowd_behi
         crowd.say("0")
         await trio.sleep(1)
         assert crowd.stored == ["0"]
+
+
+async def test_what_is_more_than_a_batch_has_all_lanes(autojump_clock: MockClock) -> None:
+    async with open_crowd(journal_batch=CROWD) as crowd:
+        crowd.say(*["1"] * 5 * CROWD)
+        await trio.sleep(0.5)
+        assert len(crowd.store.begun) == LANES
+        await trio.sleep(1)
+        assert [len(batch) for batch in crowd.store.batches] == [CROWD] * 5
+
+
+async def test_who_waited_behind_a_message_that_is_too_late_does_not_wait_any_more(
+    autojump_clock: MockClock,
+) -> None:
+    """It has the key of one under way in another session; behind it nothing else stands."""
+    async with open_crowd() as crowd:
+        crowd.say_in(crowd.sessions.pop(), "3", key="k")
+        await wait_all_tasks_blocked()
+        session_id = crowd.sessions.pop()
+        crowd.say_in(session_id, "1", key="k", lifetime=0.1)
+        crowd.say_in(session_id, "0")
+        await trio.sleep(1)
+        assert crowd.stored == ["0"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_the_end_waits_for_a_change_that_other_lanes_do_not_see(
+    autojump_clock: MockClock, nursery: trio.Nursery, *, is_first: bool
+) -> None:
+    results = []
+
+    async def change() -> None:
+        results.append(await crowd.change(1))
+
+    async with open_crowd() as crowd:
+        if not is_first:  # one lane is to look again while the change is under way
+            crowd.say(str(YOUNG / 4))
+            await wait_all_tasks_blocked()
+            crowd.say(*[str(YOUNG / 4)] * CROWD)
+        nursery.start_soon(change)
+        await trio.sleep(YOUNG * 2)
+    await wait_all_tasks_blocked()
+    assert results == ["changed"]
+
+
+async def test_a_change_that_the_end_cuts_does_not_pass_for_one_that_was_made(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    results = []
+
+    async def change() -> None:
+        results.append(await crowd.change(4))
+
+    async with open_crowd(commit_drain_seconds=1) as crowd:
+        nursery.start_soon(change)
+        await wait_all_tasks_blocked()
+    await wait_all_tasks_blocked()
+    assert results == ["unavailable"]

@@ -143,6 +143,8 @@ class Journal:
         if self._late * 2 > len(self._queue):
             self._queue = deque(item for item in self._queue if not _is_answered(item))
             self._late = 0
+        self._is_stuck = False  # another may have waited behind this one alone
+        self._wake()
 
     def _is_late(self, submission: _Submission) -> bool:
         """Return whether a message that has left the queue was, or is now, answered as too late."""
@@ -210,17 +212,20 @@ class Journal:
                 await self._run_change(change)
                 self._is_changing = False
             else:
-                if not self._queue and not self._under_way:
+                if not (self._queue or self._under_way or self._is_changing):
                     self._idle.set()
                 await self._wait_for_work()
 
     def _may_begin(self) -> bool:
         """Return whether what waits for a transaction may have one now.
 
-        Many that come while one is under way are one batch behind it, a few do not wait for it.
+        Many that come while one is under way are one batch behind it; a few do not wait for it,
+        nor does what is a whole batch.
         """
-        is_few = len(self._queue) - self._late <= AT_ONCE
-        return is_few or not self._under_way or trio.current_time() >= self._under_way[-1] + YOUNG
+        waiting = len(self._queue) - self._late
+        if waiting <= AT_ONCE or waiting >= self._settings.journal_batch or not self._under_way:
+            return True
+        return trio.current_time() >= self._under_way[-1] + YOUNG
 
     async def _wait_for_work(self) -> None:
         """Wait until it is worth to look, at most until a transaction under way is not young."""
@@ -367,16 +372,18 @@ class Journal:
         return events
 
     async def _run_change(self, change: _Change) -> None:
+        change.error = Unavailable(retry_after=1)  # unless it comes to an end
         try:
             with trio.fail_after(self._settings.commit_timeout):
                 events = await self._work(change)
         except (ChatError, StoreError) as refusal:
             change.error = refusal
         except trio.TooSlowError:
-            change.error = Unavailable(retry_after=1)
+            pass
         except Exception as bug:  # noqa: BLE001 - the caller raises it; the journal goes on
             change.error = bug
         else:
+            change.error = None
             self._publish(events, is_answered=False)
         finally:
             change.done.set()
