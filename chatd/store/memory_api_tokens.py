@@ -27,7 +27,8 @@ class MemoryApiTokens(MemoryAccounts):
         own = [each for each in self._api_tokens.values() if each.user_id == row.user_id]
         if not self._is_open(row.user_id) or len(own) >= limit:
             return False
-        if token_hash in self._api_tokens:
+        ids = {each.id for each in self._api_tokens.values()}
+        if token_hash in self._api_tokens or row.id in ids:
             msg = "there is such a token already"
             raise StoreBug(msg)
         self._api_tokens[token_hash] = row

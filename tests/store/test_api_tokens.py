@@ -94,6 +94,13 @@ async def test_a_token_twice_is_a_bug(store: Store, people: People) -> None:
         await store.insert_api_token(token_of(people.bob), hash_of(row), limit=LIMIT)
 
 
+async def test_an_id_is_of_one_token(store: Store, people: People) -> None:
+    row = await keep(store, token_of(people.alice))
+    with pytest.raises(StoreBug):
+        await store.insert_api_token(row, b"of another", limit=10)
+    assert await use(store, row, NOW) is not None
+
+
 async def test_a_user_sees_and_revokes_their_own_tokens_and_their_bots(
     store: Store, people: People
 ) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 import pytest
 import trio
 
 from chatd.contract.acts import Act
 from chatd.errors import StoreAmbiguous, StoreUnavailable
-from chatd.rows import Append, AppendRow, NewMessage
+from chatd.rows import Append, MessageRow, NewMessage
 from chatd.store import pool as pool_module
 from chatd.store.pool import Pool, Transaction, open_pool
 from chatd.store.postgres import PostgresStore
@@ -261,16 +262,15 @@ async def test_a_duplicate_that_is_swept_while_it_is_read_is_unknown_and_then_ne
     assert row.outcome is Append.STORED
     await store.delete_session(old, act=Act(alice, NOW, lambda _: None))
     repeat = words(new, alice, "hello", key="key")
-    append = store._append
+    read = store._duplicate
 
-    async def append_then_sweep(batch: Sequence[NewMessage]) -> list[AppendRow]:
-        rows = await append(batch)
+    async def sweep_then_read(message_id: UUID) -> MessageRow:
         while await store.sweep_sessions(10):
             pass
-        return rows
+        return await read(message_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_append", append_then_sweep)
+        patch.setattr(store, "_duplicate", sweep_then_read)
         with pytest.raises(StoreAmbiguous):
             await store.append_messages([repeat])
     assert await store.find_messages([repeat]) == [None]
