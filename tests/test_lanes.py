@@ -15,7 +15,8 @@ from chatd.config import Settings
 from chatd.context import RoomEvent
 from chatd.errors import ChatError
 from chatd.metrics import Metrics
-from chatd.nurseries.journal import AT_ONCE, YOUNG, Journal, open_journal
+from chatd.nurseries.backlog import AT_ONCE, YOUNG
+from chatd.nurseries.journal import Journal, open_journal
 from chatd.rows import AppendRow, NewMessage
 from chatd.store.memory import MemoryStore
 from tests.store.kit import gather, sign_up, words
@@ -77,6 +78,15 @@ class Crowd:
 
         message = words(session_id, self._alice, content, key=key)
         self.journal.submit(message, settle, lifetime=lifetime)
+
+    async def hang(self, seconds: str) -> None:
+        """Send a message that hangs, and a crowd behind it in its session; wait a second."""
+        session_id = self.sessions.pop()
+        self.say_in(session_id, seconds)
+        await wait_all_tasks_blocked()
+        for _ in range(CROWD):
+            self.say_in(session_id, "0")
+        await trio.sleep(1)
 
     async def change(self, seconds: float) -> str:
         """Make a change that takes so long; return what it came to."""
@@ -161,12 +171,7 @@ async def test_those_behind_a_session_that_hangs_wait_for_it_and_others_do_not(
     autojump_clock: MockClock,
 ) -> None:
     async with open_crowd() as crowd:
-        session_id = crowd.sessions.pop()
-        crowd.say_in(session_id, "3")
-        await wait_all_tasks_blocked()
-        for _ in range(CROWD):
-            crowd.say_in(session_id, "0")
-        await trio.sleep(1)
+        await crowd.hang("3")
         assert len(crowd.store.begun) == 1
         crowd.say("0")
         await trio.sleep(1)
@@ -178,12 +183,7 @@ async def test_nobody_waits_long_for_two_transactions_that_hang_and_a_crowd_behi
     autojump_clock: MockClock,
 ) -> None:
     async with open_crowd() as crowd:
-        session_id = crowd.sessions.pop()
-        crowd.say_in(session_id, "4")
-        await wait_all_tasks_blocked()
-        for _ in range(CROWD):
-            crowd.say_in(session_id, "0")
-        await trio.sleep(1)
+        await crowd.hang("4")
         crowd.say("3")  # it hangs as well
         await wait_all_tasks_blocked()
         crowd.say("0")

@@ -36,21 +36,15 @@ class Volley:
             for outbox in outboxes:
                 outbox.push(data, frames)
             return
-        if len(outboxes) <= ENTRIES:
-            self._hold(outboxes, data, frames)
-            return
         for start in range(0, len(outboxes), ENTRIES):
-            self._hold(outboxes[start : start + ENTRIES], data, frames)
-
-    def _hold(self, outboxes: Sequence[Sink], data: bytes, frames: int) -> None:
-        held = self._held
-        is_full = len(held) + len(outboxes) > ENTRIES or self._size + len(data) > DATA_BYTES
-        # Two writes to one socket in one call could be torn into one another.
-        if is_full or not held.isdisjoint(outboxes):
-            self.fire()
-        self._parts.append((outboxes, data, frames))
-        held.update(outboxes)
-        self._size += len(data)
+            part = outboxes[start : start + ENTRIES]
+            is_full = len(self._held) + len(part) > ENTRIES or self._size + len(data) > DATA_BYTES
+            # Two writes to one socket in one call could be torn into one another.
+            if is_full or not self._held.isdisjoint(part):
+                self.fire()
+            self._parts.append((part, data, frames))
+            self._held.update(part)
+            self._size += len(data)
 
     def fire(self) -> None:
         """Write all that waits."""

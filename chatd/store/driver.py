@@ -17,9 +17,8 @@ because on the bridge each wait starts and ends a Trio task and passes the async
 from __future__ import annotations
 
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import partial
 from typing import Any, Self, TypeVar
 
 import trio
@@ -192,14 +191,15 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             name = self.plans.get((statement, types))
             if name is None:
                 name = await self._prepare(statement, text.sql, types)
-            send = partial(self.pgconn.send_query_prepared, name, values, formats, Format.BINARY)
+            send: Callable[..., None] = self.pgconn.send_query_prepared
+            query: tuple[Any, ...] = (name, values, formats, Format.BINARY)
         else:
+            send = self.pgconn.send_query_params
             query = (text.sql, values, types, formats, Format.BINARY)
-            send = partial(self.pgconn.send_query_params, *query)
         if is_heavy:
-            await trio.to_thread.run_sync(send)
+            await trio.to_thread.run_sync(send, *query)
         else:
-            send()
+            send(*query)
         result = await self.wait(self._answer())
         if result.status != pq.ExecStatus.TUPLES_OK:
             return []  # a statement without rows, such as SET

@@ -101,22 +101,14 @@ class Messages:
         return [await self._whole(self._opened(row)) for row in _outcomes(batch, rows)]
 
     async def _append_alone(self, message: NewMessage) -> AppendRow:
-        params = {
-            "id": message.id,
-            "session_id": message.session_id,
-            "sender_id": message.sender_id,
-            "content": self._content(message),
-            "created_at": message.created_at,
-            "client_msg_id": message.client_msg_id,
-            "reply_to_id": message.reply_to_id,
-        }
+        params = message._asdict() | {"content": self._content(message)}
         rows = await self._pool.fetch(_APPEND_MESSAGE, params, writes=True)
         outcome, seq, name, avatar_url, found_id, reply, until = rows[0]
         if outcome == "stored":
             row = _stored(message, seq, name, avatar_url, reply)
             return self._opened(AppendRow(Append.STORED, row))
         if outcome == "duplicate":
-            return AppendRow(Append.DUPLICATE, await self._duplicate(found_id))
+            return AppendRow(Append.DUPLICATE, await self._original(found_id))
         return AppendRow(Append(outcome), until=until)
 
     async def _append_attaching(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
@@ -143,9 +135,9 @@ class Messages:
         """Complete a duplicate: the batch's answer has not all its columns."""
         if outcome.row is None or outcome.outcome is not Append.DUPLICATE:
             return outcome
-        return AppendRow(outcome.outcome, await self._duplicate(outcome.row.id))
+        return AppendRow(outcome.outcome, await self._original(outcome.row.id))
 
-    async def _duplicate(self, message_id: UUID) -> MessageRow:
+    async def _original(self, message_id: UUID) -> MessageRow:
         """Return the stored message of which another one is a repeat.
 
         Raises:

@@ -10,7 +10,7 @@ import pytest
 
 from chatd.ids import uuid7
 from chatd.rows import Append, AppendRow, MessageRow, NewMessage, Role
-from chatd.store.arrays import Texts, Times, Uuids
+from chatd.store.messages import _APPEND_MESSAGE
 from chatd.store.pool import Pool, Rows, Transaction
 from chatd.store.postgres import PostgresStore
 from tests.store.conftest import People
@@ -180,33 +180,8 @@ async def test_in_a_young_database_a_message_costs_as_little_as_in_an_old_one(po
 
     async def look(transaction: Transaction) -> int:
         both = [words(tea, alice, "x"), words(coffee, alice, "x")]
-        columns = {
-            "ids": Uuids([each.id for each in both]),
-            "session_ids": Uuids([each.session_id for each in both]),
-            "sender_ids": Uuids([each.sender_id for each in both]),
-            "texts": Texts([each.content for each in both]),
-            "times": Times([each.created_at for each in both]),
-            "nothing": Texts([None, None]),
-            "nobody": Uuids([None, None]),
-        }
-        await transaction.fetch(
-            """
-            SELECT FROM append_messages(
-                %(ids)s, %(session_ids)s, %(sender_ids)s, %(texts)s, %(times)s, %(nothing)s,
-                %(nobody)s
-            )
-            """,
-            columns,
-        )
-        alone = words(tea, alice, "x")
-        await transaction.fetch(
-            """
-            SELECT FROM append_message(
-                %(id)s, %(session_id)s, %(sender_id)s, %(content)s, %(created_at)s, NULL, NULL
-            )
-            """,
-            alone._asdict(),
-        )
+        await transaction.fetch(*store._statement(both))
+        await transaction.fetch(_APPEND_MESSAGE, words(tea, alice, "x")._asdict())
         [(read,)] = await transaction.fetch(
             """
             SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables

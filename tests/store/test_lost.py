@@ -262,7 +262,7 @@ async def test_a_duplicate_that_is_swept_while_it_is_read_is_unknown_and_then_ne
     assert row.outcome is Append.STORED
     await store.delete_session(old, act=Act(alice, NOW, lambda _: None))
     repeat = words(new, alice, "hello", key="key")
-    read = store._duplicate
+    read = store._original
 
     async def sweep_then_read(message_id: UUID) -> MessageRow:
         while await store.sweep_sessions(10):
@@ -270,7 +270,7 @@ async def test_a_duplicate_that_is_swept_while_it_is_read_is_unknown_and_then_ne
         return await read(message_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_duplicate", sweep_then_read)
+        patch.setattr(store, "_original", sweep_then_read)
         with pytest.raises(StoreAmbiguous):
             await store.append_messages([repeat])
     assert await store.find_messages([repeat]) == [None]

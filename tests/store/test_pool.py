@@ -148,10 +148,10 @@ async def test_a_heavy_statement_is_sent_by_a_thread_and_answered_as_any_other(
     sent = 0
     run_sync = trio.to_thread.run_sync
 
-    async def count(send: Callable[[], None]) -> None:
+    async def count(send: Callable[..., None], *query: object) -> None:
         nonlocal sent
         sent += 1
-        await run_sync(send)
+        await run_sync(send, *query)
 
     monkeypatch.setattr(trio.to_thread, "run_sync", count)
     query = "SELECT %(number)s::int"
