@@ -10,7 +10,7 @@ from chatd.model import dumps
 from chatd.nurseries.admission import FirstState, Live
 from chatd.nurseries.chat_catchup import Missed
 from chatd.nurseries.chat_recovery import ChatState, is_in
-from chatd.nurseries.chat_socket import ChatSocket
+from chatd.nurseries.chat_socket import ChatSocket, may_be_at_once
 from chatd.nurseries.chat_wire import wire_of
 from chatd.nurseries.recovery import Recoveries
 from chatd.nurseries.seat import Run, Seat, Trail
@@ -107,6 +107,16 @@ class ChatClient:
         if is_binary:
             data = payload
         await self.chat.request(name, id_, data)
+
+    def take_at_once(self, text: bytes, now: float) -> bool:
+        """Start an operation that answers later. See `NamespaceSocket`."""
+        if not may_be_at_once(text):
+            return False
+        packet = socketio.decode_event(text)
+        if packet is None or packet.namespace != "/" or len(packet.data) != 2:  # noqa: PLR2004 - a name and its object
+            return False
+        name, payload = packet.data
+        return self.chat.request_at_once(name, packet.id, payload, now)
 
     def acked(self, id_: int, args: list[Any]) -> None:
         """Take nothing: the chat asks its clients for no acks, so this is one for an unknown id."""

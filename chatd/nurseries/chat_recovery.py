@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,13 @@ MAX_OFFSET = 64  # characters: a UUID, a colon, a bigint
 
 def offset_of(session_id: UUID | None, seq: int) -> str:
     """Return the offset of an event; without a session that of a `connection:ready`."""
-    return f"{session_id or 0}:{seq}"
+    return f"{0 if session_id is None else _text_of(session_id.int)}:{seq}"
+
+
+@lru_cache(maxsize=4096)
+def _text_of(number: int) -> str:
+    """Return a UUID's text, which takes Python 0.6 µs: every event of a session has it."""
+    return str(UUID(int=number))
 
 
 def clean_offset(offset: object) -> str | None:

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TypeVarTuple
 
+import outcome
+import structlog
 import trio
 
 from chatd.config import Settings
@@ -21,12 +23,15 @@ from chatd.limits import Meter, rate_of
 from chatd.nurseries.heartbeat import Heartbeat
 from chatd.nurseries.outbox import Outbox
 from chatd.nurseries.plain_socket import plain_socket
+from chatd.nurseries.poller import Poller
 
 READ_BYTES = 65_536
 TURN = 50  # messages of one read between two checkpoints: a flood of small ones stalls nobody
 LINGER = 1.0  # seconds for a peer to take the close frame before the socket is closed
 
 Args = TypeVarTuple("Args")
+
+log = structlog.get_logger("chatd.connection")
 
 
 class Connection(ABC):
@@ -42,7 +47,10 @@ class Connection(ABC):
         "_heard",
         "_is_mute",
         "_is_reading",
+        "_is_watched",
         "_nursery",
+        "_parked",
+        "_poller",
         "_scope",
         "_socket",
         "_stream",
@@ -68,6 +76,9 @@ class Connection(ABC):
         self._is_reading = True
         self._stream: trio.abc.Stream | None = None
         self._socket: socket.socket | None = None
+        self._poller: Poller | None = None
+        self._is_watched = False  # the poller calls `readable`
+        self._parked: trio.lowlevel.Task | None = None  # the task, while it waits for that
         self._scope: trio.CancelScope | None = None  # the nursery's: a second one is 0.8 KiB
         self._nursery: trio.Nursery | None = None
         self._is_mute = False  # the client cannot be told anything any more
@@ -113,10 +124,12 @@ class Connection(ABC):
                     self._nursery = None  # it may close before this task runs again
                 nursery.cancel_scope.cancel(reason="the conversation is over")
         finally:
-            self._ended(self.code or CloseCode.NORMAL)
-            with trio.move_on_after(self.settings.goodbye_timeout, shield=True):
-                await self._say_goodbye()
-            self.outbox.close()  # before the descriptor can be another connection's
+            try:
+                self._ended(self.code or CloseCode.NORMAL)
+                with trio.move_on_after(self.settings.goodbye_timeout, shield=True):
+                    await self._say_goodbye()
+            finally:
+                self._detach()
             if self._stream is not None:
                 with trio.move_on_after(LINGER, shield=True):
                     await trio.aclose_forcefully(self._stream)
@@ -141,13 +154,23 @@ class Connection(ABC):
         self,
         stream: trio.abc.Stream,
         convert: Callable[[bytes], bytes] | None = None,
+        poller: Poller | None = None,
     ) -> None:
-        """Speak over this stream from now on. See `Outbox.attach`."""
-        self._stream = stream
+        """Speak over this stream from now on. See `Outbox.attach`.
+
+        Args:
+            poller: tells when there is something to read; None: Trio does.
+        """
+        self._stream, self._poller = stream, poller
         # Read and written without Trio's stream around it: 15 µs less a message.
         self._socket = plain_socket(stream)
         descriptor = None if self._socket is None else self._socket.fileno()
         self.outbox.attach(stream, descriptor, convert)
+
+    def _detach(self) -> None:
+        """Let go of the descriptor, before it can be another connection's."""
+        self._unwatch()
+        self.outbox.close()
 
     def _cut_by_outbox(self, code: CloseCode) -> None:
         self._is_mute = True
@@ -194,23 +217,85 @@ class Connection(ABC):
         """Wait for bytes of the peer; its end ends the connection."""
         self._heard = trio.current_time()
         self._is_reading = True
-        assert self._stream is not None  # noqa: S101 - attached before anything is read
-        try:
-            if self._socket is None:
-                data = bytes(await self._stream.receive_some(READ_BYTES))
-            else:  # a client that waits for its answer has sent nothing yet: ask the kernel after
-                await trio.lowlevel.wait_readable(self._socket)
-                data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return b""  # readable, and then not
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            data = b""
+        if self._poller is None or self._socket is None:
+            data = await self._read()
+        else:
+            data = await self._park(self._poller, self._socket)
+        if data is None:
+            return b""
         if not data:
             self._is_mute = True
             self.cut(CloseCode.NORMAL)
             await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
         self._is_reading = False
         return data
+
+    async def _read(self) -> bytes | None:
+        """Wait for bytes, in Trio; empty at the peer's end, None when there are none after all."""
+        assert self._stream is not None  # noqa: S101 - attached before anything is read
+        try:
+            if self._socket is None:
+                return bytes(await self._stream.receive_some(READ_BYTES))
+            # A client that waits for its answer has sent nothing yet: ask the kernel afterwards.
+            await trio.lowlevel.wait_readable(self._socket)
+            return self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            return b""
+
+    async def _park(self, poller: Poller, sock: socket.socket) -> bytes:
+        """Wait for bytes that `_take_at_once` leaves; empty at the peer's end."""
+        if not self._is_watched:
+            try:
+                poller.watch(sock.fileno(), self)
+            except (OSError, ValueError):  # no room for it, or closed by who had the stream
+                return b""
+            self._is_watched = True
+        self._parked = trio.lowlevel.current_task()
+        data: bytes = await trio.lowlevel.wait_task_rescheduled(self._unpark)
+        return data
+
+    def _unpark(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def readable(self, now: float) -> None:
+        """Read what has come, and wake the task if it is for it. See `Reader`."""
+        if self._parked is None or self._socket is None:
+            self._unwatch()  # the task is busy: it comes back for it
+            return
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        try:
+            if data and self._take_at_once(data, now):
+                self._heard = now
+                return
+        except Exception as bug:
+            if not self._wake(outcome.Error(bug)):  # it was cut before: its task ends already
+                log.exception("connection_failed", connection=self.id)
+        else:
+            self._wake(outcome.Value(data))
+
+    def _wake(self, result: outcome.Outcome[bytes]) -> bool:
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, result)
+        return task is not None
+
+    def _take_at_once(self, data: bytes, now: float) -> bool:
+        """Handle bytes without a wait and without the task; False: they are left as they were."""
+        del data, now
+        return False
+
+    def _unwatch(self) -> None:
+        if self._is_watched and self._poller is not None and self._socket is not None:
+            self._is_watched = False
+            self._poller.forget(self._socket.fileno())
 
     @property
     def heard(self) -> float:

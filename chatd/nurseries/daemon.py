@@ -47,6 +47,7 @@ from chatd.nurseries.journal import open_journal
 from chatd.nurseries.mailer import open_mail
 from chatd.nurseries.mirrors import Mirrors
 from chatd.nurseries.parts import open_parts
+from chatd.nurseries.poller import open_poller
 from chatd.nurseries.postgres import lock_data_folder, open_postgres
 from chatd.nurseries.provider import Provider
 from chatd.nurseries.replication import freshness_of, open_replication
@@ -226,7 +227,9 @@ async def open_daemon(
         await enter(run_lifespan(app))
         doors = Doors(settings, services.limiter)
         engine = await enter(open_chat_engine(live, doors, peers))
-        http = HttpServer(routes_of(live, app, engine, doors, site), settings, doors, peers)
+        routes = routes_of(live, app, engine, doors, site)
+        poller = await enter(open_poller())
+        http = HttpServer(routes, settings, doors, peers, poller)
         yield Daemon(settings, services, live, engine, http, doors, state, cluster)
 
 

@@ -178,6 +178,26 @@ class EngineSession(Connection):
         data, self._leftover = self._leftover, b""
         return self._decode(self._feed(data or await self._receive()))
 
+    def _take_at_once(self, data: bytes, now: float) -> bool:
+        if self._reader is None or self.code is not None or self.outbox.is_over:
+            return False
+        message = self._reader.whole_text(data)
+        if message is None or message[:1] != MESSAGE:
+            return False
+        try:
+            return self._message_at_once(decode_message(message).data, now)
+        except ParseError:
+            return False  # the task finds the same
+
+    def _message_at_once(self, data: bytes, now: float) -> bool:
+        """Handle a text message without a wait; False: it is left as it was, for `_message`.
+
+        Raises:
+            ParseError: it is not the protocol, and left too.
+        """
+        del data, now
+        return False
+
     async def _has_less(self) -> None:
         """Wait while an answer holds more than the bound; who does not fetch it is silent."""
         self._is_reading = self.outbox.is_held
@@ -248,7 +268,7 @@ class EngineSession(Connection):
     def take_over(self, upgrade: Upgrade) -> None:
         """Speak over a WebSocket from the start."""
         self._reader = self._new_reader()
-        self._attach(upgrade.stream)
+        self._attach(upgrade.stream, poller=upgrade.poller)
         self._answer, self._leftover = upgrade.answer, upgrade.leftover
 
     def _new_reader(self) -> WebSocketReader:
@@ -317,7 +337,8 @@ class EngineSession(Connection):
         self._reader = reader
         reader.allow(self.limit)  # it may have logged in since the probe began
         self._early = [*self.polling.take(), *packets]
-        self._attach(upgrade.stream, partial(engineio.to_frames, b64=self._b64))
+        convert = partial(engineio.to_frames, b64=self._b64)
+        self._attach(upgrade.stream, convert, upgrade.poller)
         self._switched()
         self.polling.close(NOOP if self.polling.is_getting else None)
         self._has_ended = trio.Event()
@@ -325,7 +346,7 @@ class EngineSession(Connection):
             await self._has_ended.wait()
         finally:
             # The stream is closed behind this: nobody may write to its descriptor any more.
-            self.outbox.close()
+            self._detach()
             self.cut(CloseCode.GOING_AWAY)
 
     def _switched(self) -> None:

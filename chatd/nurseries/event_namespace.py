@@ -180,6 +180,11 @@ class EventSocket:
             self._inbox.append((args, id_))
             self._arrived.set()
 
+    def take_at_once(self, text: bytes, now: float) -> bool:
+        """Leave everything to the task: handlers may wait."""
+        del text, now
+        return False
+
     def acked(self, id_: int, args: list[Any]) -> None:
         """Give an answer to who waits for it; an unknown id is ignored, as on Node."""
         give = self._acks.pop(id_, None)

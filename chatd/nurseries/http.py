@@ -21,6 +21,7 @@ from chatd.nurseries.asgi import ASGIApp, AsgiCycle
 from chatd.nurseries.doors import Doors
 from chatd.nurseries.exchange import Exchange
 from chatd.nurseries.http_stream import HttpStream, PeerGone
+from chatd.nurseries.poller import Poller
 from chatd.peers import Peers
 from chatd.wire.edge import edge_lines
 from chatd.wire.forwarded import client_in
@@ -48,7 +49,7 @@ class Upgrade:
     """A connection that speaks WebSocket from here on, as soon as `answer` is sent.
 
     The 101 is left to who has something to send behind it, in one write. `leftover` came behind the
-    head and belongs to the first frame.
+    head and belongs to the first frame. `poller` tells when there is more; None: Trio does.
     """
 
     stream: trio.abc.Stream
@@ -57,6 +58,7 @@ class Upgrade:
     head: RequestHead
     connection_id: str
     peer: str
+    poller: Poller | None = None
 
 
 DirectHandler = Callable[[Exchange], Awaitable[None]]
@@ -120,8 +122,10 @@ class HttpServer:
         settings: Settings,
         doors: Doors | None = None,
         peers: Peers | None = None,
+        poller: Poller | None = None,
     ) -> None:
         self._routes = routes
+        self._poller = poller
         self._peers = peers
         self._settings = settings
         self._doors = doors or Doors(settings)
@@ -266,6 +270,7 @@ class HttpServer:
             head,
             connection.connection_id,
             exchange.peer,
+            self._poller,
         )
 
     async def _refuse(self, exchange: Exchange, refusal: ChatError) -> None:

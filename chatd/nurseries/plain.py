@@ -16,7 +16,7 @@ from chatd.errors import (
 )
 from chatd.model import dumps
 from chatd.nurseries.admission import Live, NotAdmitted, identify, read_first_state
-from chatd.nurseries.chat_socket import ChatSocket, RequestId
+from chatd.nurseries.chat_socket import ChatSocket, RequestId, may_be_at_once
 from chatd.nurseries.connection import TURN, Connection
 from chatd.nurseries.http import Upgrade
 from chatd.payloads import closing_event
@@ -69,7 +69,7 @@ class PlainConnection(Connection):
     def __init__(self, upgrade: Upgrade, live: Live, bearer: str) -> None:
         settings = live.services.settings
         super().__init__(connection_id=upgrade.connection_id, peer=upgrade.peer, settings=settings)
-        self._attach(upgrade.stream)
+        self._attach(upgrade.stream, poller=upgrade.poller)
         self._answer = upgrade.answer
         self._live = live
         self._chat = ChatSocket(
@@ -134,6 +134,20 @@ class PlainConnection(Connection):
         except FrameError:
             self.cut(CloseCode.BAD_REQUEST if _is_text(message) else CloseCode.INVALID_DATA)
             return None
+
+    def _take_at_once(self, data: bytes, now: float) -> bool:
+        if self.code is not None or self.outbox.is_over or not self._chat.is_registered:
+            return False
+        message = self._reader.whole_text(data)
+        if message is None or not may_be_at_once(message):
+            return False
+        try:
+            request = plain.decode(message)
+        except FrameError:
+            return False
+        if request.unknown:
+            return False
+        return self._chat.request_at_once(request.event, request.id, request.data, now)
 
     async def _handle(self, message: bytes | bytearray) -> None:
         request = self._decode(message)

@@ -176,8 +176,8 @@ class Room:
             self._keep_aside(events)
             if self._ahead:
                 volley.fire()  # of other sessions, in the order that each one's trail tells
-            for seat in list(self._ahead.values()):
-                self._send_ahead(seat, events, self.head)
+                for seat in list(self._ahead.values()):
+                    self._send_ahead(seat, events, self.head)
             piece.give(groups, volley)
             return count
         for event in events:

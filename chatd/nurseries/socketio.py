@@ -83,6 +83,13 @@ class NamespaceSocket(Protocol):
     async def receive(self, args: list[Any], id_: int | None, *, is_binary: bool) -> None:
         """Take an event, its name first; the session's next packet waits."""
 
+    def take_at_once(self, text: bytes, now: float) -> bool:
+        """Take a packet, not decoded yet, without a wait; False: nothing was done with it.
+
+        Raises:
+            ParseError: it is none, and nothing was done.
+        """
+
     def acked(self, id_: int, args: list[Any]) -> None:
         """Take the client's answer to an event of ours; never waits."""
 
@@ -186,6 +193,12 @@ class SocketIoSession(EngineSession):
         else:
             msg = "an event without a CONNECT, or a second CONNECT"
             raise ParseError(msg)
+
+    def _message_at_once(self, data: bytes, now: float) -> bool:
+        socket = self._sockets.get("/")
+        if socket is None or self._decoder.is_waiting:
+            return False
+        return socket.take_at_once(data, now)
 
     async def _connect(self, name: str, auth: dict[str, Any]) -> None:
         namespace = self._namespaces.get(name)

@@ -98,7 +98,7 @@ class Messages:
         if len(batch) == 1 and not batch[0].mentions:
             return [await self._append_alone(batch[0])]
         rows = await self._pool.fetch(*self._statement(batch), writes=True)
-        return [await self._whole(self._opened(row)) for row in _outcomes(batch, rows)]
+        return await self._whole([self._opened(outcome) for outcome in _outcomes(batch, rows)])
 
     async def _append_alone(self, message: NewMessage) -> AppendRow:
         params = message._asdict() | {"content": self._content(message)}
@@ -129,13 +129,16 @@ class Messages:
                 )
             return [outcomes[message.id] for message in batch]
 
-        return [await self._whole(outcome) for outcome in await self._pool.transact(work)]
+        return await self._whole(await self._pool.transact(work))
 
-    async def _whole(self, outcome: AppendRow) -> AppendRow:
-        """Complete a duplicate: the batch's answer has not all its columns."""
-        if outcome.row is None or outcome.outcome is not Append.DUPLICATE:
-            return outcome
-        return AppendRow(outcome.outcome, await self._original(outcome.row.id))
+    async def _whole(self, outcomes: Sequence[AppendRow]) -> list[AppendRow]:
+        """Complete the duplicates: the batch's answer has not all their columns."""
+        return [
+            AppendRow(outcome.outcome, await self._original(outcome.row.id))
+            if outcome.outcome is Append.DUPLICATE and outcome.row is not None
+            else outcome
+            for outcome in outcomes
+        ]
 
     async def _original(self, message_id: UUID) -> MessageRow:
         """Return the stored message of which another one is a repeat.

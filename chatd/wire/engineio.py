@@ -93,9 +93,8 @@ def _decode(text: bytes) -> Packet:
     return Packet(MESSAGE, data)
 
 
-def framed(packet: bytes) -> bytes:
-    """Return a text packet, such as `4hello`, as the frame of a WebSocket."""
-    return text_frame(packet)
+framed = text_frame
+"""Return a text packet, such as `4hello`, as the frame of a WebSocket."""
 
 
 def queued(packet: bytes) -> bytes:

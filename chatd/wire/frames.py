@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Callable
 from typing import Any, Never
 
@@ -18,6 +19,7 @@ _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
 _FIN_CLOSE = 0x88
 _FIN_PING = 0x89
+_MIDDLE = struct.Struct("!BBH").pack  # head, 126, length: most events are such
 
 
 class FrameError(Exception):
@@ -55,7 +57,7 @@ def _frame(head: int, payload: bytes) -> bytes:
     if size < 126:  # noqa: PLR2004 - RFC 6455 5.2
         return bytes((head, size)) + payload
     if size < 65536:  # noqa: PLR2004 - RFC 6455 5.2
-        return bytes((head, 126)) + size.to_bytes(2, "big") + payload
+        return _MIDDLE(head, 126, size) + payload
     return bytes((head, 127)) + size.to_bytes(8, "big") + payload
 
 
@@ -184,10 +186,11 @@ def _count_keys(value: Any) -> int:
     """Return how many keys all objects of a value have: as many as its text has, without twins."""
     keys, level = 0, [value]
     for node in level:  # grows while it is walked
-        if isinstance(node, dict):
+        kind = type(node)  # exactly these come out of a parser
+        if kind is dict:
             keys += len(node)
             level.extend(node.values())
-        elif isinstance(node, list):
+        elif kind is list:
             level.extend(node)
     return keys
 

@@ -114,6 +114,15 @@ class Decoder:
         return pending.packet
 
 
+def decode_event(text: bytes) -> Packet | None:
+    """Return the packet of an event that announces no attachments, None of anything else.
+
+    Raises:
+        ParseError: it is not the protocol.
+    """
+    return _decode(text)[0] if text[:1] == b"2" else None
+
+
 def _decode(text: bytes) -> tuple[Packet, int]:
     head = _HEAD.match(text)
     if head is None:

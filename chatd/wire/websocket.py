@@ -114,6 +114,24 @@ class WebSocketReader:
         self._take_any(self._protocol, data, messages)
         return messages
 
+    def whole_text(self, data: bytes) -> bytes | bytearray | None:
+        """Return the message if these bytes are one whole text frame, else None.
+
+        The reader is as before, and `feed` would give the same.
+        """
+        size = len(data) - 6
+        if size < 0 or data[0] != _TEXT or self._part is not None or self._protocol is not None:
+            return None
+        told = data[1] - _MASKED
+        if told == _IN_TWO:
+            size -= 2
+            told = int.from_bytes(data[2:4], "big")
+        elif told > _IN_TWO:
+            return None
+        if told != size or size > self._max_size:
+            return None
+        return _unmask(data[-size:], data[-size - 4 : -size]) if size else b""
+
     def _take_whole(self, data: bytes, messages: list[bytes | bytearray]) -> bytes | None:
         """Take whole messages and pongs; return what follows when it is something else."""
         at, end = 0, len(data)
