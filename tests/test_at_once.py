@@ -28,10 +28,11 @@ from websockets.protocol import Protocol, Side, State
 from chatd.contract import Store
 from chatd.errors import CloseCode
 from chatd.nurseries.chat_socket import ChatSocket
+from chatd.nurseries.poller import Poller
 from chatd.store.memory import MemoryStore
 from chatd.testing import ChatServer
 from tests.people import World, open_world
-from tests.socketio_kit import Chatter, chatter
+from tests.socketio_kit import Chatter, chatter, open_socket
 
 WIRES = ("plain", "socketio")
 QUIET = 0.01  # seconds on the test's clock: what is in the kernel has come by then
@@ -217,6 +218,26 @@ async def test_a_bug_of_the_server_ends_that_connection_and_no_other(
         await one.heard()
         assert one.link.is_ended  # type: ignore[union-attr]
         await other.done("message:send", sessionId=session_id, content="still here")
+
+
+@pytest.mark.parametrize("trouble", [OSError(28, "no room in epoll"), ValueError("closed")])
+async def test_a_socket_that_cannot_be_watched_ends_alone(
+    trouble: Exception, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del autojump_clock
+
+    def fail(*_: object) -> None:
+        raise trouble
+
+    async with open_kernel_world(tmp_path) as world:
+        one, _, session_id = await two(world)
+        with monkeypatch.context() as patch:
+            patch.setattr(Poller, "watch", fail)
+            socket, _ = await open_socket(world.stream)
+            await wait_all_tasks_blocked(QUIET)
+            await socket.heard()
+            assert socket.is_ended
+        await one.done("message:send", sessionId=session_id, content="still here")
 
 
 # Whatever is said, in whatever pieces

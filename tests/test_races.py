@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chatd.context import RoomEvent
 from chatd.errors import CloseCode, StoreUnavailable
 from chatd.nurseries.room import CHUNK
+from chatd.rows import JoinPage
 from chatd.store.memory import MemoryStore
 from tests.people import Client, open_world
 from tests.test_room import Member, Notebook, open_desk
@@ -125,6 +127,64 @@ async def test_a_join_again_that_fails_leaves_the_stream_as_it_was(
             assert await client.refusal("session:join", sessionId=session_id) == "unavailable"
             await client.ask("message:send", sessionId=session_id, content="still here")
             assert (await client.event("message:new"))["content"] == "still here"
+
+
+class OldPages(MemoryStore):
+    """While `age` is set, its pages are that many seconds old when they arrive."""
+
+    age = 0.0
+
+    async def join_page(self, *arguments: Any, **options: Any) -> JoinPage | None:
+        page = await super().join_page(*arguments, **options)
+        await trio.sleep(self.age)
+        return page
+
+
+async def test_the_answer_of_a_join_again_is_not_behind_what_was_sent_ahead_of_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = OldPages()
+    async with open_world(tmp_path, store) as world:
+        anna, bert = await world.person("anna"), await world.person("bert")
+        session_id = str(await world.session(anna, bert))
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await a.ask("session:join", sessionId=session_id)
+            store.age = 1.0
+            again = await a.emit("session:join", sessionId=session_id)
+            await trio.sleep(0.5)
+            store.age = 0.0
+            await b.ask("message:send", sessionId=session_id, content="tea")
+            answer = (await a.answer(again))["data"]
+            assert [frame["event"] for frame in a.waiting].count("message:new") == 1
+            assert (answer["seq"], len(answer["messages"])) == (1, 1)
+
+
+async def test_a_join_again_to_a_session_that_is_never_quiet_is_told_to_come_later(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = OldPages()
+    async with open_world(tmp_path, store) as world:
+        anna, bert = await world.person("anna"), await world.person("bert")
+        session_id = str(await world.session(anna, bert))
+        async with (
+            world.connect(anna) as a,
+            world.connect(bert) as b,
+            trio.open_nursery() as nursery,
+        ):
+            await a.ask("session:join", sessionId=session_id)
+            store.age = 1.0
+
+            async def talk() -> None:
+                for _ in range(20):
+                    await b.ask("message:send", sessionId=session_id, content="tea")
+                    await trio.sleep(0.4)
+
+            nursery.start_soon(talk)
+            await trio.sleep(0.2)
+            assert await a.refusal("session:join", sessionId=session_id) == "overloaded"
+            await trio.sleep(10)
+            told = [frame for frame in await a.heard() if frame["event"] == "message:new"]
+            assert [frame["data"]["seq"] for frame in told] == list(range(1, 21))
 
 
 async def _statuses(client: Client, user_id: object) -> list[str]:

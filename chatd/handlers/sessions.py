@@ -145,7 +145,7 @@ async def _covered_page(
             raise NotAMember  # taken out while the page was read
         if place.covers(page.session.seq):
             return page
-    raise Overloaded(retry_after=1)
+    raise Overloaded(retry_after=1)  # also when it joins again, and the session is never quiet
 
 
 def _give_back(socket: Socket, session_id: UUID, place: Place) -> None:

@@ -32,6 +32,7 @@ from chatd.wire.engineio import (
     Packet,
     ParseError,
     decode_message,
+    decode_text,
 )
 from chatd.wire.frames import close_frame
 from chatd.wire.websocket import WebSocketEnd, WebSocketReader
@@ -182,10 +183,11 @@ class EngineSession(Connection):
         if self._reader is None or self.code is not None or self.outbox.is_over:
             return False
         message = self._reader.whole_text(data)
-        if message is None or message[:1] != MESSAGE:
+        if message is None:
             return False
         try:
-            return self._message_at_once(decode_message(message).data, now)
+            text = decode_text(message)
+            return text is not None and self._message_at_once(text, now)
         except ParseError:
             return False  # the task finds the same
 

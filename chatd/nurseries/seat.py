@@ -108,8 +108,8 @@ class Seat:
 
     def covers(self, seq: int) -> bool:
         """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
-        if self.is_settled:
-            return True
+        if self.is_settled:  # joined again: events that it was sent are not to be above its answer
+            return seq >= self._room.position_of(self)
         if self.aside is None:
             self.aside, self.since = [], self._room.head
             return False

@@ -64,12 +64,14 @@ class Typing:
 
     def stopped(self, session_id: UUID, user_id: UUID) -> bool:
         """Tell here that somebody types no more; return whether they did."""
-        scope = self._scopes.pop((session_id, user_id), None)
-        self._elsewhere.discard((session_id, user_id))
-        if scope is not None:
-            scope.cancel(reason="stopped typing")
-            self._tell((session_id, user_id), is_typing=False)
-        return scope is not None
+        key = session_id, user_id
+        scope = self._scopes.pop(key, None)
+        if scope is None:
+            return False
+        self._elsewhere.discard(key)
+        scope.cancel(reason="stopped typing")
+        self._tell(key, is_typing=False)
+        return True
 
     def stop_everywhere(self, user_id: UUID) -> None:
         """End all typing of a user who is gone from here."""

@@ -101,7 +101,7 @@ class Messages:
         return await self._whole([self._opened(outcome) for outcome in _outcomes(batch, rows)])
 
     async def _append_alone(self, message: NewMessage) -> AppendRow:
-        params = message._asdict() | {"content": self._content(message)}
+        params = message._asdict() | {"content": self._texts([message])[0]}
         rows = await self._pool.fetch(_APPEND_MESSAGE, params, writes=True)
         outcome, seq, name, avatar_url, found_id, reply, until = rows[0]
         if outcome == "stored":
@@ -175,16 +175,18 @@ class Messages:
             "ids": Uuids([message.id for message in batch]),
             "session_ids": Uuids([message.session_id for message in batch]),
             "sender_ids": Uuids([message.sender_id for message in batch]),
-            "contents": Texts([self._content(message) for message in batch]),
+            "contents": Texts(self._texts(batch)),
             "times": Times([message.created_at for message in batch]),
             "client_msg_ids": Texts([message.client_msg_id for message in batch]),
             "reply_to_ids": Uuids([message.reply_to_id for message in batch]),
         }
 
-    def _content(self, message: NewMessage) -> str:
-        """Return a message's text as it is stored."""
+    def _texts(self, batch: Sequence[NewMessage]) -> list[str]:
+        """Return the messages' texts as they are stored."""
         contents = self._contents
-        return contents.seal(message) if contents.keyring.is_sealing else message.content
+        if contents.keyring.is_sealing:
+            return [contents.seal(message) for message in batch]
+        return [message.content for message in batch]
 
     def _opened(self, outcome: AppendRow) -> AppendRow:
         """Open what a batch's answer says of a stored message; a duplicate is read again."""

@@ -56,6 +56,19 @@ def decode_message(message: bytes | bytearray) -> Packet:
     return _decode(text)
 
 
+def decode_text(message: bytes | bytearray) -> bytes | None:
+    """Return the data of a MESSAGE that a text of a WebSocket carries; None when it is another.
+
+    Raises:
+        ParseError: it is not UTF-8.
+    """
+    if message[:1] != MESSAGE:
+        return None
+    text = bytes(message)
+    _check_utf8(text)
+    return text[1:]
+
+
 def decode_payload(body: bytes) -> list[Packet]:
     """Return the packets of one polling body, at least one and at most `MAX_PACKETS`.
 
