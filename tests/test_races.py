@@ -76,6 +76,60 @@ async def test_a_socket_that_joins_again_during_a_long_fan_out_hears_nothing_twi
         assert all(member.seen == [1] for member in crowd[:-1])
 
 
+async def test_a_join_again_during_a_long_fan_out_is_not_followed_by_what_its_answer_holds() -> (
+    None
+):
+    async with open_desk() as desk, trio.open_nursery() as nursery:
+        crowd = [desk.join(f"member {number}") for number in range(4 * CHUNK + 1)]
+        first, last = crowd[0], crowd[-1]
+        joins = 0
+
+        async def join_again() -> None:
+            nonlocal joins
+            joins += 1
+            assert last.seat is not None
+            assert last.seat.position == 0
+            assert not last.seat.covers(0)  # the others have heard what is above that
+            assert last.seat.covers(1)
+            last.seat.settle(1)
+            assert last.seat.position == 1
+
+        def push(data: bytes, frames: int = 1) -> None:
+            Notebook.push(first.outbox, data, frames)
+            del first.outbox.push
+            nursery.start_soon(join_again)
+
+        first.outbox.push = push  # type: ignore[method-assign] # the moment is what is tested
+        desk.publish(1)
+        await wait_all_tasks_blocked()
+        desk.publish(2)
+        await wait_all_tasks_blocked()
+        assert (joins, last.seen) == (1, [2])
+        assert all(member.seen == [1, 2] for member in crowd[:-1])
+
+
+async def test_a_join_again_that_knows_more_than_the_room_hears_that_no_more() -> None:
+    async with open_desk() as desk:
+        anna, bert = desk.join("anna"), desk.join("bert")
+        assert anna.seat is not None
+        desk.commit(3)  # stored, and not told yet
+        assert anna.seat.covers(3)
+        anna.seat.settle(3)
+        anna.seat.settle(2)  # an older one changes nothing
+        assert anna.seat.position == 3
+        desk.room.wake()
+        await wait_all_tasks_blocked()
+        assert (anna.seen, bert.seen) == ([], [1, 2, 3])
+        desk.publish(4)
+        await wait_all_tasks_blocked()
+        assert (anna.seen, bert.seen) == ([4], [1, 2, 3, 4])
+        anna.seat.leave()
+        anna.seat.settle(9)  # its answer came behind its leave
+        desk.publish(5)
+        await wait_all_tasks_blocked()
+        assert anna.seen == [4]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_clients_that_come_and_go_under_traffic_end_nobody_else(
     tmp_path: Path, autojump_clock: MockClock, seed: int

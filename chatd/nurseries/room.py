@@ -100,6 +100,9 @@ class Room:
 
     def settle(self, seat: Seat, seq: int) -> None:
         """Make a seat part of the stream: it has been told the state at `seq`."""
+        if seat.is_settled:
+            self._advance(seat, seq)
+            return
         if self._entering.pop(seat.receiver, None) is not seat:
             return  # it left, or was taken out, while its page was read
         if self.head is None or not (self.live or self._ahead):
@@ -118,6 +121,16 @@ class Room:
         seat.is_settled = True
         seat.cursor = max(seq, seat.cursor)
         self._place(seat)
+
+    def _advance(self, seat: Seat, seq: int) -> None:
+        """Move a seat on that has joined again: what its answer holds is not sent any more."""
+        if seq <= self.position_of(seat):
+            return
+        seat.cursor = seq
+        if self.live.get(seat.receiver) is seat:
+            del self.live[seat.receiver]
+            self.rewired()
+            self._place(seat)
 
     def _place(self, seat: Seat) -> None:
         assert self.head is not None  # noqa: S101 - settle has set it
@@ -144,7 +157,7 @@ class Room:
         if self._late is not None:  # the head has moved, and some are not yet written to
             seats, start, before = self._late
             if any(late is seat for late in seats[start:]):
-                return before
+                return max(before, seat.cursor)
         return self.head
 
     @property
@@ -341,9 +354,13 @@ class Room:
             await trio.lowlevel.checkpoint()
             chunk = members[start : start + CHUNK]
             if self._members is not members:
-                # Some left during a checkpoint, or came again with a newer page.
+                # Some left during a checkpoint, or came again or joined again with a newer page.
                 pairs = zip(chunk, seats[start:], strict=False)
-                chunk = [member for member, seat in pairs if self.live.get(member) is seat]
+                chunk = [
+                    member
+                    for member, seat in pairs
+                    if self.live.get(member) is seat and seat.cursor < piece.first
+                ]
             piece.give(grouped(chunk), volley)
             given += len(chunk)
         volley.fire()

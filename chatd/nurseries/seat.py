@@ -108,14 +108,14 @@ class Seat:
 
     def covers(self, seq: int) -> bool:
         """Return whether a page read at `seq` joins the stream. See `chatd.context.Place`."""
-        if self.is_settled:  # joined again: events that it was sent are not to be above its answer
-            return seq >= self._room.position_of(self)
+        head = self._room.head
+        if self.is_settled:  # joined again: nothing that it was sent may be above its answer
+            return head is None or seq >= head
         if self.aside is None:
             self.aside, self.since = [], self._room.head
             return False
         if seq < self.removed_at:
             return False
-        head = self._room.head
         return head is None or seq >= head or (self.since is not None and self.since <= seq)
 
     def settle(self, seq: int) -> None:
