@@ -115,7 +115,8 @@ class Place(Protocol):
     def covers(self, seq: int) -> bool:
         """Return whether nothing is missing between a page read at `seq` and the stream.
 
-        False after too much happened since the place was taken: read the page again.
+        False after too much happened since the place was taken, or when a socket that joins again
+        was sent what the page lacks: read the page again.
         """
 
     def settle(self, seq: int) -> None:

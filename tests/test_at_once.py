@@ -32,7 +32,15 @@ from chatd.nurseries.poller import Poller
 from chatd.store.memory import MemoryStore
 from chatd.testing import ChatServer
 from tests.people import World, open_world
-from tests.socketio_kit import Chatter, chatter, open_socket
+from tests.scenarios.wire import frame
+from tests.socketio_kit import (
+    UPGRADE_LINES,
+    WEBSOCKET,
+    Chatter,
+    chatter,
+    open_socket,
+    request,
+)
 
 WIRES = ("plain", "socketio")
 QUIET = 0.01  # seconds on the test's clock: what is in the kernel has come by then
@@ -60,14 +68,8 @@ class KernelWorld(World):
         assert link is None
         ours, theirs = kernel_streams()
         self.streams.append(ours)
-        self.nursery.start_soon(self._serve, theirs)
+        self.nursery.start_soon(self.server._serve, theirs, "c")
         return ours
-
-    async def _serve(self, stream: trio.abc.Stream) -> None:
-        try:
-            await self.daemon.http.serve_connection(stream, "192.0.2.1", "c")
-        finally:
-            await trio.aclose_forcefully(stream)
 
 
 @asynccontextmanager
@@ -93,7 +95,7 @@ class Steps(trio.abc.Instrument):
         self.count = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += KernelWorld.__name__ in task.name
+        self.count += ChatServer.__name__ in task.name
 
 
 async def two(world: KernelWorld) -> tuple[Chatter, Chatter, str]:
@@ -243,20 +245,6 @@ async def test_a_socket_that_cannot_be_watched_ends_alone(
 # Whatever is said, in whatever pieces
 
 
-def frame(opcode: int, payload: bytes, *, is_masked: bool = True, is_final: bool = True) -> bytes:
-    """Return a frame as a client writes it; the mask is of zeros."""
-    mask = 0x80 if is_masked else 0
-    size = len(payload)
-    if size < 126:
-        length = bytes((mask | size,))
-    elif size < 65536:
-        length = bytes((mask | 126,)) + size.to_bytes(2, "big")
-    else:
-        length = bytes((mask | 127,)) + size.to_bytes(8, "big")
-    head = bytes(((0x80 if is_final else 0) | opcode,)) + length
-    return head + (bytes(4) if is_masked else b"") + payload
-
-
 class Script:
     """What a client says on a wire, by word."""
 
@@ -303,18 +291,18 @@ class Script:
     def said(self, word: str) -> bytes:
         """Return the bytes of a word."""
         frames: dict[str, Callable[[], bytes]] = {
-            "ping": lambda: frame(0x9, b'"message:send"'),
-            "pong": lambda: frame(0xA, b""),
-            "close": lambda: frame(0x8, b"\x03\xe8"),
-            "binary": lambda: frame(0x2, b'"message:send"'),
-            "bare": lambda: frame(0x1, self.send(), is_masked=False),
+            "ping": lambda: frame(b'"message:send"', 0x9),
+            "pong": lambda: frame(b"", 0xA),
+            "close": lambda: frame(b"\x03\xe8", 0x8),
+            "binary": lambda: frame(b'"message:send"', 0x2),
+            "bare": lambda: frame(self.send(), masked=False),
             "fragments": lambda: self.fragments(self.send()),
         }
-        return frames[word]() if word in frames else frame(0x1, self.text(word))
+        return frames[word]() if word in frames else frame(self.text(word))
 
     def fragments(self, text: bytes) -> bytes:
         """Return a text in two frames."""
-        return frame(0x1, text[:9], is_final=False) + frame(0x0, text[9:])
+        return frame(text[:9], fin=False) + frame(text[9:], 0x0)
 
 
 WORDS = (
@@ -355,16 +343,13 @@ async def heard_by(wire: str, said: Said, tmp_path: Path, *, is_kernel: bool) ->
         alice = await world.person("alice")
         session_id = str(await world.session(alice))
         script, token = Script(wire, session_id), world.token(alice)
-        path = "/ws" if wire == "plain" else "/socket.io/?EIO=4&transport=websocket"
-        lines = [
-            *(f"GET {path} HTTP/1.1", "Host: chat.test", "Upgrade: websocket"),
-            *("Connection: Upgrade", "Sec-WebSocket-Version: 13"),
-            *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {token}"),
-        ]
-        join = frame(0x1, script.request("session:join", {"sessionId": session_id}))
-        pieces = ["\r\n".join([*lines, "", ""]).encode(), join, *pieces_of(script, said)]
+        path = "/ws" if wire == "plain" else "/socket.io/"
+        bearer = f"Authorization: Bearer {token}"
+        head = request("GET", WEBSOCKET, *UPGRADE_LINES, bearer, path=path)
+        join = frame(script.request("session:join", {"sessionId": session_id}))
+        pieces = [head, join, *pieces_of(script, said)]
         if wire == "socketio":
-            pieces.insert(1, frame(0x1, b"40" + json.dumps({"token": token}).encode()))
+            pieces.insert(1, frame(b"40" + json.dumps({"token": token}).encode()))
         stream = world.stream()
         told = b""
         for piece in pieces:

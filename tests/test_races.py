@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,9 +78,7 @@ async def test_a_socket_that_joins_again_during_a_long_fan_out_hears_nothing_twi
         assert all(member.seen == [1] for member in crowd[:-1])
 
 
-async def test_a_join_again_during_a_long_fan_out_is_not_followed_by_what_its_answer_holds() -> (
-    None
-):
+async def test_a_join_again_in_a_long_fan_out_is_not_followed_by_what_its_answer_holds() -> None:
     async with open_desk() as desk, trio.open_nursery() as nursery:
         crowd = [desk.join(f"member {number}") for number in range(4 * CHUNK + 1)]
         first, last = crowd[0], crowd[-1]
@@ -183,6 +183,19 @@ async def test_a_join_again_that_fails_leaves_the_stream_as_it_was(
             assert (await client.event("message:new"))["content"] == "still here"
 
 
+@asynccontextmanager
+async def open_pair(
+    tmp_path: Path, store: MemoryStore
+) -> AsyncIterator[tuple[Client, Client, str]]:
+    """Connect Anna, who has joined a session, and Bert, who is a member of it."""
+    async with open_world(tmp_path, store) as world:
+        anna, bert = await world.person("anna"), await world.person("bert")
+        session_id = str(await world.session(anna, bert))
+        async with world.connect(anna) as a, world.connect(bert) as b:
+            await a.ask("session:join", sessionId=session_id)
+            yield a, b, session_id
+
+
 class OldPages(MemoryStore):
     """While `age` is set, its pages are that many seconds old when they arrive."""
 
@@ -198,47 +211,38 @@ async def test_the_answer_of_a_join_again_is_not_behind_what_was_sent_ahead_of_i
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     store = OldPages()
-    async with open_world(tmp_path, store) as world:
-        anna, bert = await world.person("anna"), await world.person("bert")
-        session_id = str(await world.session(anna, bert))
-        async with world.connect(anna) as a, world.connect(bert) as b:
-            await a.ask("session:join", sessionId=session_id)
-            store.age = 1.0
-            again = await a.emit("session:join", sessionId=session_id)
-            await trio.sleep(0.5)
-            store.age = 0.0
-            await b.ask("message:send", sessionId=session_id, content="tea")
-            answer = (await a.answer(again))["data"]
-            assert [frame["event"] for frame in a.waiting].count("message:new") == 1
-            assert (answer["seq"], len(answer["messages"])) == (1, 1)
+    async with open_pair(tmp_path, store) as (a, b, session_id):
+        store.age = 1.0
+        again = await a.emit("session:join", sessionId=session_id)
+        await trio.sleep(0.5)
+        store.age = 0.0
+        await b.ask("message:send", sessionId=session_id, content="tea")
+        answer = (await a.answer(again))["data"]
+        assert [frame["event"] for frame in a.waiting].count("message:new") == 1
+        assert (answer["seq"], len(answer["messages"])) == (1, 1)
 
 
 async def test_a_join_again_to_a_session_that_is_never_quiet_is_told_to_come_later(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     store = OldPages()
-    async with open_world(tmp_path, store) as world:
-        anna, bert = await world.person("anna"), await world.person("bert")
-        session_id = str(await world.session(anna, bert))
-        async with (
-            world.connect(anna) as a,
-            world.connect(bert) as b,
-            trio.open_nursery() as nursery,
-        ):
-            await a.ask("session:join", sessionId=session_id)
-            store.age = 1.0
+    async with (
+        open_pair(tmp_path, store) as (a, b, session_id),
+        trio.open_nursery() as nursery,
+    ):
+        store.age = 1.0
 
-            async def talk() -> None:
-                for _ in range(20):
-                    await b.ask("message:send", sessionId=session_id, content="tea")
-                    await trio.sleep(0.4)
+        async def talk() -> None:
+            for _ in range(20):
+                await b.ask("message:send", sessionId=session_id, content="tea")
+                await trio.sleep(0.4)
 
-            nursery.start_soon(talk)
-            await trio.sleep(0.2)
-            assert await a.refusal("session:join", sessionId=session_id) == "overloaded"
-            await trio.sleep(10)
-            told = [frame for frame in await a.heard() if frame["event"] == "message:new"]
-            assert [frame["data"]["seq"] for frame in told] == list(range(1, 21))
+        nursery.start_soon(talk)
+        await trio.sleep(0.2)
+        assert await a.refusal("session:join", sessionId=session_id) == "overloaded"
+        await trio.sleep(10)
+        told = [frame for frame in await a.heard() if frame["event"] == "message:new"]
+        assert [frame["data"]["seq"] for frame in told] == list(range(1, 21))
 
 
 async def _statuses(client: Client, user_id: object) -> list[str]:

@@ -257,9 +257,9 @@ class Cluster:
         people = self.elsewhere.forget(tag, last_seen)
         self.mirrors.lose(tag)
         try:
-            await self._interrupt_answers()
             if is_first and people:
                 await self._store.set_last_seen(people, last_seen)
+            await self._interrupt_answers()
         except (StoreError, RedisAway) as trouble:
             log.warning("not written of a daemon's end", error=type(trouble).__name__)
 

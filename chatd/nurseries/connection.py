@@ -8,13 +8,10 @@ client's `connection:closing` come from that one value. What a client says is it
 
 from __future__ import annotations
 
-import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TypeVarTuple
 
-import outcome
-import structlog
 import trio
 
 from chatd.config import Settings
@@ -22,19 +19,16 @@ from chatd.errors import CloseCode
 from chatd.limits import Meter, rate_of
 from chatd.nurseries.heartbeat import Heartbeat
 from chatd.nurseries.outbox import Outbox
-from chatd.nurseries.plain_socket import plain_socket
 from chatd.nurseries.poller import Poller
+from chatd.nurseries.receiving import READ_BYTES, Receiving
 
-READ_BYTES = 65_536
 TURN = 50  # messages of one read between two checkpoints: a flood of small ones stalls nobody
 LINGER = 1.0  # seconds for a peer to take the close frame before the socket is closed
 
 Args = TypeVarTuple("Args")
 
-log = structlog.get_logger("chatd.connection")
 
-
-class Connection(ABC):
+class Connection(Receiving):
     """One client's connection, over a stream that it has from the start or gets later.
 
     Args:
@@ -44,19 +38,11 @@ class Connection(ABC):
     # Slots here and below: the attributes of a Socket.IO session in a dict are 1.5 KiB.
     __slots__ = (
         "_controls",
-        "_heard",
         "_is_mute",
-        "_is_reading",
-        "_is_watched",
         "_nursery",
-        "_parked",
-        "_poller",
         "_scope",
-        "_socket",
-        "_stream",
         "code",
         "heartbeat",
-        "id",
         "outbox",
         "peer",
         "settings",
@@ -65,20 +51,13 @@ class Connection(ABC):
     def __init__(
         self, *, connection_id: str, peer: str, settings: Settings, is_steady: bool = False
     ) -> None:
-        self.id = connection_id
+        super().__init__(connection_id)
         self.peer = peer
         self.settings = settings
         self.code: CloseCode | None = None
         self.heartbeat = Heartbeat(
             self, settings.ping_interval, settings.ping_timeout, is_steady=is_steady
         )
-        self._heard = trio.current_time()
-        self._is_reading = True
-        self._stream: trio.abc.Stream | None = None
-        self._socket: socket.socket | None = None
-        self._poller: Poller | None = None
-        self._is_watched = False  # the poller calls `readable`
-        self._parked: trio.lowlevel.Task | None = None  # the task, while it waits for that
         self._scope: trio.CancelScope | None = None  # the nursery's: a second one is 0.8 KiB
         self._nursery: trio.Nursery | None = None
         self._is_mute = False  # the client cannot be told anything any more
@@ -161,9 +140,7 @@ class Connection(ABC):
         Args:
             poller: tells when there is something to read; None: Trio does.
         """
-        self._stream, self._poller = stream, poller
-        # Read and written without Trio's stream around it: 15 µs less a message.
-        self._socket = plain_socket(stream)
+        self._read_from(stream, poller)
         descriptor = None if self._socket is None else self._socket.fileno()
         self.outbox.attach(stream, descriptor, convert)
 
@@ -213,89 +190,9 @@ class Connection(ABC):
         if self._controls.wait(rate_of(self.settings.event_rate), trio.current_time(), controls):
             self.cut(CloseCode.RATE_LIMITED)
 
-    async def _receive(self) -> bytes:
-        """Wait for bytes of the peer; its end ends the connection."""
-        self._heard = trio.current_time()
-        self._is_reading = True
-        if self._poller is None or self._socket is None:
-            data = await self._read()
-        else:
-            data = await self._park(self._poller, self._socket)
-        if data is None:
-            return b""
-        if not data:
-            self._is_mute = True
-            self.cut(CloseCode.NORMAL)
-            await trio.lowlevel.checkpoint()  # ends here: the scope is cancelled
-        self._is_reading = False
-        return data
-
-    async def _read(self) -> bytes | None:
-        """Wait for bytes, in Trio; empty at the peer's end, None when there are none after all."""
-        assert self._stream is not None  # noqa: S101 - attached before anything is read
-        try:
-            if self._socket is None:
-                return bytes(await self._stream.receive_some(READ_BYTES))
-            # A client that waits for its answer has sent nothing yet: ask the kernel afterwards.
-            await trio.lowlevel.wait_readable(self._socket)
-            return self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return None
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            return b""
-
-    async def _park(self, poller: Poller, sock: socket.socket) -> bytes:
-        """Wait for bytes that `_take_at_once` leaves; empty at the peer's end."""
-        if not self._is_watched:
-            try:
-                poller.watch(sock.fileno(), self)
-            except (OSError, ValueError):  # no room for it, or closed by who had the stream
-                return b""
-            self._is_watched = True
-        self._parked = trio.lowlevel.current_task()
-        data: bytes = await trio.lowlevel.wait_task_rescheduled(self._unpark)
-        return data
-
-    def _unpark(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-        self._parked = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def readable(self, now: float) -> None:
-        """Read what has come, and wake the task if it is for it. See `Reader`."""
-        if self._parked is None or self._socket is None:
-            self._unwatch()  # the task is busy: it comes back for it
-            return
-        try:
-            data = self._socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        try:
-            if data and self._take_at_once(data, now):
-                self._heard = now
-                return
-        except Exception as bug:
-            if not self._wake(outcome.Error(bug)):  # it was cut before: its task ends already
-                log.exception("connection_failed", connection=self.id)
-        else:
-            self._wake(outcome.Value(data))
-
-    def _wake(self, result: outcome.Outcome[bytes]) -> bool:
-        task, self._parked = self._parked, None
-        if task is not None:
-            trio.lowlevel.reschedule(task, result)
-        return task is not None
-
-    def _take_at_once(self, data: bytes, now: float) -> bool:
-        """Handle bytes without a wait and without the task; False: they are left as they were."""
-        del data, now
-        return False
-
-    def _unwatch(self) -> None:
-        if self._is_watched and self._poller is not None and self._socket is not None:
-            self._is_watched = False
-            self._poller.forget(self._socket.fileno())
+    def _has_left(self) -> None:
+        self._is_mute = True
+        self.cut(CloseCode.NORMAL)
 
     @property
     def heard(self) -> float:

@@ -1,8 +1,9 @@
 """The daemons of a cluster: who lives, where they are reached, and who has died.
 
-Each says every second that it lives and how many numbered messages it has said. Each holds a lease
-in Redis, renewed at a third of its time: when a daemon is silent and its lease is over it has died,
-and the last renewal is when its people were last seen. While Redis is away nobody dies.
+Each says every second (with a lease below three, at a third of it) that it lives and how many
+numbered messages it has said. Each holds a lease in Redis, renewed at a third of its time: when a
+daemon is silent and its lease is over it has died, and the last renewal is when its people were
+last seen. While Redis is away nobody dies.
 """
 
 from __future__ import annotations
@@ -164,8 +165,9 @@ class Nodes:
     async def beat(self) -> None:
         """Say that we live, and hold the lease, until cancelled."""
         renewed_at = trio.current_time()
+        pause = min(BEAT, self._lease / 3)  # else a short lease would be over ahead of its renewal
         while True:
-            await trio.sleep(BEAT)
+            await trio.sleep(pause)
             self._say()
             if trio.current_time() - renewed_at >= self._lease / 3:
                 renewed_at = trio.current_time()
