@@ -108,16 +108,18 @@ _REVOKE_FILE = """
     RETURNING id
 """
 
+# An ARRAY is read once. A plan may run `IN (SELECT ... SKIP LOCKED)` again for each row, and then
+# it takes those that it has not locked yet.
 _REVOKE_LOOSE = """
     WITH revoked AS (
         UPDATE files SET revoked_at = %(at)s, sweep_at = %(at)s
-        WHERE id IN (
+        WHERE id = ANY (ARRAY(
             SELECT id FROM files
             WHERE loose_since < %(before)s AND message_id IS NULL AND NOT is_avatar
               AND revoked_at IS NULL
             ORDER BY loose_since LIMIT %(limit)s
             FOR NO KEY UPDATE SKIP LOCKED
-        )
+        ))
         RETURNING id
     )
     SELECT count(*) FROM revoked
