@@ -173,6 +173,7 @@ CREATE INDEX api_tokens_user_id_idx ON api_tokens (user_id);
 CREATE DOMAIN counter AS bigint CHECK (VALUE >= 0);
 CREATE DOMAIN small_counter AS integer CHECK (VALUE >= 0);
 CREATE DOMAIN ordinal_number AS bigint CHECK (VALUE > 0);
+CREATE DOMAIN version_number AS integer CHECK (VALUE > 0);
 CREATE DOMAIN session_kind AS text CHECK (VALUE IN ('DIRECT', 'GROUP', 'PUBLIC'));
 CREATE DOMAIN slow_mode AS integer CHECK (VALUE BETWEEN 0 AND 120);  -- seconds
 CREATE DOMAIN member_role AS text CHECK (VALUE IN ('OWNER', 'ADMIN', 'MEMBER', 'READ_ONLY'));
@@ -183,7 +184,8 @@ CREATE DOMAIN message_content AS text CHECK (
     OR starts_with(VALUE, E'\x01') AND char_length(VALUE) <= 90000  -- sealed: chatd/keyring.py
 );
 
--- What a CHECK of two columns would ask, asked only where one of them is set: see the domains.
+-- What a CHECK of two columns would ask, asked only where one of them is set: see the domains. An
+-- insert into messages pins nothing.
 CREATE FUNCTION refuse_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'row of % violates %', TG_TABLE_NAME, TG_NAME USING ERRCODE = 'check_violation';
@@ -287,7 +289,7 @@ CREATE TABLE messages (
     edited_at timestamptz,
     deleted_at timestamptz,
     reply_to_id uuid REFERENCES messages ON DELETE SET NULL,
-    version small_counter NOT NULL DEFAULT 1,  -- counts the texts it has had
+    version version_number NOT NULL DEFAULT 1,  -- counts the texts it has had
     deleted_by uuid,  -- no reference: the trace outlives the account
     reaction_count small_counter NOT NULL DEFAULT 0,  -- spares a look-up
     reply_excerpt text,  -- what the answered message said then; NULL when it is deleted
@@ -618,7 +620,8 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(1667785592) THEN
         RETURN 0;
     END IF;
-    -- To the end of the transaction. What a crash takes of the index it takes of the positions too.
+    -- To the end of the transaction, which is to be this call alone. What a crash takes of the index
+    -- it takes of the positions too.
     PERFORM set_config('synchronous_commit', 'off', true);
     FOR place IN
         SELECT s.id, s.seq AS head, coalesce(p.seq, 0) AS seq

@@ -256,12 +256,15 @@ class Cluster:
         """Say of a daemon's people that they are gone, and once for all when that was."""
         people = self.elsewhere.forget(tag, last_seen)
         self.mirrors.lose(tag)
-        try:
-            if is_first and people:
+        if is_first and people:
+            try:
                 await self._store.set_last_seen(people, last_seen)
+            except StoreError as trouble:
+                log.warning("lastSeen not written", users=len(people), error=type(trouble).__name__)
+        try:
             await self._interrupt_answers()
         except (StoreError, RedisAway) as trouble:
-            log.warning("not written of a daemon's end", error=type(trouble).__name__)
+            log.warning("answers not looked for", error=type(trouble).__name__)
 
     async def _interrupt_answers(self) -> None:
         """End in the store what nobody makes any more.
