@@ -10,6 +10,7 @@ from uuid import uuid4
 import trio
 
 from chatd.contract import Store
+from chatd.nurseries.healing import Healing
 from chatd.store.memory import MemoryStore
 from chatd.testing.server import ChatServer, Person, open_chatd
 from chatd.testing.socket import PersonSocket
@@ -81,6 +82,13 @@ async def until(is_so: Callable[[], bool]) -> None:
     """
     with trio.fail_after(PATIENCE):
         while not is_so():  # noqa: ASYNC110 - several daemons and a Redis: there is no event for all
+            await trio.sleep(LOOK)
+
+
+async def healed(healing: Healing) -> None:
+    """Heal, again while Redis is silent: it has half a second, and the machine may have none."""
+    with trio.fail_after(PATIENCE):
+        while not await healing.heal():  # noqa: ASYNC110 - as in `until`
             await trio.sleep(LOOK)
 
 

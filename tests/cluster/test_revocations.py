@@ -10,7 +10,7 @@ import trio
 
 from chatd.errors import CloseCode
 from chatd.testing.socket import open_person_socket
-from tests.cluster.kit import PATIENCE, Group, event, open_group, until
+from tests.cluster.kit import PATIENCE, Group, event, healed, open_group, until
 from tests.cluster.link_proxy import open_link_proxy
 from tests.cluster.test_losses import FAST, _logged_in
 from tests.cluster.test_sharing import join, send, two
@@ -49,7 +49,7 @@ async def test_a_login_that_ends_unheard_by_a_clock_that_is_late_is_cut(
         healing = group.cluster(1).healing
         right = healing._now
         healing._now = lambda: right() + timedelta(minutes=1)
-        assert await healing.heal()
+        await healed(healing)
         proxy.loss = 1.0
         assert (await group.servers[0].rest("POST", "/auth/logout", {}, token=token)).status == 200
         proxy.loss = 0.0
