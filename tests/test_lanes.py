@@ -55,6 +55,7 @@ class Crowd:
         self.store = store
         self.journal = journal
         self.stored: list[str] = []
+        self.refused: list[str] = []
         self._alice = alice
         self.sessions = sessions
 
@@ -72,8 +73,8 @@ class Crowd:
         lifetime: float | None = None,
     ) -> None:
         def settle(outcome: AppendRow | ChatError) -> RoomEvent | None:
-            if isinstance(outcome, AppendRow):
-                self.stored.append(content)
+            told = self.stored if isinstance(outcome, AppendRow) else self.refused
+            told.append(content)
             return None
 
         message = words(session_id, self._alice, content, key=key)
@@ -110,7 +111,7 @@ async def open_crowd(**settings: Any) -> AsyncIterator[Crowd]:
     def publish(events: Sequence[RoomEvent], *, is_answered: bool) -> None:
         del events, is_answered
 
-    options = Settings(journal_lanes=LANES, **settings)
+    options = Settings(**{"journal_lanes": LANES} | settings)
     async with open_journal(store, publish, options, Metrics()) as journal:
         yield Crowd(store, journal, alice, sessions)
 
@@ -211,6 +212,45 @@ async def test_who_waited_behind_a_message_that_is_too_late_does_not_wait_any_mo
         crowd.say_in(session_id, "0")
         await trio.sleep(1)
         assert crowd.stored == ["0"]
+
+
+async def test_a_transaction_that_takes_too_long_ends_alone_and_its_lane_goes_on(
+    mock_clock: MockClock,
+) -> None:
+    async with open_crowd(commit_timeout=5) as crowd:
+        session_id = crowd.sessions.pop()
+        crowd.say_in(session_id, "100")
+        await wait_all_tasks_blocked()
+        mock_clock.jump(3)
+        crowd.say("4")
+        crowd.say_in(session_id, "1")  # behind the late one
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1.9)
+        await wait_all_tasks_blocked()
+        assert crowd.refused == []
+        mock_clock.jump(0.1)
+        await wait_all_tasks_blocked()
+        assert crowd.refused == ["100"]
+        mock_clock.autojump_threshold = 0
+        await trio.sleep(3)
+        assert crowd.stored == ["1", "4"]
+        crowd.say("4", "3", "2", "1")  # all lanes are there
+        await trio.sleep(3.5)
+    assert crowd.refused == ["100"]
+
+
+@pytest.mark.parametrize("turn", range(20))  # who is first at that moment is left to Trio
+async def test_an_answer_at_the_very_moment_of_the_deadline_takes_nothing_from_the_next(
+    autojump_clock: MockClock, turn: int
+) -> None:
+    del turn
+    async with open_crowd(commit_timeout=5, journal_lanes=1) as crowd:
+        crowd.say("5")
+        await trio.sleep(1)
+        crowd.say("4.5")
+        await trio.sleep(10)
+        assert crowd.stored[-1] == "4.5"
+        assert sorted([*crowd.stored, *crowd.refused]) == ["4.5", "5"]
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -38,8 +38,9 @@ from chatd.errors import (
     Unavailable,
 )
 from chatd.metrics import Metrics
-from chatd.nurseries.backlog import Backlog, Change, Submission, keys_of
+from chatd.nurseries.backlog import Backlog, Batch, Change, Submission, keys_of
 from chatd.nurseries.deadlines import Deadline
+from chatd.nurseries.lanes import Lane, watch
 from chatd.rows import AppendRow, NewMessage
 
 T = TypeVar("T")
@@ -80,8 +81,8 @@ class Journal:
         self._free = ParkingLot()  # lanes that have found nothing to do
         self._is_woken = False  # one of them is about to look again
         self._is_timed = False  # one of them looks again when what is under way is not young
-        self._idle = trio.Event()
-        self._idle.set()
+        self._lanes: list[Lane] = []
+        self._idle: trio.Event | None = None  # somebody waits until there is nothing to do
         self._is_closed = False
 
     def submit(self, message: NewMessage, settle: Settle, *, lifetime: float | None = None) -> None:
@@ -121,7 +122,6 @@ class Journal:
         if len(self._waiting) >= self._settings.journal_queue:
             raise Overloaded(retry_after=1)
         self._waiting.add(item)
-        self._idle = trio.Event() if self._idle.is_set() else self._idle
         self._wake()
 
     def _wake(self) -> None:
@@ -137,23 +137,37 @@ class Journal:
         """Write until cancelled; transactions run in `nursery`."""
         for _ in range(self._settings.journal_lanes):
             nursery.start_soon(self._serve)
+        nursery.start_soon(watch, self._lanes, self._settings)
         await self._waiting.deadlines.run()
 
     async def _serve(self) -> None:
-        """Be a lane: one transaction after the other, as long as there is any."""
-        waiting = self._waiting
+        """Be a lane, whatever becomes of its transactions."""
+        lane = Lane()
+        self._lanes.append(lane)
         while True:
+            with lane.begin():
+                await self._work_on(lane)
+            if lane.batch is not None:  # no answer in time
+                messages = [submission.message for submission in lane.batch.submissions]
+                self._settle(lane.batch, await self._resolve(messages))
+                lane.batch = None
+
+    async def _work_on(self, lane: Lane) -> None:
+        """Run one transaction after the other, as long as there is any and none is late."""
+        waiting = self._waiting
+        while not lane.is_late:
             self._is_woken = False
             if (batch := waiting.next_batch()) is not None:
                 if len(waiting):
                     self._wake()
-                await self._commit(batch.submissions)
-                waiting.end(batch)
+                lane.batch = batch
+                self._settle(batch, await self._append(lane, batch.submissions))
+                lane.batch = None
             elif (change := waiting.next_change()) is not None:
-                await self._run_change(change)
+                await self._change(change)
                 waiting.end_change()
             else:
-                if waiting.is_idle:
+                if self._idle is not None and waiting.is_idle:
                     self._idle.set()
                 await self._wait_for_work()
 
@@ -178,28 +192,31 @@ class Journal:
     async def flush(self) -> None:
         """Take nothing more, and wait until everything taken is settled."""
         self._is_closed = True
-        await self._idle.wait()
+        if not self._waiting.is_idle:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
-    async def _commit(self, batch: list[Submission]) -> None:
-        self._metrics.batch.observe(len(batch))
-        started = trio.current_time()
-        outcomes = await self._append(batch)
-        self._metrics.commit_seconds.observe(trio.current_time() - started)
+    def _settle(self, batch: Batch, outcomes: Sequence[AppendRow | ChatError]) -> None:
+        """Tell who has sent a batch what became of it, and then the rooms."""
+        submissions, seconds = batch.submissions, trio.current_time() - batch.began
         settled = [
-            submission.settle(outcome) for submission, outcome in zip(batch, outcomes, strict=True)
+            submission.settle(outcome)
+            for submission, outcome in zip(submissions, outcomes, strict=True)
         ]
         events = [event for event in settled if event is not None]
         self._publish(events, is_answered=True)
-        self._metrics.messages.inc(len(events))
+        self._waiting.end(batch)
+        metrics = self._metrics
+        metrics.messages.inc(len(events))
+        metrics.batch.observe(len(submissions))
+        metrics.commit_seconds.observe(seconds)
 
-    async def _append(self, batch: list[Submission]) -> Sequence[AppendRow | ChatError]:
+    async def _append(self, lane: Lane, batch: list[Submission]) -> Sequence[AppendRow | ChatError]:
         """Store a batch and return an outcome a message, whatever the store does meanwhile."""
         messages = [submission.message for submission in batch]
         for attempt in range(RETRIES + 1):
             try:
-                with trio.move_on_after(self._settings.commit_timeout):
-                    return await self._store.append_messages(messages)
-                return await self._resolve(messages)  # no answer in time
+                return await self._append_in_time(lane, messages)
             except StoreRetryable:
                 await trio.sleep(0.005 * 2**attempt)
             except StoreAmbiguous:
@@ -208,8 +225,8 @@ class Journal:
                 if len(batch) > 1:  # one bad message does not fail the others
                     middle = len(batch) // 2
                     return [
-                        *await self._append(batch[:middle]),
-                        *await self._append(batch[middle:]),
+                        *await self._append(lane, batch[:middle]),
+                        *await self._append(lane, batch[middle:]),
                     ]
                 log.exception("a message cannot be stored", message=str(messages[0].id))
                 return [InternalError()]
@@ -217,6 +234,14 @@ class Journal:
                 log.warning("messages not stored", count=len(batch), error=str(trouble))
                 break
         return [Unavailable(retry_after=1)] * len(batch)
+
+    async def _append_in_time(self, lane: Lane, messages: list[NewMessage]) -> list[AppendRow]:
+        """Ask the store; what gets no answer in time is cancelled, with all that the lane is at."""
+        lane.until = trio.current_time() + self._settings.commit_timeout
+        try:
+            return await self._store.append_messages(messages)
+        finally:
+            lane.until = math.inf
 
     async def _resolve(self, messages: list[NewMessage]) -> Sequence[AppendRow | ChatError]:
         """Find out what became of a COMMIT whose answer was lost: neither ack nor error before."""
@@ -248,7 +273,7 @@ class Journal:
         change.result, events = await change.work()
         return events
 
-    async def _run_change(self, change: Change) -> None:
+    async def _change(self, change: Change) -> None:
         change.error = Unavailable(retry_after=1)  # unless it comes to an end in time
         events = None
         try:

@@ -29,7 +29,7 @@ from chatd.errors import StoreUnavailable
 from chatd.store import arrays
 from chatd.store.prepared import text_of
 from chatd.store.terms import Terms
-from chatd.store.waits import drive, is_ready
+from chatd.store.waits import drive
 
 import psycopg  # isort: skip
 from psycopg import errors, generators, pq  # isort: skip
@@ -77,12 +77,14 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         ending: how the last statement that was cancelled ended.
         pid: the server's process of this connection; 0 where each transaction has another one.
         loop: where psycopg's asyncio runs.
+        ear: tells whether the server has said something.
         plans: names of what is prepared, by statement and types.
         prepared: how many names were given.
         shape: turns parameters and rows into bytes and back.
         terms: those of its pool.
     """
 
+    ear: select.poll
     terms: Terms
     plans: dict[tuple[str, tuple[int, ...]], bytes]
     prepared: int
@@ -114,6 +116,8 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         connection.plans = {}
         connection.prepared = 0
         connection.loop = loop
+        connection.ear = select.poll()
+        connection.ear.register(connection.pgconn.socket, select.POLLIN)
         if terms.has_session:
             try:
                 await connection._introduce()
@@ -246,7 +250,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is as it was left: the server has said nothing since."""
-        return self.is_idle and not is_ready(self.pgconn.socket, select.POLLIN)
+        return self.is_idle and not self.ear.poll(0)
 
     def forget(self) -> None:
         """Begin a new call: how the statements of the last one ended is not its business."""

@@ -97,12 +97,21 @@ class Messages:
     async def _append(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
         if len(batch) == 1 and not batch[0].mentions:
             return [await self._append_alone(batch[0])]
-        rows = await self._pool.fetch(*self._statement(batch), writes=True)
+        statement, params = self._statement(batch)
+        rows = await self._pool.fetch(statement, params, writes=True, is_bounded=True)
         return await self._whole([self._opened(outcome) for outcome in _outcomes(batch, rows)])
 
     async def _append_alone(self, message: NewMessage) -> AppendRow:
-        params = message._asdict() | {"content": self._texts([message])[0]}
-        rows = await self._pool.fetch(_APPEND_MESSAGE, params, writes=True)
+        params = {
+            "id": message.id,
+            "session_id": message.session_id,
+            "sender_id": message.sender_id,
+            "content": self._texts([message])[0],
+            "created_at": message.created_at,
+            "client_msg_id": message.client_msg_id,
+            "reply_to_id": message.reply_to_id,
+        }
+        rows = await self._pool.fetch(_APPEND_MESSAGE, params, writes=True, is_bounded=True)
         outcome, seq, name, avatar_url, found_id, reply, until = rows[0]
         if outcome == "stored":
             row = _stored(message, seq, name, avatar_url, reply)

@@ -107,6 +107,7 @@ class Pool:
         *,
         writes: bool = False,
         is_heavy: bool = False,
+        is_bounded: bool = False,
     ) -> Rows:
         """Run one statement as its own transaction and return its rows as tuples.
 
@@ -115,6 +116,7 @@ class Pool:
             params: their values.
             writes: whether a lost connection leaves open what happened.
             is_heavy: the server has milliseconds of work with it. See `Connection.fetch`.
+            is_bounded: the caller has a deadline of its own, and is cancelled there.
 
         Raises:
             StoreRetryable, StoreUnavailable, StoreBug: nothing was stored.
@@ -127,7 +129,7 @@ class Pool:
             attempt.is_committing = writes
             return await connection.fetch(statement, params or {}, is_heavy=is_heavy)
 
-        return await self._call(work)
+        return await self._call(work, is_bounded=is_bounded)
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction, again when it lost against another one.
@@ -177,20 +179,32 @@ class Pool:
         while self._idle:
             self._idle.pop().finish()
 
-    async def _call(self, work: Callable[[_Attempt, Connection], Awaitable[T]]) -> T:
+    async def _call(
+        self,
+        work: Callable[[_Attempt, Connection], Awaitable[T]],
+        *,
+        is_bounded: bool = False,
+    ) -> T:
         attempt = _Attempt()
         try:
+            if is_bounded:
+                return await self._in_slot(work, attempt)
             with trio.move_on_after(self._query_timeout):
-                await self._take_slot()
-                try:
-                    return await self._try(work, attempt)
-                finally:
-                    self._slots.release()
+                return await self._in_slot(work, attempt)
             raise self._too_late(attempt)
         except StoreAmbiguous:
             if attempt.connection is not None:
                 self._note_lost(attempt.connection)
             raise
+
+    async def _in_slot(
+        self, work: Callable[[_Attempt, Connection], Awaitable[T]], attempt: _Attempt
+    ) -> T:
+        await self._take_slot()
+        try:
+            return await self._try(work, attempt)
+        finally:
+            self._slots.release()
 
     async def _try(
         self, work: Callable[[_Attempt, Connection], Awaitable[T]], attempt: _Attempt

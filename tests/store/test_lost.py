@@ -232,12 +232,21 @@ SLOW_COMMIT = """
 
 
 async def test_a_writer_that_the_server_never_answers_is_in_doubt(link: Link) -> None:
-    message = await link.prepare()
+    await link.pool.fetch("SELECT 1")
     link.pool._query_timeout = 0.2
     link.relay.mark, link.relay.cut = b"in question", "silence"
     with pytest.raises(StoreAmbiguous, match=r"within 0\.2 s"):
+        await link.pool.fetch("SELECT 'in question'", writes=True)
+    assert link.pool.in_use == 0
+
+
+async def test_what_a_cancelled_caller_has_sent_can_be_found_out(link: Link) -> None:
+    message = await link.prepare()
+    link.relay.mark, link.relay.cut = b"in question", "silence"
+    with trio.move_on_after(0.2) as scope:  # an append has its caller's deadline
         await link.store.append_messages([message])
-    link.pool._query_timeout = 3
+    assert scope.cancelled_caught
+    assert link.pool.in_use == 0
     [found] = await link.store.find_messages([message])
     assert stored(found).seq == 2
 
