@@ -14,7 +14,7 @@ CREATE TABLE settings (
 -- log are not taken for positions in the new one.
 INSERT INTO settings (name, value) VALUES
     ('epoch', gen_random_uuid()::text),
-    ('schema_version', '19');
+    ('schema_version', '20');
 
 -- People
 
@@ -607,15 +607,19 @@ CREATE TRIGGER forget_search_entries AFTER DELETE ON messages
     REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION forget_search_entries();
 
--- Takes at most `batch` changed messages into the index; returns how many sessions and messages it
--- has dealt with, 0 when nothing is left or another node is at it.
+-- Takes at most `batch` changed messages into the index, and some 512 KiB of text: what a message costs
+-- here is by its length. Returns how many sessions and messages it has dealt with, at least `batch`
+-- when there may be more, 0 when nothing is left or another node is at it.
 CREATE FUNCTION search_index(batch integer) RETURNS integer LANGUAGE plpgsql
 SET enable_seqscan = on SET enable_hashjoin = on AS $$
 DECLARE
     place record;
+    near_count integer;
     taken integer;
     reach bigint;
+    bytes bigint;
     done integer := 0;
+    room bigint := 524288;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1667785592) THEN
         RETURN 0;
@@ -629,10 +633,15 @@ BEGIN
         WHERE s.seq > coalesce(p.seq, 0)
         LIMIT batch
     LOOP
-        WITH changed AS MATERIALIZED (
-            SELECT * FROM messages
+        WITH near AS MATERIALIZED (
+            SELECT *, sum(octet_length(content)) OVER (
+                ORDER BY changed_seq ROWS UNBOUNDED PRECEDING
+            ) AS upto
+            FROM messages
             WHERE session_id = place.id AND changed_seq > place.seq AND changed_seq <= place.head
             ORDER BY changed_seq LIMIT batch
+        ), changed AS MATERIALIZED (
+            SELECT * FROM near WHERE upto - octet_length(content) < room  -- so one at least
         ), removed AS (
             DELETE FROM search_entries e USING changed c
             WHERE e.message_id = c.id AND c.deleted_at IS NOT NULL
@@ -643,15 +652,19 @@ BEGIN
             ON CONFLICT (message_id) DO UPDATE SET body = excluded.body
             WHERE e.body <> excluded.body
         )
-        SELECT count(*), max(changed_seq) INTO taken, reach FROM changed;
-        reach := CASE WHEN taken < batch THEN place.head ELSE reach END;
+        SELECT (SELECT count(*) FROM near), count(*), max(changed_seq), coalesce(max(upto), 0)
+        INTO near_count, taken, reach, bytes FROM changed;
+        reach := CASE WHEN taken = near_count AND taken < batch THEN place.head ELSE reach END;
         UPDATE search_positions SET seq = reach WHERE session_id = place.id;
         IF NOT FOUND THEN
             INSERT INTO search_positions (session_id, seq)
             SELECT id, reach FROM sessions WHERE id = place.id FOR KEY SHARE;
         END IF;
         done := done + 1 + taken;
-        EXIT WHEN done >= batch;
+        room := room - bytes;
+        IF done >= batch OR room <= 0 THEN
+            RETURN greatest(done, batch);
+        END IF;
     END LOOP;
     RETURN done;
 END

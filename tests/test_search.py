@@ -227,7 +227,7 @@ class Index(MemoryStore):
 async def test_the_indexer_works_a_twentieth_of_the_time_and_survives_an_outage(
     autojump_clock: MockClock,
 ) -> None:
-    store = Index(200, StoreUnavailable("away"), 5)
+    store = Index(indexer.BATCH, StoreUnavailable("away"), 5)
     start = trio.current_time()
     async with indexer.open_indexer(store, lambda: True):
         await trio.sleep(70)
@@ -240,8 +240,11 @@ async def test_the_indexer_leaves_a_few_changes_until_there_are_more_of_them(
     store = Index(indexer.BATCH, indexer.BATCH - 1, 1, seconds=0.01)
     start = trio.current_time()
     async with indexer.open_indexer(store, lambda: True):
-        await trio.sleep(3)
-    assert [began - start for began in store.began] == pytest.approx([0, 0.2, 1.21, 2.22])
+        await trio.sleep(3 * indexer.PAUSE)
+    pause = indexer.PAUSE + store.seconds
+    assert [began - start for began in store.began] == pytest.approx(
+        [0, 0.2, 0.2 + pause, 0.2 + 2 * pause]
+    )
 
 
 async def test_the_indexer_writes_nothing_while_the_store_is_read_only(
@@ -249,10 +252,10 @@ async def test_the_indexer_writes_nothing_while_the_store_is_read_only(
 ) -> None:
     store, is_writable = Index(1), False
     async with indexer.open_indexer(store, lambda: is_writable):
-        await trio.sleep(10.5)
+        await trio.sleep(indexer.PAUSE * 1.5)
         assert store.began == []
         is_writable = True
-        await trio.sleep(1)
+        await trio.sleep(indexer.PAUSE)
         assert len(store.began) == 1
 
 

@@ -132,7 +132,7 @@ class Backlog:
         Many that come while one is under way are one batch behind it; a few do not wait for it,
         nor does what is a whole batch.
         """
-        if len(self) <= AT_ONCE or len(self) >= self._batch or not self._under_way:
+        if not self._under_way or len(self) <= AT_ONCE or len(self) >= self._batch:
             return True
         return trio.current_time() >= self._patience_ends
 

@@ -2,8 +2,9 @@
 
 What is not indexed yet is found all the same, by reading it: the index may take its time. It works
 a twentieth of the time at most, so that it costs the message path next to nothing under full load;
-then it falls behind, and catches up later. A transaction of its own for each few messages would
-stand in the way of others a dozen times a second.
+then it falls behind, and catches up later. In few long passes: each one that begins takes a core
+from somebody for a slice of time, and what they share is written once (43 µs a message with a pass
+each second, 27 with one in ten). A search reads what ten seconds bring.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import trio
 from chatd.contract import Store
 from chatd.errors import StoreError
 
-BATCH = 200  # changes of one transaction: some 50 ms of PostgreSQL
+BATCH = 4000  # changes of one transaction at most: some 150 ms of PostgreSQL
 REST = 19.0  # times as long as the last batch took
-PAUSE = 1.0  # seconds at least between looks that did not find a whole batch
+PAUSE = 10.0  # seconds at least between looks that did not find a whole batch
 
 log = structlog.get_logger("chatd.indexer")
 
