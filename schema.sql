@@ -607,7 +607,7 @@ CREATE TRIGGER forget_search_entries AFTER DELETE ON messages
     REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION forget_search_entries();
 
--- Takes at most `batch` changed messages into the index, and some 512 KiB of text: what a message costs
+-- Takes at most `batch` changed messages into the index, and some 256 KiB of text: what a message costs
 -- here is by its length. Returns how many sessions and messages it has dealt with, at least `batch`
 -- when there may be more, 0 when nothing is left or another node is at it.
 CREATE FUNCTION search_index(batch integer) RETURNS integer LANGUAGE plpgsql
@@ -619,7 +619,7 @@ DECLARE
     reach bigint;
     bytes bigint;
     done integer := 0;
-    room bigint := 524288;
+    room bigint := 262144;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1667785592) THEN
         RETURN 0;
@@ -643,8 +643,9 @@ BEGIN
         ), changed AS MATERIALIZED (
             SELECT * FROM near WHERE upto - octet_length(content) < room  -- so one at least
         ), removed AS (
-            DELETE FROM search_entries e USING changed c
-            WHERE e.message_id = c.id AND c.deleted_at IS NOT NULL
+            -- Not joined: where the table was empty when it was analyzed, it is read for each message.
+            DELETE FROM search_entries
+            WHERE message_id = ANY (ARRAY(SELECT id FROM changed WHERE deleted_at IS NOT NULL))
         ), kept AS (
             INSERT INTO search_entries AS e (message_id, session_id, sender_id, created_at, body)
             SELECT id, session_id, sender_id, created_at, search_text(content)

@@ -47,6 +47,8 @@ class Ledger(MemoryStore):
         if "bad" in self.batches[-1]:
             msg = "no such column"
             raise StoreBug(msg)
+        if self.batches[-1] == ["slow alone"]:
+            await trio.sleep(60)
         rows = await super().append_messages(batch)
         await trio.sleep(self.pause_behind_commit)
         return rows
@@ -339,6 +341,29 @@ async def test_a_commit_whose_answer_does_not_come_is_read_again(mock_clock: Moc
         mock_clock.jump(0.1)
         await wait_all_tasks_blocked()
         assert desk.stored() == ["slow"]
+
+
+async def test_what_is_late_of_a_batch_that_was_divided_takes_nothing_from_the_rest(
+    mock_clock: MockClock,
+) -> None:
+    async with open_desk(commit_timeout=5) as desk:
+        with structlog.testing.capture_logs() as logs:
+            desk.say("good", "bad", "slow alone")
+            await wait_all_tasks_blocked()
+            mock_clock.jump(5)
+            await wait_all_tasks_blocked()
+        assert [entry["event"] for entry in logs] == [
+            "a message cannot be stored",
+            "commit unknown, reading again",
+            "commit resolved",
+        ]
+        assert desk.seq("good") == 1
+        assert isinstance(desk.outcomes["bad"], InternalError)
+        assert isinstance(desk.outcomes["slow alone"], Unavailable)
+        assert desk.stored() == ["good"]
+        desk.say("next")
+        await wait_all_tasks_blocked()
+        assert desk.stored() == ["good", "next"]
 
 
 async def test_a_store_that_is_away_stores_nothing_and_says_so() -> None:

@@ -17,7 +17,7 @@ from chatd.errors import ChatError
 from chatd.metrics import Metrics
 from chatd.nurseries.backlog import AT_ONCE, YOUNG
 from chatd.nurseries.journal import Journal, open_journal
-from chatd.rows import AppendRow, NewMessage
+from chatd.rows import Append, AppendRow, NewMessage
 from chatd.store.memory import MemoryStore
 from tests.store.kit import gather, sign_up, words
 
@@ -103,8 +103,8 @@ class Crowd:
 
 
 @asynccontextmanager
-async def open_crowd(**settings: Any) -> AsyncIterator[Crowd]:
-    store = Slow()
+async def open_crowd(store: Slow | None = None, **settings: Any) -> AsyncIterator[Crowd]:
+    store = store or Slow()
     alice = await sign_up(store, "Alice")
     sessions = [await gather(store, alice) for _ in range(6 * CROWD)]
 
@@ -218,6 +218,8 @@ async def test_a_transaction_that_takes_too_long_ends_alone_and_its_lane_goes_on
     mock_clock: MockClock,
 ) -> None:
     async with open_crowd(commit_timeout=5) as crowd:
+        await wait_all_tasks_blocked()
+        mock_clock.jump(3)  # so that the end is not when the watch looks anyway
         session_id = crowd.sessions.pop()
         crowd.say_in(session_id, "100")
         await wait_all_tasks_blocked()
@@ -239,18 +241,39 @@ async def test_a_transaction_that_takes_too_long_ends_alone_and_its_lane_goes_on
     assert crowd.refused == ["100"]
 
 
+class Prompt(Slow):
+    """The twin, which another task tells of its transaction's end: no deadline takes that away."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        super().__init__()
+        self._nursery = nursery
+
+    async def append_messages(self, batch: Sequence[NewMessage]) -> list[AppendRow]:
+        ended = trio.Event()
+        self._nursery.start_soon(_end_after, ended, float(batch[0].content))
+        await ended.wait()
+        return [AppendRow(Append.MUTED) for _ in batch]
+
+
+async def _end_after(ended: trio.Event, seconds: float) -> None:
+    await trio.sleep(seconds)
+    ended.set()
+
+
 @pytest.mark.parametrize("turn", range(20))  # who is first at that moment is left to Trio
 async def test_an_answer_at_the_very_moment_of_the_deadline_takes_nothing_from_the_next(
     autojump_clock: MockClock, turn: int
 ) -> None:
     del turn
-    async with open_crowd(commit_timeout=5, journal_lanes=1) as crowd:
-        crowd.say("5")
-        await trio.sleep(1)
-        crowd.say("4.5")
-        await trio.sleep(10)
-        assert crowd.stored[-1] == "4.5"
-        assert sorted([*crowd.stored, *crowd.refused]) == ["4.5", "5"]
+    async with trio.open_nursery() as nursery:
+        async with open_crowd(Prompt(nursery), commit_timeout=5, journal_lanes=1) as crowd:
+            crowd.say("5")
+            await trio.sleep(1)
+            crowd.say("4.5")
+            await trio.sleep(9)  # the second begins at 5 and ends at 9.5
+            assert crowd.stored[-1] == "4.5"
+            assert sorted([*crowd.stored, *crowd.refused]) == ["4.5", "5"]
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -44,7 +44,7 @@ class MessageStore(Protocol):
         A file is attached once, to a message of its uploader in its session, when it is complete;
         of a message that names another none is (NO_SUCH_FILE).
 
-        Has no deadline of its own; a caller whose deadline passes asks `find_messages`.
+        May have no deadline of its own; a caller whose deadline passes asks `find_messages`.
 
         Raises:
             StoreAmbiguous: the connection was lost while COMMIT was under way.

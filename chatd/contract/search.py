@@ -32,7 +32,9 @@ class SearchStore(Protocol):
         """
 
     async def index_messages(self, batch: int) -> int:
-        """Take about so many changes into the index; return how many, 0 when all are there.
+        """Take at most so many changes into the index, and so much text as is good for one call.
+
+        Return how many, at least `batch` when there may be more, 0 when all are there.
 
         The index makes searches fast and never decides what they find. The twin has none.
         """

@@ -18,7 +18,7 @@ import trio
 from chatd.contract import Store
 from chatd.errors import StoreError
 
-BATCH = 4000  # changes of one transaction at most: some 150 ms of PostgreSQL
+BATCH = 2000  # changes of one transaction at most: 0.1 to 0.6 s of PostgreSQL
 REST = 19.0  # times as long as the last batch took
 PAUSE = 10.0  # seconds at least between looks that did not find a whole batch
 

@@ -193,7 +193,7 @@ class Journal:
         """Take nothing more, and wait until everything taken is settled."""
         self._is_closed = True
         if not self._waiting.is_idle:
-            self._idle = trio.Event()
+            self._idle = self._idle or trio.Event()
             await self._idle.wait()
 
     def _settle(self, batch: Batch, outcomes: Sequence[AppendRow | ChatError]) -> None:
@@ -211,8 +211,13 @@ class Journal:
         metrics.batch.observe(len(submissions))
         metrics.commit_seconds.observe(seconds)
 
-    async def _append(self, lane: Lane, batch: list[Submission]) -> Sequence[AppendRow | ChatError]:
-        """Store a batch and return an outcome a message, whatever the store does meanwhile."""
+    async def _append(
+        self, lane: Lane | None, batch: list[Submission]
+    ) -> Sequence[AppendRow | ChatError]:
+        """Store a batch and return an outcome a message, whatever the store does meanwhile.
+
+        What gets no answer in time is cancelled with the lane, if it is the lane's whole batch.
+        """
         messages = [submission.message for submission in batch]
         for attempt in range(RETRIES + 1):
             try:
@@ -224,9 +229,10 @@ class Journal:
             except StoreBug:
                 if len(batch) > 1:  # one bad message does not fail the others
                     middle = len(batch) // 2
+                    # Each part has its own deadline: a late one takes nothing from the others.
                     return [
-                        *await self._append(lane, batch[:middle]),
-                        *await self._append(lane, batch[middle:]),
+                        *await self._append(None, batch[:middle]),
+                        *await self._append(None, batch[middle:]),
                     ]
                 log.exception("a message cannot be stored", message=str(messages[0].id))
                 return [InternalError()]
@@ -235,9 +241,15 @@ class Journal:
                 break
         return [Unavailable(retry_after=1)] * len(batch)
 
-    async def _append_in_time(self, lane: Lane, messages: list[NewMessage]) -> list[AppendRow]:
-        """Ask the store; what gets no answer in time is cancelled, with all that the lane is at."""
-        lane.until = trio.current_time() + self._settings.commit_timeout
+    async def _append_in_time(
+        self, lane: Lane | None, messages: list[NewMessage]
+    ) -> list[AppendRow]:
+        timeout = self._settings.commit_timeout
+        if lane is None:
+            with trio.move_on_after(timeout):
+                return await self._store.append_messages(messages)
+            raise StoreAmbiguous("no answer in time")
+        lane.until = trio.current_time() + timeout
         try:
             return await self._store.append_messages(messages)
         finally:

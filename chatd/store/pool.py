@@ -1,10 +1,10 @@
 """A small pool of PostgreSQL connections for Trio tasks.
 
 A call takes a connection, runs its statements, and gives the connection back, whatever happens
-in between; each call has a deadline. Connections are opened when they are needed and used last in,
-first out, so that those of a busy hour fall idle together. An idle connection on which the server
-has said something is dropped before use: a restart of PostgreSQL is not an error for anybody who
-comes after it.
+in between; each call has a deadline, its own or its caller's. Connections are opened when they are
+needed and used last in, first out, so that those of a busy hour fall idle together. An idle
+connection on which the server has said something is dropped before use: a restart of PostgreSQL is
+not an error for anybody who comes after it.
 """
 
 from __future__ import annotations

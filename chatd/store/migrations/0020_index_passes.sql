@@ -1,7 +1,7 @@
 -- A pass over the search index is bounded by the text it takes in: 200 messages of 16 KiB took 2.3 s, on a
 -- slow machine more than a statement may, and then the index stood still.
 
--- Takes at most `batch` changed messages into the index, and some 512 KiB of text: what a message costs
+-- Takes at most `batch` changed messages into the index, and some 256 KiB of text: what a message costs
 -- here is by its length. Returns how many sessions and messages it has dealt with, at least `batch`
 -- when there may be more, 0 when nothing is left or another node is at it.
 CREATE OR REPLACE FUNCTION search_index(batch integer) RETURNS integer LANGUAGE plpgsql
@@ -13,7 +13,7 @@ DECLARE
     reach bigint;
     bytes bigint;
     done integer := 0;
-    room bigint := 524288;
+    room bigint := 262144;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(1667785592) THEN
         RETURN 0;
@@ -37,8 +37,9 @@ BEGIN
         ), changed AS MATERIALIZED (
             SELECT * FROM near WHERE upto - octet_length(content) < room  -- so one at least
         ), removed AS (
-            DELETE FROM search_entries e USING changed c
-            WHERE e.message_id = c.id AND c.deleted_at IS NOT NULL
+            -- Not joined: where the table was empty when it was analyzed, it is read for each message.
+            DELETE FROM search_entries
+            WHERE message_id = ANY (ARRAY(SELECT id FROM changed WHERE deleted_at IS NOT NULL))
         ), kept AS (
             INSERT INTO search_entries AS e (message_id, session_id, sender_id, created_at, body)
             SELECT id, session_id, sender_id, created_at, search_text(content)
