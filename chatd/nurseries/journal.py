@@ -18,7 +18,6 @@ from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-import structlog
 import trio
 from trio.lowlevel import ParkingLot
 
@@ -29,25 +28,19 @@ from chatd.errors import (
     ChatError,
     DeadlineExceeded,
     Draining,
-    InternalError,
     Overloaded,
     StoreAmbiguous,
-    StoreBug,
-    StoreError,
     StoreRetryable,
     Unavailable,
 )
 from chatd.metrics import Metrics
+from chatd.nurseries.appends import RESOLVE_PAUSE, RETRIES, Appender
 from chatd.nurseries.backlog import Backlog, Batch, Change, Submission, keys_of
 from chatd.nurseries.deadlines import Deadline
 from chatd.nurseries.lanes import Lane, watch
 from chatd.rows import AppendRow, NewMessage
 
 T = TypeVar("T")
-RETRIES = 3  # of a transaction that PostgreSQL gave up for another's sake
-RESOLVE_PAUSE = 0.1  # seconds between two questions after a lost COMMIT
-
-log = structlog.get_logger("chatd.journal")
 
 
 class Publish(Protocol):
@@ -73,10 +66,10 @@ class Journal:
         is_writable: Callable[[], bool],
     ) -> None:
         self._is_writable = is_writable
-        self._store = store
         self._publish = publish
         self._settings = settings
         self._metrics = metrics
+        self._appender = Appender(store, settings)
         self._waiting = Backlog(settings.journal_batch)
         self._free = ParkingLot()  # lanes that have found nothing to do
         self._is_woken = False  # one of them is about to look again
@@ -149,7 +142,7 @@ class Journal:
                 await self._work_on(lane)
             if lane.batch is not None:  # no answer in time
                 messages = [submission.message for submission in lane.batch.submissions]
-                self._settle(lane.batch, await self._resolve(messages))
+                self._settle(lane.batch, await self._appender.resolve(messages))
                 lane.batch = None
 
     async def _work_on(self, lane: Lane) -> None:
@@ -161,10 +154,10 @@ class Journal:
                 if len(waiting):
                     self._wake()
                 lane.batch = batch
-                self._settle(batch, await self._append(lane, batch.submissions))
+                self._settle(batch, await self._appender.append(lane, batch.submissions))
                 lane.batch = None
             elif (change := waiting.next_change()) is not None:
-                await self._change(change)
+                await self._run_change(change)
                 waiting.end_change()
             else:
                 if self._idle is not None and waiting.is_idle:
@@ -211,65 +204,6 @@ class Journal:
         metrics.batch.observe(len(submissions))
         metrics.commit_seconds.observe(seconds)
 
-    async def _append(
-        self, lane: Lane | None, batch: list[Submission]
-    ) -> Sequence[AppendRow | ChatError]:
-        """Store a batch and return an outcome a message, whatever the store does meanwhile.
-
-        What gets no answer in time is cancelled with the lane, if it is the lane's whole batch.
-        """
-        messages = [submission.message for submission in batch]
-        for attempt in range(RETRIES + 1):
-            try:
-                return await self._append_in_time(lane, messages)
-            except StoreRetryable:
-                await trio.sleep(0.005 * 2**attempt)
-            except StoreAmbiguous:
-                return await self._resolve(messages)
-            except StoreBug:
-                if len(batch) > 1:  # one bad message does not fail the others
-                    middle = len(batch) // 2
-                    # Each part has its own deadline: a late one takes nothing from the others.
-                    return [
-                        *await self._append(None, batch[:middle]),
-                        *await self._append(None, batch[middle:]),
-                    ]
-                log.exception("a message cannot be stored", message=str(messages[0].id))
-                return [InternalError()]
-            except StoreError as trouble:
-                log.warning("messages not stored", count=len(batch), error=str(trouble))
-                break
-        return [Unavailable(retry_after=1)] * len(batch)
-
-    async def _append_in_time(
-        self, lane: Lane | None, messages: list[NewMessage]
-    ) -> list[AppendRow]:
-        timeout = self._settings.commit_timeout
-        if lane is None:
-            with trio.move_on_after(timeout):
-                return await self._store.append_messages(messages)
-            raise StoreAmbiguous("no answer in time")
-        lane.until = trio.current_time() + timeout
-        try:
-            return await self._store.append_messages(messages)
-        finally:
-            lane.until = math.inf
-
-    async def _resolve(self, messages: list[NewMessage]) -> Sequence[AppendRow | ChatError]:
-        """Find out what became of a COMMIT whose answer was lost: neither ack nor error before."""
-        log.warning("commit unknown, reading again", count=len(messages))
-        found: Sequence[AppendRow | None] = [None] * len(messages)
-        with trio.move_on_after(self._settings.resolve_timeout):
-            while True:
-                try:
-                    found = await self._store.find_messages(messages)
-                    break
-                except StoreError as trouble:
-                    log.warning("store away", error=str(trouble))
-                    await trio.sleep(RESOLVE_PAUSE)
-        log.info("commit resolved", stored=sum(row is not None for row in found))
-        return [Unavailable(retry_after=1) if row is None else row for row in found]
-
     async def _work(self, change: Change) -> Sequence[RoomEvent]:
         """Run a change; one whose COMMIT was lost runs again, for every change is idempotent.
 
@@ -285,7 +219,7 @@ class Journal:
         change.result, events = await change.work()
         return events
 
-    async def _change(self, change: Change) -> None:
+    async def _run_change(self, change: Change) -> None:
         change.error = Unavailable(retry_after=1)  # unless it comes to an end in time
         events = None
         try:

@@ -25,7 +25,7 @@ async def drive(gen: PQGen[T], fd: int) -> T:
     try:
         wanted = next(gen)
         while True:
-            if wanted & waiting.WAIT_W and is_ready(fd, select.POLLOUT):
+            if wanted & waiting.WAIT_W and _is_writable(fd):
                 # Nearly always so, and a poll is cheaper than a round through the scheduler. What
                 # can be read meanwhile is read when libpq has sent all it has.
                 wanted = gen.send(waiting.READY_W)
@@ -58,8 +58,7 @@ async def _either(fd: int) -> int:
     return ready
 
 
-def is_ready(fd: int, condition: int) -> bool:
-    """Tell whether a socket can be read (POLLIN) or written (POLLOUT) now."""
+def _is_writable(fd: int) -> bool:
     poll = select.poll()
-    poll.register(fd, condition)
+    poll.register(fd, select.POLLOUT)
     return bool(poll.poll(0))
