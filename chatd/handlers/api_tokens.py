@@ -13,6 +13,7 @@ from chatd.events.answers import Nothing
 from chatd.events.api_tokens import ApiTokenCreate, ApiTokenMade, ApiTokenRef, ApiTokens
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.refusals import missing
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import dumps, iso, iso_or_none
@@ -49,7 +50,7 @@ async def _speaker(services: Services, caller: Caller, bot_id: UUID | None) -> U
     if bot_id is None:
         return caller.user_id
     if bot_id not in {bot.id for bot in await services.store.bots_of(caller.user_id)}:
-        raise NotFound
+        raise missing("botId", "no such bot of yours")
     return bot_id
 
 

@@ -12,6 +12,7 @@ from chatd.handlers.access import act, allowed
 from chatd.handlers.membership import part, told
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
+from chatd.handlers.refusals import missing
 from chatd.limits import Rate
 from chatd.model import dumps
 from chatd.payloads import ban_dict
@@ -45,8 +46,7 @@ async def ban(services: Services, caller: Caller, command: MemberBan) -> bytes:
 
     banned = await services.journal.change(work)
     if banned is None:
-        msg = f"no such user: {command.user_id}"
-        raise NotFound(msg)
+        raise missing("userId", f"no such user: {command.user_id}")
     return dumps({"ban": ban_dict(banned.ban)})
 
 

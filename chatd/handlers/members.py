@@ -20,6 +20,7 @@ from chatd.handlers.access import act, allowed
 from chatd.handlers.membership import part, told, welcome
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
+from chatd.handlers.refusals import missing
 from chatd.limits import Rate
 from chatd.model import dumps, member_dict
 from chatd.rows import MemberChange, SessionRow
@@ -46,8 +47,7 @@ async def add_member(services: Services, caller: Caller, command: MemberRef) -> 
     judged = act(services, caller, session.kind, action)
     change = await bring_in(services, session, user_id, judged)
     if change is None:
-        msg = f"no such user: {user_id}"
-        raise NotFound(msg)
+        raise missing("userId", f"no such user: {user_id}")
     return dumps({"member": member_dict(change.member), "seq": change.seq})
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from chatd.context import Caller, Services
-from chatd.errors import NotFound, Unauthorized
+from chatd.errors import Unauthorized
 from chatd.events.accounts import Me
 from chatd.events.profile import UserUpdate
 from chatd.handlers.files import files_of
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.refusals import missing
 from chatd.limits import Rate
 from chatd.model import account_dict, dumps, user_dict
 
@@ -23,8 +24,7 @@ async def update(services: Services, caller: Caller, command: UserUpdate) -> byt
             caller.user_id, command.avatar_file_id, name=command.name
         )
         if user is None:
-            msg = "no complete picture of yours, or one of a session"
-            raise NotFound(msg)
+            raise missing("avatarFileId", "no complete picture of yours, or one of a session")
     else:
         user = await store.update_user(
             caller.user_id,

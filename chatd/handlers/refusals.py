@@ -20,14 +20,31 @@ _REFUSALS: dict[Append, type[ChatError]] = {
     Append.MUTED: Muted,
     Append.SLOW_MODE: SlowMode,
     Append.TOO_MANY: Forbidden,
-    Append.NO_SUCH_REPLY: NotFound,
-    Append.NO_SUCH_FILE: NotFound,
     Append.INVALID: ValidationFailed,
 }
+
+# Which of the fields that name something names nothing, by the outcome.
+_MISSING = {
+    Append.NO_SUCH_REPLY: ("replyToId", "no such message in this session"),
+    Append.NO_SUCH_FILE: ("attachments", "no complete file of yours here that no message has"),
+}
+
+
+def missing(field: str, message: str) -> NotFound:
+    """Return the refusal of a call whose `field` names what there is not, or not for the caller.
+
+    Args:
+        field: as the client writes it. It is told as for `validation_failed`, so that a program
+            knows this from a path that names nothing.
+        message: for people.
+    """
+    return NotFound(message, details={"fields": [{"field": field, "message": message}]})
 
 
 def refusal_of(outcome: Append) -> ChatError:
     """Return why a message was not stored, or not changed."""
+    if outcome in _MISSING:
+        return missing(*_MISSING[outcome])
     return _REFUSALS[outcome]()
 
 

@@ -9,7 +9,6 @@ from chatd.context import Caller, Place, Services, Socket
 from chatd.errors import (
     Conflict,
     NotAMember,
-    NotFound,
     Overloaded,
     ValidationFailed,
 )
@@ -27,6 +26,7 @@ from chatd.events.sessions import (
 from chatd.handlers.access import visible
 from chatd.handlers.cursors import cursor_of, read_cursor
 from chatd.handlers.operations import Followed, Operation, Route
+from chatd.handlers.refusals import missing
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
@@ -57,9 +57,8 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
             member_ids=others,
             at=services.now(),
         )
-    except KeyError as missing:
-        msg = f"no such user: {missing.args[0]}"
-        raise NotFound(msg) from None
+    except KeyError as unknown:
+        raise missing("memberIds", f"no such user: {unknown.args[0]}") from None
     if is_new:
         services.presence.session_opened(
             session.id, [caller.user_id, *others], session.member_count

@@ -86,7 +86,7 @@ async def test_no_call_of_the_document_finds_a_5xx_a_hang_or_an_answer_that_it_d
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIG.name),
                 *("run", f"{daemon.url}/openapi.json", "--url", daemon.url),
-                *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"),
+                *("--phases", "examples,coverage,fuzzing,stateful"),
                 *("--max-time", str(SECONDS), "--no-color", "--generation-database", "none"),
             ],
             cwd=tmp_path,
