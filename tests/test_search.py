@@ -213,9 +213,10 @@ class Index(MemoryStore):
         self.seconds = seconds
         self.done = list(done)
         self.began: list[float] = []
+        self.batches: list[int] = []
 
     async def index_messages(self, batch: int) -> int:
-        assert batch == indexer.BATCH
+        self.batches.append(batch)
         self.began.append(trio.current_time())
         await trio.sleep(self.seconds)
         outcome = self.done.pop(0) if self.done else 0
@@ -245,6 +246,16 @@ async def test_the_indexer_leaves_a_few_changes_until_there_are_more_of_them(
     assert [began - start for began in store.began] == pytest.approx(
         [0, 0.2, 0.2 + pause, 0.2 + 2 * pause]
     )
+
+
+async def test_what_a_pass_does_not_come_through_with_is_tried_in_smaller_ones(
+    autojump_clock: MockClock,
+) -> None:
+    late = StoreUnavailable("no answer within 5 s")
+    store = Index(late, late, 31, 62, 0, 3, 248)
+    async with indexer.open_indexer(store, lambda: True):
+        await trio.sleep(150)
+    assert store.batches == [2000, 250, 31, 62, 124, 124, 248, 496]
 
 
 async def test_the_indexer_writes_nothing_while_the_store_is_read_only(

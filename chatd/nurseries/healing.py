@@ -33,6 +33,7 @@ from chatd.rows import PositionRow, Role, SessionRow, UserRow
 
 AWAY_INTERVAL = 3.0  # seconds between two looks at ended logins while Redis is away
 PAUSE = 1.0  # seconds between two healings: holes come in crowds
+MAX_PAUSE = 8.0  # seconds: twice as long after each that failed, for it reads everybody who is here
 JITTER = 0.3  # seconds: not all daemons at once
 MARGIN = 150.0  # seconds: of clocks that differ, and of a transaction that commits late
 BATCH = 100  # users of one read
@@ -94,12 +95,13 @@ class Healing:
 
     async def run(self) -> None:
         """Heal whenever that is wanted, until cancelled."""
+        pause = PAUSE
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()
             await trio.sleep(random.uniform(0, JITTER))  # noqa: S311 - jitter
-            await self.heal()
-            await trio.sleep(PAUSE)
+            pause = PAUSE if await self.heal() else min(2 * pause, MAX_PAUSE)
+            await trio.sleep(pause)
 
     async def heal(self) -> bool:
         """Ask for everything that may be lost, and return whether all of it was told.

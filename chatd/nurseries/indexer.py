@@ -19,6 +19,7 @@ from chatd.contract import Store
 from chatd.errors import StoreError
 
 BATCH = 2000  # changes of one transaction at most: 0.1 to 0.6 s of PostgreSQL
+SHRINK = 8  # what failed is tried again in so much less at once, or one bad pass would be the last
 REST = 19.0  # times as long as the last batch took
 PAUSE = 10.0  # seconds at least between looks that did not find a whole batch
 
@@ -35,13 +36,18 @@ async def open_indexer(store: Store, is_writable: Callable[[], bool]) -> AsyncIt
 
 
 async def _index(store: Store, is_writable: Callable[[], bool]) -> None:
+    batch = BATCH
     while True:
         began = trio.current_time()
         done = 0
         if is_writable():
             try:
-                done = await store.index_messages(BATCH)
-            except StoreError as trouble:  # it may be away: the next look does the same work
-                log.warning("index", error=str(trouble))
+                done = await store.index_messages(batch)
+            except StoreError as trouble:  # away, or too much for the time of a statement
+                log.warning("index", error=str(trouble), batch=batch)
+                batch = max(1, batch // SHRINK)
         rest = (trio.current_time() - began) * REST
-        await trio.sleep(rest if done >= BATCH else max(rest, PAUSE))
+        is_full = done >= batch
+        if done:
+            batch = min(BATCH, batch * 2)
+        await trio.sleep(rest if is_full else max(rest, PAUSE))
