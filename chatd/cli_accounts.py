@@ -144,6 +144,26 @@ def user_set_password(
     with_store(settings, work)
 
 
+@user_app.command("end-logins")
+def user_end_logins(
+    who: Who,
+    config: Config = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """End all logins and API tokens of an account, whose password stays: a phone was stolen."""
+    settings = read_settings(config, data_dir=data_dir, database_url=database_url)
+
+    async def work(store: Store) -> None:
+        user, at = await account_of(store, who), wall_clock()
+        ended = await store.revoke_user(user.id, at)
+        act = Act.LOGOUT_ALL.value
+        await store.write_audit(act, user_id=user.id, address=None, at=at, details=BY_OPERATOR)
+        typer.echo(f"{user.id}: {len(ended)} logins and API tokens ended")
+
+    with_store(settings, work)
+
+
 @user_app.command("disable-totp")
 def user_disable_totp(
     who: Who,

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from trio.testing import MockClock
 
+from chatd.config import Settings
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
@@ -81,6 +82,24 @@ def test_a_row_is_met_by_tests_that_exist_or_says_why_not(row: tuple[str, ...]) 
 
 
 # What rows need that no other test shows
+
+
+def test_each_secret_of_the_settings_is_in_the_inventory() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    section = page.partition("\n## Keys and secrets\n")[2].partition("\n## ")[0]
+    named = {
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z0-9_]+)`", line.split("|")[1])
+    }
+    secrets = {
+        name
+        for name, field in Settings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    }
+    assert len(secrets) > 5
+    assert named - {"data_dir", "tls_keyfile"} == secrets
 
 
 class Watched(MemoryStore):

@@ -7,10 +7,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -262,6 +262,45 @@ def test_a_forgotten_password_is_set_and_all_logins_and_tokens_end(
     assert refused(short).startswith("password:")
     nobody = run("user", "set-password", "nobody@example.com", "--password", PASSWORD)
     assert refused(nobody) == "no account has the address nobody@example.com"
+
+
+def test_an_operator_ends_the_logins_and_tokens_of_one_account(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    user_id = with_account(monkeypatch, database_url)
+    bot_id = made(run("user", "create-bot", "Robot")).split()[0]
+    for owner in (user_id, bot_id):
+        made(run("token", "create", owner, "--name", "ci", "--scope", "read"))
+
+    async def log_in(store: PostgresStore) -> None:
+        at = datetime.now(UTC)
+        assert await store.open_family(
+            family_id=uuid4(),
+            user_id=UUID(user_id),
+            device_id=uuid4(),
+            device_name="phone",
+            address="192.0.2.1",
+            token_hash=b"x" * 32,
+            at=at,
+            expires_at=at + timedelta(days=1),
+        )
+
+    trio.run(in_store, database_url, log_in)
+    said = made(run("user", "end-logins", "anna@example.com"))
+    assert said == f"{user_id}: 2 logins and API tokens ended"
+    assert made(run("user", "end-logins", user_id)) == f"{user_id}: 0 logins and API tokens ended"
+    assert run("token", "list", user_id).stdout == ""
+    assert len(run("token", "list", bot_id).stdout.splitlines()) == 1
+
+    async def look(store: PostgresStore) -> tuple[list[Any], list[str]]:
+        audit = await store.audit_page(UUID(user_id), before=None, limit=10)
+        done = [f"{row.action} {row.details.get('by')}" for row in audit]
+        return await store.devices(UUID(user_id), at=datetime.now(UTC), limit=9), done
+
+    devices, acts = trio.run(in_store, database_url, look)
+    assert devices == []
+    assert acts[:2] == ["logout_all operator"] * 2
+    assert refused(run("user", "end-logins", "nobody@example.com")).startswith("no account")
 
 
 def test_who_lost_phone_and_codes_logs_in_with_the_password_alone_again(
