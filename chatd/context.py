@@ -25,7 +25,7 @@ from chatd.letters import Letter, LetterKind
 from chatd.limits import Limiter, Rate
 from chatd.metrics import Metrics
 from chatd.passwords import Passwords
-from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage
+from chatd.rows import AppendRow, ManualStatus, MarkerRow, NewMessage, Size
 from chatd.sealing import Sealer
 from chatd.tokens import AccessTokens, Identity
 from chatd.turns import Turns
@@ -194,11 +194,11 @@ class Presence(Protocol):
         """Return how many members a session has of whom one is here; 0 when nobody has told."""
 
     def session_opened(
-        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
+        self, session_id: UUID, user_ids: Iterable[UUID], size: Size | None = None
     ) -> None:
-        """These users now share a session, which has so many members, where the caller knows."""
+        """These users now share a session, which has this size, where the caller knows."""
 
-    def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
+    def member_left(self, session_id: UUID, user_id: UUID, size: Size | None = None) -> None:
         """This user no longer shares this session."""
 
     def announce(self, user_id: UUID, session_ids: Iterable[UUID], name: str, data: bytes) -> None:

@@ -172,6 +172,13 @@ class SessionRow(NamedTuple):
     slow_mode_seconds: int = 0
 
 
+class Size(NamedTuple):
+    """How many members a session has, as of a `seq`: of what comes in any order the last holds."""
+
+    members: int
+    seq: int
+
+
 class ReactionRow(NamedTuple):
     """One emoji under a message; of its users the first 20, in the order in which they reacted."""
 
@@ -498,8 +505,14 @@ class MemberChange:
 
     member: MemberRow
     seq: int
+    member_count: int  # of the session, behind the change
     is_changed: bool  # False: it was so already, no `seq` was taken
     others: tuple[MemberRow, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """The session's behind the change."""
+        return Size(self.member_count, self.seq)
 
 
 class DeletionRow(NamedTuple):

@@ -433,3 +433,37 @@ async def test_nobody_changes_a_message_after_the_commit_that_removed_them(
             assert (await a.answer(removal))["ok"]
             assert (await b.answer(change))["error"]["code"] == "not_found"
             assert await fetched(a, session_id) == [said]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event", "data", "code"),
+    [
+        *[("MEMBER", "ADMIN", *change, None) for change in CHANGES],
+        ("MEMBER", "READ_ONLY", *CHANGES[0], "session_read_only"),
+        ("ADMIN", "MEMBER", "message:pin", {"on": True}, "forbidden"),
+    ],
+)
+async def test_a_change_is_judged_by_the_role_that_its_author_has_when_it_is_made(
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    before: Role,
+    after: Role,
+    event: str,
+    data: dict[str, Any],
+    code: str | None,
+) -> None:
+    store = MemoryStore()
+    async with open_world(tmp_path, store) as world:
+        anna, _, session_id = await pair(world)
+        someone = await with_role(world, session_id, before)
+        async with world.connect(anna) as a, world.connect(someone) as s:
+            said = await say(s, session_id)
+            store.latency = 0.1
+            update = {"sessionId": session_id, "userId": str(someone.id), "role": after}
+            promotion = await a.emit("member:update", **update)
+            await trio.sleep(0.05)  # judged before the promotion commits, written behind it
+            change = await s.emit(event, messageId=said["id"], **data)
+            assert (await a.answer(promotion))["ok"]
+            answer = await s.answer(change)
+            assert answer.get("error", {}).get("code") == code
+            assert (await fetched(a, session_id) == [said]) == (code is not None)

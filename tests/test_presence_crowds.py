@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from chatd.nurseries.audience import LARGE, Audience
 from chatd.nurseries.counts import COUNT_INTERVAL
 from chatd.nurseries.presence_user import PresentUser
-from chatd.rows import UserRow
+from chatd.rows import Size, UserRow
 from tests.people import Client, World, open_world
 from tests.test_presence import forward
 
@@ -113,7 +113,7 @@ def test_what_a_change_costs_does_not_grow_with_the_members() -> None:
     session_id = UUID(int=0)
     for number in range(5000):
         user = users[UUID(int=number)] = PresentUser(UUID(int=number), None)
-        audience.add(user, session_id, 5000)
+        audience.add(user, session_id, Size(5000, 0))
     users.reads = 0
     for user in users.values():
         user.shown = "ONLINE", None

@@ -40,8 +40,7 @@ async def ban(services: Services, caller: Caller, command: MemberBan) -> bytes:
         )
         if banned is None:
             return None, ()
-        members = session.member_count - (banned.change is not None)
-        part(services, command.session_id, command.user_id, members)
+        part(services, command.session_id, command.user_id, banned.change)
         return banned, told(services, banned.change, caller.user_id)
 
     banned = await services.journal.change(work)

@@ -79,8 +79,7 @@ async def remove_member(services: Services, caller: Caller, command: MemberRef) 
             command.session_id, user_id, at=judged.at, act=judged
         )
         # Whether this call or one whose answer was lost has done it: they are no member now.
-        members = session.member_count - (change is not None)
-        part(services, command.session_id, user_id, members)
+        part(services, command.session_id, user_id, change)
         return change, told(services, change, caller.user_id)
 
     change = await services.journal.change(work)

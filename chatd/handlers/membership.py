@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from chatd.ai_rows import ASSISTANT_ID
 from chatd.context import RemovalReason, RoomEvent, Services
 from chatd.model import dumps, session_event
 from chatd.payloads import member_event, removed_event
@@ -45,20 +46,28 @@ def tell_removed(
 
 
 def welcome(services: Services, session: SessionRow, change: MemberChange) -> None:
-    """Let a new member's sockets and presence know of their session."""
+    """Let a new member's sockets and presence know of their session.
+
+    Args:
+        session: as it was read, perhaps before the change.
+    """
     user_id = change.member.user_id
     # Also when they were one already: the answer of the call that made them one may be lost.
-    members = session.member_count + change.is_changed
-    services.presence.session_opened(session.id, [user_id], members)
-    event = dumps(session_event(session, change.seq))
+    services.presence.session_opened(session.id, [user_id], change.size)
+    now = session._replace(seq=change.seq, member_count=change.member_count)
+    event = dumps(session_event(now, change.seq))
     services.sockets.tell(user_id, "session:updated", event, is_durable=True)
 
 
-def part(services: Services, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
+def part(
+    services: Services, session_id: UUID, user_id: UUID, change: MemberChange | None = None
+) -> None:
     """End what somebody shares by being in a session; also when they have left before.
 
     Args:
-        members: how many are left, where that is known.
+        change: their leaving; None: they had left, or the session is gone.
     """
     services.typing.stop(session_id, user_id)
-    services.presence.member_left(session_id, user_id, members)
+    if user_id == ASSISTANT_ID and services.assistant is not None:
+        services.assistant.end_session(session_id)
+    services.presence.member_left(session_id, user_id, None if change is None else change.size)

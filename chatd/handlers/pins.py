@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.errors import Conflict, Forbidden, NotAMember, NotFound
 from chatd.events.messages import MessageAnswer
 from chatd.events.pins import MessagePin, PinList, PinListAnswer, RevisionList, RevisionPage
-from chatd.handlers.changes import CHANGE_RATE, alive, reachable
+from chatd.handlers.changes import CHANGE_RATE, Work, alive, judged
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action, may
 from chatd.model import dumps, iso, message_dict
 from chatd.payloads import pinned_event
-from chatd.rows import UNREADABLE, MessageChange, RevisionRow
+from chatd.rows import UNREADABLE, MessageAccess, RevisionRow, Role
 
 
 async def pin(services: Services, caller: Caller, command: MessagePin) -> bytes:
     """Pin a message or take the pin off; what is so already stays so."""
-    access = await reachable(services, caller, command)
-    if not may(access.role, Action.PIN, access.kind):
-        raise Forbidden
     is_on = command.on
 
-    async def work() -> tuple[MessageChange | None, Sequence[RoomEvent]]:
+    def judge(access: MessageAccess) -> None:
+        if not may(access.role, Action.PIN, access.kind):
+            raise Forbidden
+
+    async def work(role: Role) -> Work:
         change = await services.store.pin_message(
-            command.message_id, caller.user_id, role=access.role, is_on=is_on, at=services.now()
+            command.message_id, caller.user_id, role=role, is_on=is_on, at=services.now()
         )
         if change is None or not change.is_changed:
             return change, ()
@@ -34,7 +34,8 @@ async def pin(services: Services, caller: Caller, command: MessagePin) -> bytes:
         payload = dumps(pinned_event(row))
         return change, [RoomEvent(row.session_id, row.changed_seq, "message:pinned", payload)]
 
-    message = alive(await services.journal.change(work))
+    _, change = await judged(services, caller, command, judge, work)
+    message = alive(change)
     if is_on and message.pinned_at is None:
         msg = "the session has as many pins as it can"
         raise Conflict(msg)

@@ -37,7 +37,7 @@ from chatd.model import (
     session_event,
     summary_dict,
 )
-from chatd.rows import JoinPage, SessionListRow
+from chatd.rows import JoinPage, SessionListRow, Size
 
 JOIN_READS = 5  # times that a page is read again because the room was faster than the store
 
@@ -60,9 +60,8 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
     except KeyError as unknown:
         raise missing("memberIds", f"no such user: {unknown.args[0]}") from None
     if is_new:
-        services.presence.session_opened(
-            session.id, [caller.user_id, *others], session.member_count
-        )
+        size = Size(session.member_count, session.seq)
+        services.presence.session_opened(session.id, [caller.user_id, *others], size)
         event = dumps(session_event(session, session.seq))
         for user_id in (caller.user_id, *others):
             services.sockets.tell(user_id, "session:updated", event, is_durable=True)

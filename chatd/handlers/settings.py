@@ -41,6 +41,8 @@ async def update(services: Services, caller: Caller, command: SessionUpdate) -> 
     changed = await services.journal.change(work)
     if changed is None:
         raise NotAMember
+    if changed.archived_at is not None and services.assistant is not None:
+        services.assistant.end_session(command.session_id)
     return dumps({"session": session_dict(changed)})
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import trio
 
 from chatd.nurseries.presence_user import PresentUser
+from chatd.rows import Size
 
 LARGE = 200  # members above which a session is told counts: 200 statuses a join are 26 KiB
 FIRST = 200  # people told of in connection:ready; the rest by `users:status`
@@ -28,6 +29,7 @@ class _Circle:
     here: set[UUID] = field(default_factory=set)
     elsewhere: set[UUID] = field(default_factory=set)  # by other daemons; some are here as well
     members: int = 0  # also those who are not here; 0 when nobody has told
+    seq: int = 0  # as of which that is
     online: set[UUID] | None = None  # of a large one: those whom the others see there
 
 
@@ -55,7 +57,7 @@ class Audience:
 
     # Membership
 
-    def add(self, user: PresentUser, session_id: UUID, members: int | None) -> None:
+    def add(self, user: PresentUser, session_id: UUID, size: Size | None) -> None:
         """Let a user hear of a session's others; None when its size is not known."""
         circle = self._circle(session_id)
         if not circle.here:
@@ -64,8 +66,8 @@ class Audience:
         user.sessions.add(session_id)
         if circle.online is not None:
             self._count(session_id, circle, user)
-        if members is not None:
-            self.resize(session_id, members)
+        if size is not None:
+            self.resize(session_id, size)
 
     def _circle(self, session_id: UUID) -> _Circle:
         circle = self._circles.get(session_id)
@@ -100,13 +102,13 @@ class Audience:
             del self._circles[session_id]
             self._changed.discard(session_id)
 
-    def resize(self, session_id: UUID, members: int) -> None:
+    def resize(self, session_id: UUID, size: Size) -> None:
         """Take note of a session's size; it becomes large, or ordinary, with it."""
         circle = self._circles.get(session_id)
-        if circle is None:
+        if circle is None or size.seq < circle.seq:
             return
-        circle.members = members
-        if members <= LARGE:
+        circle.members, circle.seq = size
+        if size.members <= LARGE:
             circle.online = None
             self._changed.discard(session_id)
         elif circle.online is None:

@@ -28,7 +28,7 @@ from chatd.nurseries.presence_relay import PresenceRelay
 from chatd.nurseries.presence_user import Manual, PresentUser, StateElsewhere
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.window import Window
-from chatd.rows import ManualStatus, PositionRow
+from chatd.rows import ManualStatus, PositionRow, Size
 from chatd.wire.resp import ReplyError, command
 
 TELL_AFTER = 0.05  # seconds: people come and go in crowds
@@ -105,13 +105,13 @@ class Elsewhere(PresenceRelay):
         """Tell soon that a user is here no more."""
         self.window.put(user.id, user)
 
-    def opened(self, session_id: UUID, user_ids: Sequence[UUID], members: int | None) -> None:
+    def opened(self, session_id: UUID, user_ids: Sequence[UUID], size: Size | None) -> None:
         """Tell that users share a session."""
-        self._control.say("opened", s=session_id, u=user_ids, m=members)
+        self._control.say("opened", s=session_id, u=user_ids, m=size and [*size])
 
-    def left(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
+    def left(self, session_id: UUID, user_id: UUID, size: Size | None) -> None:
         """Tell that a user shares it no more."""
-        self._control.say("left", s=session_id, u=user_id, m=members)
+        self._control.say("left", s=session_id, u=user_id, m=size and [*size])
 
     def manual(self, user_id: UUID, manual: Manual) -> None:
         """Tell of a status, also of a user who is somewhere else only."""
@@ -222,11 +222,11 @@ class Elsewhere(PresenceRelay):
 
     def _heard_opened(self, tag: str, message: Message) -> None:
         del tag
-        self._presence.opened_anywhere(UUID(message["s"]), ids_of(message["u"]), message["m"])
+        self._presence.opened_anywhere(UUID(message["s"]), ids_of(message["u"]), _size(message))
 
     def _heard_left(self, tag: str, message: Message) -> None:
         del tag
-        self._presence.left_anywhere(UUID(message["s"]), UUID(message["u"]), message["m"])
+        self._presence.left_anywhere(UUID(message["s"]), UUID(message["u"]), _size(message))
 
     def _heard_manual(self, tag: str, message: Message) -> None:
         del tag
@@ -327,6 +327,10 @@ def _manual_of(entry: Mapping[str, Any]) -> Manual:
     if status is not None and status not in STATUSES:
         raise ValueError(status)
     return Manual(status, entry["mt"], _time(entry["mu"]), float(entry["at"]))
+
+
+def _size(message: Message) -> Size | None:
+    return None if message["m"] is None else Size(*map(int, message["m"]))
 
 
 def _seconds(at: datetime | None) -> float | None:

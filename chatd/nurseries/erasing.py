@@ -95,11 +95,12 @@ class Erasing:
     async def _leave(self, session_id: UUID, user_id: UUID) -> None:
         async def work() -> tuple[None, Sequence[RoomEvent]]:
             changes = await self._store.erase_membership(session_id, user_id, at=self._now())
+            size = changes[-1].size if changes else None
+            self._typing.stop(session_id, user_id)
+            self._presence.member_left(session_id, user_id, size)
             return None, [_event(change) for change in changes]
 
         await self._journal.change(work)
-        self._typing.stop(session_id, user_id)
-        self._presence.member_left(session_id, user_id)
 
     async def _wipe(self, session: OwnSessionRow, row: ErasureRow) -> None:
         above = 0

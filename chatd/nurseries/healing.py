@@ -29,7 +29,7 @@ from chatd.nurseries.presence_user import Manual
 from chatd.nurseries.redis_link import RedisAway
 from chatd.nurseries.sockets import Sockets
 from chatd.payloads import removed_event
-from chatd.rows import PositionRow, Role, SessionRow, UserRow
+from chatd.rows import PositionRow, Role, SessionRow, Size, UserRow
 
 AWAY_INTERVAL = 3.0  # seconds between two looks at ended logins while Redis is away
 PAUSE = 1.0  # seconds between two healings: holes come in crowds
@@ -190,7 +190,8 @@ class Healing:
             if is_member == (session_id in self._people.sessions_of(user_id)):
                 continue
             if found is not None and is_member:
-                self._presence.opened_anywhere(session_id, [user_id], found[0].member_count)
+                size = Size(found[0].member_count, found[0].seq)
+                self._presence.opened_anywhere(session_id, [user_id], size)
                 event = dumps(session_event(found[0], found[0].seq))
                 self._sockets.tell_here(user_id, "session:updated", event, is_durable=True)
             else:

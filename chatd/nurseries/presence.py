@@ -33,7 +33,7 @@ from chatd.nurseries.presence_user import (
 )
 from chatd.nurseries.scope import SMALL, Farewell, Growth, count_accounts
 from chatd.payloads import presence_dict
-from chatd.rows import ManualStatus, PositionRow, UserRow
+from chatd.rows import ManualStatus, PositionRow, Size, UserRow
 
 TICK = 0.001  # seconds by which a manual status is newer than the one that it replaces
 
@@ -86,7 +86,8 @@ class Presence:
             self.schedule_end(user)
         positions = list(positions)
         for position in positions:
-            self.audience.add(user, position.session_id, position.member_count or None)
+            size = Size(position.member_count, position.seq) if position.member_count else None
+            self.audience.add(user, position.session_id, size)
         user.devices[socket.id] = socket, False
         user.in_grace = False
         socket.active_at = trio.current_time()
@@ -164,15 +165,15 @@ class Presence:
     # Membership
 
     def session_opened(
-        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None = None
+        self, session_id: UUID, user_ids: Iterable[UUID], size: Size | None = None
     ) -> None:
         """Let these users see each other. See `chatd.context.Presence`."""
         ids = list(user_ids)
-        self.opened_anywhere(session_id, ids, members)
-        self.relay.opened(session_id, ids, members)
+        self.opened_anywhere(session_id, ids, size)
+        self.relay.opened(session_id, ids, size)
 
     def opened_anywhere(
-        self, session_id: UUID, user_ids: Iterable[UUID], members: int | None
+        self, session_id: UUID, user_ids: Iterable[UUID], size: Size | None
     ) -> None:
         """Let those of these users who are known here see each other."""
         for user_id in user_ids:
@@ -184,15 +185,15 @@ class Presence:
                 self.relay.placed(user)
             if user is not None and user.elsewhere:
                 self.audience.place_elsewhere(user, user.sessions_elsewhere | {session_id})
-        if members is not None:
-            self.audience.resize(session_id, members)
+        if size is not None:
+            self.audience.resize(session_id, size)
 
-    def member_left(self, session_id: UUID, user_id: UUID, members: int | None = None) -> None:
+    def member_left(self, session_id: UUID, user_id: UUID, size: Size | None = None) -> None:
         """End what a user heard by sharing this session."""
-        self.left_anywhere(session_id, user_id, members)
-        self.relay.left(session_id, user_id, members)
+        self.left_anywhere(session_id, user_id, size)
+        self.relay.left(session_id, user_id, size)
 
-    def left_anywhere(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
+    def left_anywhere(self, session_id: UUID, user_id: UUID, size: Size | None) -> None:
         """End the same for a user who is known here."""
         user = self.users.get(user_id)
         if user is not None:
@@ -200,8 +201,8 @@ class Presence:
             self.audience.place_elsewhere(user, user.sessions_elsewhere - {session_id})
             self.audience.remove(user, session_id)
             self.relay.placed(user)
-        if members is not None:
-            self.audience.resize(session_id, members)
+        if size is not None:
+            self.audience.resize(session_id, size)
 
     @property
     def user_ids(self) -> list[UUID]:

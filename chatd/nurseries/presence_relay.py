@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from chatd.nurseries.presence_user import Manual, PresentUser
-from chatd.rows import PositionRow
+from chatd.rows import PositionRow, Size
 
 
 class PresenceRelay:
@@ -27,10 +27,10 @@ class PresenceRelay:
     def gone(self, user: PresentUser) -> None:
         """A user has no device here any more, and the grace is over."""
 
-    def opened(self, session_id: UUID, user_ids: Sequence[UUID], members: int | None) -> None:
+    def opened(self, session_id: UUID, user_ids: Sequence[UUID], size: Size | None) -> None:
         """Users share a session now."""
 
-    def left(self, session_id: UUID, user_id: UUID, members: int | None) -> None:
+    def left(self, session_id: UUID, user_id: UUID, size: Size | None) -> None:
         """A user shares a session no more."""
 
     def manual(self, user_id: UUID, manual: Manual) -> None:

@@ -12,7 +12,7 @@ from chatd.rows import BanRow, SessionKind
 from chatd.store.pool import Transaction
 
 _LOCK_SESSION = """
-    SELECT kind, seq FROM sessions
+    SELECT kind, seq, member_count FROM sessions
     WHERE id = %(session_id)s AND deleted_at IS NULL
     FOR NO KEY UPDATE
 """
@@ -43,6 +43,7 @@ class Locked(NamedTuple):
 
     kind: SessionKind
     seq: int
+    member_count: int
 
 
 async def lock_session(transaction: Transaction, session_id: UUID) -> Locked | None:

@@ -254,7 +254,9 @@ class Erasure:
             if not locked or not found or locked[0][0] == "DIRECT" or found[0][1] is not None:
                 return []
             change = await leave(transaction, session_id, user_id, at, "left", found[0][0])
-            heirs = [MemberChange(row, row.changed_seq, is_changed=True) for row in change.others]
+            heirs = [
+                replace(change, member=row, seq=row.changed_seq, others=()) for row in change.others
+            ]
             return [*heirs, replace(change, others=())]
 
         return await self._pool.transact(work)

@@ -153,14 +153,16 @@ class Invites:
             invite, session = _found(*row)
             present = await member_of(transaction, session.id, act.by)
             if present is not None:
-                return InviteUse(session, MemberChange(present, session.seq, is_changed=False))
+                count = session.member_count
+                change = MemberChange(present, session.seq, count, is_changed=False)
+                return InviteUse(session, change)
             if not row[-1] or not await has_account(transaction, act.by):
                 return None
             act.judge(await stand(transaction, act, session.id, act.by, act.at))
             who = params | {"session_id": session.id, "role": invite.role}
             change = changed(await join(transaction, who))
             await transaction.fetch(_USE, params)
-            now = session._replace(seq=change.seq, member_count=session.member_count + 1)
+            now = session._replace(seq=change.seq, member_count=change.member_count)
             return InviteUse(now, change)
         return None
 

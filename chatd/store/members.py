@@ -41,7 +41,7 @@ _JOIN = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1, member_count = member_count + 1
         WHERE id = %(session_id)s
-        RETURNING id, seq, message_count
+        RETURNING id, seq, message_count, member_count
     ), joined AS (
         INSERT INTO session_users (
             session_id, user_id, role, joined_at, last_read_seq, last_read_ordinal, changed_seq,
@@ -58,8 +58,9 @@ _JOIN = """
         RETURNING *
     )
     SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason
-    FROM joined m
+           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason,
+           raised.member_count
+    FROM raised, joined m
     JOIN users u ON u.id = m.user_id
 """
 
@@ -67,7 +68,7 @@ _LEAVE = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1, member_count = member_count - 1
         WHERE id = %(session_id)s
-        RETURNING id, seq
+        RETURNING id, seq, member_count
     ), gone AS (
         UPDATE session_users m
         SET left_at = %(at)s, left_reason = %(reason)s, changed_seq = raised.seq
@@ -76,8 +77,9 @@ _LEAVE = """
         RETURNING m.*
     )
     SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason
-    FROM gone m
+           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason,
+           raised.member_count
+    FROM raised, gone m
     JOIN users u ON u.id = m.user_id
 """
 
@@ -85,7 +87,7 @@ _SET_MEMBER = """
     WITH raised AS (
         UPDATE sessions SET seq = seq + 1
         WHERE id = %(session_id)s
-        RETURNING id, seq
+        RETURNING id, seq, member_count
     ), changed AS (
         UPDATE session_users m
         SET role = %(role)s, muted_until = %(muted_until)s, changed_seq = raised.seq
@@ -94,8 +96,9 @@ _SET_MEMBER = """
         RETURNING m.*
     )
     SELECT m.session_id, m.user_id, u.name, u.avatar_url, m.role, m.joined_at, m.changed_seq,
-           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason
-    FROM changed m
+           m.left_at, u.last_seen, m.muted_until, m.joined_seq, m.left_reason,
+           raised.member_count
+    FROM raised, changed m
     JOIN users u ON u.id = m.user_id
 """
 
@@ -144,7 +147,8 @@ class Members:
                 return None
             present = await transaction.fetch(_MEMBER, params)
             if present:
-                return MemberChange(MemberRow(*present[0]), locked.seq, is_changed=False)
+                row, count = MemberRow(*present[0]), locked.member_count
+                return MemberChange(row, locked.seq, count, is_changed=False)
             standing = await stand(transaction, act, session_id, user_id, at)
             if locked.kind == "DIRECT" or (act is None and standing.ban is not None):
                 return None
@@ -200,7 +204,7 @@ class Members:
             if after.role == "OWNER" != before.role:  # nobody could take the mute off
                 after = after._replace(muted_until=None)
             if after == before:
-                return MemberChange(before, locked.seq, is_changed=False)
+                return MemberChange(before, locked.seq, locked.member_count, is_changed=False)
             standing = await stand(transaction, act, session_id, user_id, act.at)
             act.judge(standing)
             change = changed(await _set(transaction, after))
@@ -231,9 +235,9 @@ class Members:
 
 def changed(rows: Rows) -> MemberChange:
     """Return the change of the one member that a statement gives back."""
-    [row] = rows
+    [(*row, member_count)] = rows
     member = MemberRow(*row)
-    return MemberChange(member, member.changed_seq, is_changed=True)
+    return MemberChange(member, member.changed_seq, member_count, is_changed=True)
 
 
 async def member_of(transaction: Transaction, session_id: UUID, user_id: UUID) -> MemberRow | None:

@@ -108,7 +108,9 @@ class MemoryErasure(MemoryMembers):
         if member.left_at is not None or session.kind == "DIRECT":
             return []
         change = self._leave(session, user_id, at, "left")
-        heirs = [MemberChange(row, row.changed_seq, is_changed=True) for row in change.others]
+        heirs = [
+            replace(change, member=row, seq=row.changed_seq, others=()) for row in change.others
+        ]
         return [*heirs, replace(change, others=())]
 
     @statement

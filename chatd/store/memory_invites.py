@@ -7,9 +7,9 @@ from uuid import UUID
 
 from chatd.contract.acts import Act
 from chatd.errors import StoreBug
-from chatd.rows import InviteRow, InviteUse, MemberChange, Role, SessionRow
+from chatd.rows import InviteRow, InviteUse, Role, SessionRow
 from chatd.store.checks import LIVE_INVITES, invite_notes
-from chatd.store.memory_members import MemoryMembers
+from chatd.store.memory_members import MemoryMembers, change_of
 from chatd.store.memory_state import Session, statement
 
 
@@ -86,7 +86,7 @@ class MemoryInvites(MemoryMembers):
         member = session.member(act.by)
         if member is not None:
             row = self._member_row(session, member)
-            return InviteUse(session.row(), MemberChange(row, session.seq, is_changed=False))
+            return InviteUse(session.row(), change_of(session, row, is_changed=False))
         if not _is_live(invite, act.at) or act.by in self._erasures:
             return None
         act.judge(self._stand(session, act, act.by, act.at))

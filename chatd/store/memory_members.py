@@ -33,7 +33,7 @@ class MemoryMembers(MemoryActs):
         member = session.member(user_id)
         if member is not None:
             row = self._member_row(session, member)
-            return MemberChange(row, session.seq, is_changed=False)
+            return change_of(session, row, is_changed=False)
         standing = self._stand(session, act, user_id, at)
         if session.kind == "DIRECT" or (act is None and standing.ban is not None):
             return None
@@ -81,7 +81,7 @@ class MemoryMembers(MemoryActs):
         if after.role == "OWNER" != before.role:
             after = after._replace(muted_until=None)
         if after == before:
-            return MemberChange(before, session.seq, is_changed=False)
+            return change_of(session, before, is_changed=False)
         standing = self._stand(session, act, user_id, act.at)
         act.judge(standing)
         member.role, member.muted_until = after.role, after.muted_until
@@ -93,7 +93,7 @@ class MemoryMembers(MemoryActs):
         for action, details in update_notes(before, after):
             self._note(act, action, session_id, user_id, details)
         row = self._member_row(session, member)
-        return MemberChange(row, session.seq, is_changed=True, others=others)
+        return change_of(session, row, others=others)
 
     @statement
     def set_wishes(
@@ -117,7 +117,7 @@ class MemoryMembers(MemoryActs):
         member.last_read_seq, member.last_read_ordinal = seq, len(session.messages)
         member.mention_count, member.marked_unread_at = 0, None
         member.changed_seq = member.joined_seq = seq
-        return MemberChange(self._member_row(session, member), seq, is_changed=True)
+        return change_of(session, self._member_row(session, member))
 
     def _leave(
         self, session: Session, user_id: UUID, at: datetime, reason: LeftReason
@@ -129,9 +129,8 @@ class MemoryMembers(MemoryActs):
         if heir is not None:
             others = (self._promote(session, heir, "OWNER"),)
         member.left_at, member.left_reason = at, reason
-        member.changed_seq = seq = session.next_seq()
-        row = self._member_row(session, member)
-        return MemberChange(row, seq, is_changed=True, others=others)
+        member.changed_seq = session.next_seq()
+        return change_of(session, self._member_row(session, member), others=others)
 
     def _promote(self, session: Session, member: Member, role: Role) -> MemberRow:
         member.role = role
@@ -146,6 +145,17 @@ class MemoryMembers(MemoryActs):
             for user_id, member in sorted(session.members.items())
             if member.left_at is None and (after is None or user_id > after)
         ][:limit]
+
+
+def change_of(
+    session: Session,
+    row: MemberRow,
+    *,
+    is_changed: bool = True,
+    others: tuple[MemberRow, ...] = (),
+) -> MemberChange:
+    """Return a change, or that there was none, of the session as it now stands."""
+    return MemberChange(row, session.seq, session.row().member_count, is_changed, others)
 
 
 def _heir(session: Session, leaver: Member) -> Member | None:

@@ -261,8 +261,7 @@ async def test_who_was_removed_comes_back_by_the_next_call(
         call = await model.called()
         await call.say("So")
         await a.ask("member:remove", sessionId=str(tea), userId=AI)
-        await call.finish(".")
-        assert (await a.event("ai:error"))["code"] == "not_a_member"
+        assert (await a.event("ai:error"))["code"] == "not_found"
         await say(a, tea, "@ai again?")
         await (await model.called()).finish("Here.")
         assert (await new_from_ai(a))["content"] == "Here."
@@ -384,6 +383,31 @@ async def test_who_is_removed_hears_no_more_of_an_answer(
             names = {each["event"] for each in await b.heard()}
             assert not any(name.startswith("ai:") for name in names)
             assert await b.refusal("ai:attach", **ref) == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        ("member:remove", {"userId": AI}),
+        ("member:ban", {"userId": AI}),
+        ("session:update", {"archived": True}),
+    ],
+)
+async def test_an_answer_ends_when_the_assistant_may_not_write_it_any_more(
+    tmp_path: Path, autojump_clock: MockClock, event: str, data: dict[str, Any]
+) -> None:
+    async with open_tea(tmp_path) as (_, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        call = await model.called()
+        await call.say("So ")
+        await a.event("ai:delta")
+        await a.ask(event, sessionId=str(tea), **data)
+        error = await a.event("ai:error")
+        assert (error["code"], error["retryable"]) == ("not_found", False)
+        assert call.is_closed
+        page = await a.ask("message:history", sessionId=str(tea))
+        assert [each["content"] for each in page["messages"]] == ["@ai?"]
 
 
 async def test_a_call_that_is_deleted_before_it_is_read_is_not_answered(

@@ -52,7 +52,7 @@ async def test_a_role_takes_a_seq_and_one_that_is_held_takes_none(
     again = await store.update_member(
         tea, people.bob, role="ADMIN", act=Act(people.alice, NOW, refuse)
     )
-    assert again == MemberChange(change.member, 1, is_changed=False)  # and nobody was asked
+    assert again == MemberChange(change.member, 1, 2, is_changed=False)  # and nobody was asked
     page = await store.changes_since(tea, 0, 10)
     assert page.members == [change.member]
     assert await store.heads([tea]) == {tea: 1}
@@ -211,3 +211,31 @@ async def test_an_owner_is_not_muted_however_they_came_to_it(store: Store, peopl
     assert gone is not None
     [heir] = gone.others
     assert (heir.user_id, heir.role, heir.muted_until) == (people.carol, "OWNER", None)
+
+
+async def test_a_change_says_how_many_members_there_are_behind_it(
+    store: Store, people: People
+) -> None:
+    tea = await gather(store, people.alice)
+    act = by(people.alice)
+    changes = [
+        await store.add_member(tea, people.bob, role="MEMBER", at=NOW),
+        await store.add_member(tea, people.bob, role="MEMBER", at=NOW),
+        await store.add_member(tea, people.carol, role="MEMBER", at=NOW),
+        await store.update_member(tea, people.bob, role="ADMIN", act=act),
+        await store.update_member(tea, people.bob, role="ADMIN", act=act),
+        await store.remove_member(tea, people.carol, at=NOW),
+    ]
+    banned = await store.ban(tea, people.bob, until=None, reason=None, act=act)
+    assert banned is not None
+    changes.append(banned.change)
+    await store.make_invite(
+        tea, code="code", role="MEMBER", max_uses=None, expires_at=None, act=act
+    )
+    for _ in range(2):
+        use = await store.accept_invite("code", act=by(people.dave))
+        assert use is not None
+        assert use.session.member_count == 2
+        changes.append(use.change)
+    changes += await store.erase_membership(tea, people.alice, at=NOW)  # an heir, and the leave
+    assert [each and each.member_count for each in changes] == [2, 2, 3, 3, 3, 2, 1, 2, 2, 1, 1]
