@@ -32,7 +32,7 @@ from chatd.limits import budget_of
 from chatd.model import dumps
 from chatd.openapi import openapi_document
 from chatd.pages import refusal_page
-from chatd.wire.frames import FrameError, loads
+from chatd.wire.frames import FrameError, loads_javascript
 from chatd.wire.site import SiteFile
 
 _HTML = "text/html; charset=utf-8"
@@ -72,8 +72,9 @@ class _Cycle(TrioASGIHTTPConnection):
                 whole = await response.get_data(as_text=False)
                 await send({"type": "http.response.body", "body": whole, "more_body": False})
                 return
-            async for piece in body:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if request.method != "HEAD":  # of a stream it asks for the head: nothing is made
+                async for piece in body:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -233,7 +234,7 @@ async def _command_data(
             msg = "a body is application/json"
             raise ValidationFailed(msg)
         try:
-            data = loads(raw) if raw else {}
+            data = loads_javascript(raw) if raw else {}
         except FrameError as refusal:
             msg = f"the body is not JSON: {refusal}"
             raise ValidationFailed(msg) from None

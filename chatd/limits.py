@@ -76,9 +76,12 @@ class Limiter(Protocol):
             RateLimited: with the seconds after which the same call passes.
         """
 
+    def give_back(self, table: Table, key: tuple[object, ...], rate: Rate) -> None:
+        """Forget one call that has passed, because it did not do what it is counted for."""
+
 
 OnPass = Callable[[Table, tuple[object, ...], Rate], None]
-"""Told table, key and rate of a call that has passed; never waits."""
+"""Told table, key and rate of a call that has passed, or was given back; never waits."""
 
 
 class LocalLimiter:
@@ -87,6 +90,7 @@ class LocalLimiter:
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
         self.on_pass: OnPass | None = None  # told of each call that passed
+        self.on_give_back: OnPass | None = None  # and of each that was given back
         self._tables: dict[Table, OrderedDict[tuple[object, ...], float]] = {}
 
     def check(self, table: Table, key: tuple[object, ...], rate: Rate, now: float) -> float:
@@ -107,6 +111,18 @@ class LocalLimiter:
         if self.on_pass is not None:
             self.on_pass(table, key, rate)
         return arrival - now
+
+    def give_back(self, table: Table, key: tuple[object, ...], rate: Rate) -> None:
+        """Forget one call that has passed. See `Limiter`."""
+        self.restore(table, key, rate, 1)
+        if self._is_on and self.on_give_back is not None:
+            self.on_give_back(table, key, rate)
+
+    def restore(self, table: Table, key: tuple[object, ...], rate: Rate, count: int) -> None:
+        """Forget calls that were given back elsewhere."""
+        arrivals = self._arrivals(table)
+        if key in arrivals:  # what lies in the past owes nothing
+            arrivals[key] -= count / rate.per_second
 
     def spend(
         self, table: Table, key: tuple[object, ...], rate: Rate, now: float, count: int

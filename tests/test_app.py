@@ -203,6 +203,19 @@ async def test_a_body_that_is_no_json_object_is_refused(
         assert (answer.status, answer.code) == (422, "validation_failed")
 
 
+async def test_half_an_emoji_in_a_body_is_refused_by_field(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna = await world.person("anna")
+        path = f"/chat/sessions/{await world.session(anna)}/messages"
+        headers = ["Content-Type: application/json"]
+        for body, field in ((b'{"content":"a\\ud83d"}', "content"), (b'{"\\ud83d":1}', "")):
+            answer = await world.rest("POST", path, body, token=world.token(anna), headers=headers)
+            assert (answer.status, answer.code) == (422, "validation_failed")
+            assert field in {each["field"] for each in answer.json["error"]["details"]["fields"]}
+
+
 async def test_a_body_that_is_too_large_is_refused(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -125,6 +125,9 @@ async def test_a_message_does_not_wake_the_task_of_its_sender(
             trio.lowlevel.add_instrument(steps)
             for number in range(5):
                 await ask("message:send", sessionId=session_id, content=f"{number}")
+            refusal = plain.refusal if wire == "plain" else somebody.refused
+            half = {"sessionId": session_id, "content": "half \ud83d"}
+            assert await refusal("message:send", **half) == "validation_failed"
             assert steps.count == 0
             await ask("session:leave", sessionId=session_id)
             trio.lowlevel.remove_instrument(steps)

@@ -48,6 +48,23 @@ async def closing(client: Client) -> ConnectionClosing:
     return reason
 
 
+async def test_half_an_emoji_costs_an_error_and_not_the_connection(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        anna = await world.person("anna")
+        session_id = str(await world.session(anna))
+        async with world.connect(anna) as client:
+            request = await client.emit("message:send", sessionId=session_id, content="a\ud83d")
+            refused = (await client.answer(request))["error"]
+            assert refused["code"] == "validation_failed"
+            assert [each["field"] for each in refused["details"]["fields"]] == ["content"]
+            request = await client.emit("session:list", **{"\ud83d": 1})
+            refused = (await client.answer(request))["error"]
+            assert refused["code"] == "validation_failed"
+            await client.ask("message:send", sessionId=session_id, content="a\ud83d\ude00")
+
+
 # Login
 
 
@@ -75,6 +92,44 @@ async def test_the_first_frame_may_carry_the_token(
             assert ready.sessions == []
             assert ready.timings["pingIntervalMs"] == 25_000
             assert await client.ask("session:list") == {"sessions": [], "nextCursor": None}
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
+async def test_the_scheme_of_the_token_in_the_handshake_has_no_case(
+    tmp_path: Path, autojump_clock: MockClock, scheme: str
+) -> None:
+    async with open_world(tmp_path) as world:
+        client = RawClient(world.stream())
+        token = world.token(await world.person("anna"))
+        await client.send(with_authorization(f"{scheme} {token}"))
+        assert b"connection:ready" in await heard(client)
+
+
+@pytest.mark.parametrize("header", ["Basic YW5uYTp0ZWE=", "Bearerx abc", "Negotiate"])
+async def test_what_a_proxy_authorizes_with_leaves_the_token_to_the_first_frame(
+    tmp_path: Path, autojump_clock: MockClock, header: str
+) -> None:
+    async with open_world(tmp_path) as world:
+        client = RawClient(world.stream())
+        auth = b'{"event":"auth","id":1,"data":{"token":"%b"}}'
+        auth %= world.token(await world.person("anna")).encode()
+        long = bytes((0x81, 0xFE)) + len(auth).to_bytes(2, "big") + bytes(4) + auth
+        await client.send(with_authorization(header) + long)
+        assert b"connection:ready" in await heard(client)
+
+
+def with_authorization(header: str) -> bytes:
+    """Return a handshake with this header."""
+    return HANDSHAKE.removesuffix(b"\r\n") + f"Authorization: {header}\r\n\r\n".encode()
+
+
+async def heard(client: RawClient) -> bytes:
+    """Return what a client is told in the first second."""
+    received = b""
+    with trio.move_on_after(1):
+        while piece := await client.stream.receive_some(65_536):
+            received += piece
+    return received
 
 
 async def test_requests_that_come_with_the_token_are_answered_in_their_order(

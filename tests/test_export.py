@@ -17,7 +17,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chatd.context import Caller
-from chatd.errors import CloseCode, StoreUnavailable, Unauthorized
+from chatd.errors import CloseCode, RateLimited, StoreUnavailable, Unauthorized, Unavailable
 from chatd.events.answers import Nothing
 from chatd.handlers.export import MAX_EXPORTS, export
 from chatd.ids import uuid7
@@ -153,6 +153,70 @@ async def test_one_export_an_hour_and_not_before(tmp_path: Path, mock_clock: Moc
         assert (refused.status, refused.code) == (429, "rate_limited")
         assert (await ask(world, bert)).status == 200
         mock_clock.jump(1)
+        assert (await ask(world, anna)).status == 200
+
+
+async def test_an_export_that_was_cut_can_be_asked_for_again_and_a_whole_one_cannot(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, rate_limits="on") as world:
+        anna = await world.person("anna")
+        await world.session(anna)
+        await fill(world, anna, 9)
+        caller = Caller("r", "192.0.2.1", _identity(world, anna))
+        cut = await export(world.daemon.services, caller, Nothing())
+        assert await anext(cut.pieces)
+        assert (await ask(world, anna)).status == 409  # under way
+        await cut.pieces.aclose()
+        assert files(await ask(world, anna))["messages.json"]
+        assert (await ask(world, anna)).status == 429
+
+
+async def test_a_cut_export_that_took_longer_than_the_interval_gives_nothing_back(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, rate_limits="on") as world:
+        services, caller = world.daemon.services, Caller("r", "192.0.2.1")
+        caller.identity = _identity(world, await world.person("anna"))
+        slow = await export(services, caller, Nothing())
+        mock_clock.jump(3600)
+        services.exports.clear()  # as at another daemon
+        later = await export(services, caller, Nothing())
+        await slow.pieces.aclose()
+        services.exports.clear()
+        with pytest.raises(RateLimited):
+            await export(services, caller, Nothing())
+        await later.pieces.aclose()
+
+
+@pytest.mark.parametrize("call", ["users_by_ids", "bots_of"])
+async def test_an_export_that_fails_does_not_count(
+    tmp_path: Path, autojump_clock: MockClock, call: str
+) -> None:
+    store = MemoryStore()
+    async with open_world(tmp_path, store, rate_limits="on") as world:
+        anna = await world.person("anna")
+        caller = Caller("r", "192.0.2.1", _identity(world, anna))
+        store.fail_next(call, StoreUnavailable("away"))
+        with pytest.raises((StoreUnavailable, Unavailable)):
+            async for _ in (await export(world.daemon.services, caller, Nothing())).pieces:
+                pass
+        assert (await ask(world, anna)).status == 200
+
+
+async def test_to_ask_for_the_head_of_an_export_makes_none(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    async with open_world(tmp_path, store, rate_limits="on") as world:
+        anna = await world.person("anna")
+        store.fail_next("bots_of", StoreUnavailable("away"))
+        head = await world.rest("HEAD", "/users/me/export", token=world.token(anna))
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-type"] == "application/zip"
+        assert world.daemon.services.exports == set()
+        with pytest.raises(StoreUnavailable):  # nobody has asked for them
+            await store.bots_of(anna.id)
         assert (await ask(world, anna)).status == 200
 
 

@@ -61,6 +61,14 @@ def test_a_refused_call_costs_nothing() -> None:
     assert passes(limiter, rate, 1.0)
 
 
+def test_a_call_that_is_given_back_was_none() -> None:
+    limiter, rate = Limiter(is_on=True), Rate(1 / 3600, 2)
+    limiter.give_back("user", ("anna",), rate)  # nobody knows of it
+    assert [passes(limiter, rate, 9.0) for _ in range(3)] == [True, True, False]
+    limiter.give_back("user", ("anna",), rate)
+    assert [passes(limiter, rate, 9.0) for _ in range(2)] == [True, False]
+
+
 def test_keys_are_counted_alone() -> None:
     limiter, rate = Limiter(is_on=True), Rate(1, 1)
     assert passes(limiter, rate, 0.0, "anna")

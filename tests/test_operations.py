@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import structlog
 import trio
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from trio.testing import MockClock
 
 from chatd.context import Caller, Services
@@ -34,6 +34,11 @@ from chatd.tokens import Identity
 from tests.people import World, open_world
 
 
+def refused(_value: str) -> str:
+    msg = "is too shrill"
+    raise ValueError(msg)
+
+
 class Echo(BaseModel):
     """Says a word back."""
 
@@ -49,7 +54,8 @@ def echo_later(_services: Services, _caller: Caller, command: Echo, reply: Reply
 
 
 def operation(**options: Any) -> Operation:
-    return Operation("echo", Echo, None, "Echo", **({"run": echo} | options))
+    usual: dict[str, Any] = {"command": Echo, "run": echo}
+    return Operation(name="echo", answer=None, summary="Echo", **(usual | options))
 
 
 async def caller_of(world: World) -> Caller:
@@ -129,8 +135,50 @@ async def test_what_is_no_object_is_refused(
     tmp_path: Path, autojump_clock: MockClock, data: object
 ) -> None:
     async with open_world(tmp_path) as world:
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed) as refusal:
             await call(world.daemon.services, await caller_of(world), operation(), data, 0.0)
+    fields = [{"field": "", "message": "Input should be an object"}]
+    assert refusal.value.details == {"fields": fields}
+
+
+class Shout(BaseModel):
+    """Says words back."""
+
+    model_config = ConfigDict(extra="forbid")
+    words: list[int] | Literal["ALL"] = "ALL"
+    parts: dict[str, list[int]] = Field(default_factory=dict)
+    tone: Annotated[str, AfterValidator(refused)] = "soft"
+    volume: int
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, {"volume"}),
+        ({"volume": "loud"}, {"volume"}),
+        ({"volume": 1, "words": "SOME"}, {"words"}),
+        ({"volume": 1, "words": [1, "x"]}, {"words", "words.1"}),
+        ({"volume": 1, "words": {"a": 1}}, {"words"}),
+        ({"volume": 1, "words": None}, {"words"}),
+        ({"volume": 1, "parts": {"a": [1, "x"]}}, {"parts.a.1"}),
+        ({"volume": 1, "list[int]": 1}, {"list[int]"}),
+        ({"volume": 1, "half \ud83d": 1}, {""}),
+        ({"volume": 1, "tone": "shrill"}, {"tone"}),
+    ],
+)
+async def test_a_field_is_named_as_its_sender_knows_it(
+    tmp_path: Path, autojump_clock: MockClock, data: object, told: set[str]
+) -> None:
+    async with open_world(tmp_path) as world:
+        shout = operation(command=Shout)
+        with pytest.raises(ValidationFailed) as refusal:
+            await call(world.daemon.services, await caller_of(world), shout, data, 0.0)
+    assert refusal.value.details is not None
+    fields = refusal.value.details["fields"]
+    assert {each["field"] for each in fields} == told
+    assert not any("Shout" in each["message"] for each in fields)
+    if told == {"tone"}:
+        assert fields == [{"field": "tone", "message": "is too shrill"}]
 
 
 async def test_who_is_not_logged_in_is_refused_before_anything_is_looked_at(

@@ -52,15 +52,32 @@ async def export(services: Services, caller: Caller, _command: Nothing) -> Strea
         raise Conflict(msg)
     if len(services.exports) >= MAX_EXPORTS:
         raise Overloaded(retry_after=60)
-    rate = Rate(1 / services.settings.export_interval, 1)
-    spend(services, caller, "user", ("exported", caller.user_id), rate, trio.current_time())
-    users = await services.store.users_by_ids([caller.user_id])
-    if not users:
-        raise Unauthorized
     assert caller.identity is not None  # noqa: S101 - needs_login
-    pieces = _pieces(services, users[0], caller.identity.family_id)
+    pieces = _counted(services, caller, caller.identity.family_id)
     await anext(pieces)  # from here on its end is seen to
     return Streamed(pieces, "application/zip", "chatd-export.zip")
+
+
+async def _counted(
+    services: Services, caller: Caller, family_id: UUID
+) -> AsyncGenerator[bytes, None]:
+    """Give the archive as `_pieces` does; one that does not get to its end is not counted."""
+    interval = services.settings.export_interval
+    key, rate = ("exported", caller.user_id), Rate(1 / interval, 1)
+    started = trio.current_time()
+    spend(services, caller, "user", key, rate, started)
+    is_whole = False
+    try:
+        users = await services.store.users_by_ids([caller.user_id])
+        if not users:
+            raise Unauthorized
+        async with aclosing(_pieces(services, users[0], family_id)) as pieces:
+            async for piece in pieces:
+                yield piece
+        is_whole = True
+    finally:
+        if not is_whole and trio.current_time() < started + interval:  # later it is another's
+            services.limiter.give_back("user", key, rate)
 
 
 async def _pieces(

@@ -135,7 +135,7 @@ def _check(
     try:
         return operation.command.model_validate(data)
     except ValidationError as refusal:
-        raise ValidationFailed(details={"fields": _fields(refusal)}) from None
+        raise ValidationFailed(details={"fields": _fields(refusal, data)}) from None
 
 
 def _refuse_unverified(services: Services, user_id: UUID, operation: Operation) -> None:
@@ -180,13 +180,38 @@ def _left(rate: Rate, debt: float) -> int:
     return budget_of(rate, debt).remaining
 
 
-def _fields(refusal: ValidationError) -> list[dict[str, str]]:
+def _fields(refusal: ValidationError, data: object) -> list[dict[str, str]]:
     """Return what is wrong with which field, without the input: it may be a password."""
     errors = refusal.errors(include_input=False, include_url=False, include_context=False)
     return [
-        {"field": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}
+        {"field": _field(error["loc"], data), "message": _message(error["type"], error["msg"])}
         for error in errors[:20]
     ]
+
+
+def _field(location: tuple[int | str, ...], data: object) -> str:
+    """Return where in the data something is wrong, as its sender knows it.
+
+    Pydantic's location also says which branch of a union was tried (`mentions.list[uuid].0`): what
+    leads nowhere in the data is left out, behind the first part, which is a field, missing or not.
+    """
+    path: list[str] = []
+    place = data
+    for part in location:
+        if isinstance(place, dict) and (part in place or not path):
+            place = place.get(part)
+        elif isinstance(place, list) and isinstance(part, int):
+            place = place[part]
+        else:
+            continue
+        path.append(str(part))
+    return ".".join(path)
+
+
+def _message(kind: str, text: str) -> str:
+    if kind == "model_type":
+        return "Input should be an object"  # pydantic's text names the class
+    return text.removeprefix("Value error, ")
 
 
 async def call(

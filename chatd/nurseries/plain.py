@@ -55,8 +55,7 @@ WIRE = PlainWire()
 
 async def serve_plain(upgrade: Upgrade, live: Live) -> None:
     """Serve one `/ws` connection to its end."""
-    bearer = (upgrade.head.header(b"authorization") or b"").decode("latin-1")
-    connection = PlainConnection(upgrade, live, bearer)
+    connection = PlainConnection(upgrade, live, _bearer_of(upgrade))
     del upgrade  # an idle connection does not keep its head
     await connection.run()
 
@@ -66,7 +65,7 @@ class PlainConnection(Connection):
 
     __slots__ = ("_answer", "_bearer", "_chat", "_goodbye", "_leftover", "_live", "_reader")
 
-    def __init__(self, upgrade: Upgrade, live: Live, bearer: str) -> None:
+    def __init__(self, upgrade: Upgrade, live: Live, bearer: str | None) -> None:
         settings = live.services.settings
         super().__init__(connection_id=upgrade.connection_id, peer=upgrade.peer, settings=settings)
         self._attach(upgrade.stream, poller=upgrade.poller)
@@ -162,9 +161,8 @@ class PlainConnection(Connection):
     async def _log_in(self, messages: list[bytes | bytearray]) -> bool:
         """Take the token from the handshake or the first frame; False when it is no good."""
         request = None
-        if self._bearer:
-            token: str | None = self._bearer.removeprefix("Bearer ").strip()
-        else:
+        token = self._bearer
+        if token is None:
             request = await self._first_request(messages)
             if request is None:
                 return False
@@ -182,7 +180,7 @@ class PlainConnection(Connection):
             is_stale = isinstance(refusal, TokenExpired)
             self.cut(CloseCode.TOKEN_EXPIRED if is_stale else CloseCode.NOT_AUTHENTICATED)
             return False
-        self._bearer = ""
+        self._bearer = None
         self._reader.allow(self.settings.frame_bytes)
         if request is not None:
             self._chat.answer(request.id, b"{}")
@@ -204,6 +202,13 @@ class PlainConnection(Connection):
             return self._decode(messages.pop(0))
         self.cut(CloseCode.NOT_AUTHENTICATED)
         return None
+
+
+def _bearer_of(upgrade: Upgrade) -> str | None:
+    """Return the token of the handshake; what another scheme carries is not for us."""
+    header = (upgrade.head.header(b"authorization") or b"").decode("latin-1")
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None  # RFC 9110 11.1: in any case
 
 
 def _token_of(request: plain.Request) -> str | None:

@@ -7,7 +7,8 @@ daemons; in the long run the rate is one. Without Redis each daemon counts alone
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import get_args
 from uuid import UUID
 
@@ -43,20 +44,22 @@ class SharedLimits:
         self._guesses = guesses
         self._control = control
         self._has_peers = has_peers
-        self._passed: dict[tuple[Table, Key, Rate], int] = {}
+        self._passed: dict[tuple[Table, Key, Rate], int] = {}  # below 0: more came back than passed
         self._arrived = trio.Event()
-        limiter.on_pass = self._pass
+        limiter.on_pass = partial(self._count, 1)
+        limiter.on_give_back = partial(self._count, -1)
         guesses.on_settle = self._settle
         control.on("spent", self._heard_spent)
+        control.on("restored", self._heard_restored)
         control.on("guess", self._heard_guess)
 
-    def _pass(self, table: Table, key: Key, rate: Rate) -> None:
+    def _count(self, calls: int, table: Table, key: Key, rate: Rate) -> None:
         if not self._has_peers() or len(self._passed) >= MAX_KEYS:
             return
         if not self._passed:
             self._arrived.set()
         what = table, key, rate
-        self._passed[what] = self._passed.get(what, 0) + 1
+        self._passed[what] = self._passed.get(what, 0) + calls
 
     async def run(self) -> None:
         """Tell what has passed, until cancelled."""
@@ -65,22 +68,26 @@ class SharedLimits:
             self._arrived = trio.Event()
             await trio.sleep(INTERVAL)
             passed, self._passed = self._passed, {}
-            rows = [
-                [table, _pack(key), rate.per_second, rate.burst, count]
-                for (table, key, rate), count in passed.items()
-            ]
-            for start in range(0, len(rows), AT_ONCE):
-                self._control.mention("spent", l=rows[start : start + AT_ONCE])
-                await trio.lowlevel.checkpoint()
+            for kind, sign in (("spent", 1), ("restored", -1)):
+                rows = [
+                    [table, _pack(key), rate.per_second, rate.burst, count * sign]
+                    for (table, key, rate), count in passed.items()
+                    if count * sign > 0
+                ]
+                for start in range(0, len(rows), AT_ONCE):
+                    self._control.mention(kind, l=rows[start : start + AT_ONCE])
+                    await trio.lowlevel.checkpoint()
 
     def _heard_spent(self, tag: str, message: Message) -> None:
         del tag
         now = trio.current_time()
-        for table, key, per_second, burst, count in message["l"]:
-            if table not in TABLES or not 0 < count <= MAX_KEYS or not per_second > 0:
-                raise ValueError(table)
-            rate = Rate(float(per_second), int(burst))
-            self._limiter.spend(table, _unpack(key), rate, now, int(count))
+        for table, key, rate, count in _told(message):
+            self._limiter.spend(table, key, rate, now, count)
+
+    def _heard_restored(self, tag: str, message: Message) -> None:
+        del tag
+        for table, key, rate, count in _told(message):
+            self._limiter.restore(table, key, rate, count)
 
     def _settle(self, settled: Settled) -> None:
         if self._has_peers():
@@ -99,6 +106,13 @@ class SharedLimits:
             _unpack(message["t"]), own, is_shared=message["shared"], fits=message["fits"]
         )
         self._guesses.heard(settled, trio.current_time())
+
+
+def _told(message: Message) -> Iterator[tuple[Table, Key, Rate, int]]:
+    for table, key, per_second, burst, count in message["l"]:
+        if table not in TABLES or not 0 < count <= MAX_KEYS or not per_second > 0:
+            raise ValueError(table)
+        yield table, _unpack(key), Rate(float(per_second), int(burst)), int(count)
 
 
 def _pack(key: Key) -> list[str]:

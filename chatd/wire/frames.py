@@ -81,7 +81,7 @@ def loads(payload: bytes | bytearray | memoryview | str) -> Any:
     return value
 
 
-def loads_javascript(payload: bytes) -> Any:
+def loads_javascript(payload: bytes | bytearray) -> Any:
     r"""Return a JSON value as `loads` does, also one with lone surrogates in its texts.
 
     `JSON.stringify` writes half an emoji as `"\ud83d"` and orjson refuses it; half an emoji shall

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from chatd.wire.frames import FrameError, loads, text_frame
+from chatd.wire.frames import FrameError, loads, loads_javascript, text_frame
 
 MAX_ID = 2**53 - 1
 _MEMBERS = frozenset(("event", "id", "data"))
@@ -28,10 +28,15 @@ class Request(NamedTuple):
 def decode(payload: bytes | bytearray) -> Request:
     """Return the request that a text frame carries.
 
+    A text in its data may have half an emoji, and does not encode to UTF-8 then: validate it.
+
     Raises:
         FrameError: it carries something else.
     """
-    value = loads(payload)
+    try:
+        value = loads(payload)
+    except FrameError:
+        value = _loads_half(payload)
     if not isinstance(value, dict):
         msg = "a request is an object"
         raise FrameError(msg)
@@ -48,6 +53,28 @@ def decode(payload: bytes | bytearray) -> Request:
         raise FrameError(msg)
     unknown = () if value.keys() <= _MEMBERS else tuple(sorted(value.keys() - _MEMBERS))
     return Request(event, id_, value.get("data", {}), unknown)
+
+
+def _loads_half(payload: bytes | bytearray) -> Any:
+    """Return what `loads` refuses for half an emoji in its data.
+
+    Event, id and the names of members go into answers, logs and metrics: they take UTF-8 only.
+    """
+    value = loads_javascript(payload)
+    if isinstance(value, dict):
+        for text in (*value, value.get("event"), value.get("id")):
+            if isinstance(text, str) and not _is_utf8(text):
+                msg = "half an emoji outside of the data"
+                raise FrameError(msg)
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode_answer(id_: int | str | None, data: bytes) -> bytes:

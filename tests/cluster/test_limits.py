@@ -35,6 +35,24 @@ async def test_what_passes_at_one_daemon_is_owed_at_the_other(redis_server: Redi
         assert limiter(group, 1).check("user", other, RATE, trio.current_time()) < owed
 
 
+async def test_what_is_given_back_at_one_daemon_is_owed_at_none(redis_server: RedisServer) -> None:
+    rate = Rate(per_second=1 / 3600, burst=1)
+    async with open_group(redis_server, rate_limits="on") as group:
+        key = ("exported", uuid7())
+
+        def is_owed() -> bool:
+            arrival = limiter(group, 1)._tables.get("user", {}).get(key, 0.0)
+            return bool(arrival > trio.current_time())
+
+        limiter(group, 0).check("user", key, rate, trio.current_time())
+        await until(is_owed)
+        limiter(group, 0).give_back("user", key, rate)
+        await until(lambda: not is_owed())
+        for node in (0, 1):  # and of one that was told of neither, as both were within a telling
+            limiter(group, node).check("user", key, rate, trio.current_time())
+            limiter(group, node).give_back("user", key, rate)
+
+
 async def test_a_wrong_password_at_one_daemon_delays_the_next_at_the_other(
     redis_server: RedisServer,
 ) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from chatd.errors import Unavailable
 from chatd.links import Link
+from chatd.model import iso
 from chatd.nurseries.local_blobs import LocalBlobs
 from tests.files.kit import DAY, Site, Visitor, open_site, picture
 from tests.files.nanio import Nanio
@@ -490,6 +491,30 @@ async def test_a_promise_that_is_not_understood_is_refused(
 ) -> None:
     anna = await site.person("anna")
     assert await anna.refusal("POST", "/files", **body) == "validation_failed"
+
+
+async def test_who_may_not_write_in_a_session_promises_no_file_for_it(site: Site) -> None:
+    anna, bert, carl = [await site.person(name) for name in ("anna", "bert", "carl")]
+    tea = await site.session(anna, bert)
+    path = f"/chat/sessions/{tea}"
+    body = {"fileName": "x", "size": 1, "mimeType": "text/plain", "sessionId": str(tea)}
+
+    async def refusals(visitor: Visitor) -> set[str]:
+        to_send = await visitor.refusal("POST", f"{path}/messages", content="tea")
+        return {to_send, await visitor.refusal("POST", "/files", **body)}
+
+    assert await refusals(carl) == {"not_a_member"}
+    until = iso(site.now() + timedelta(minutes=1))
+    await anna.ask("PATCH", f"{path}/members/{bert.id}", 200, mutedUntil=until)
+    assert await refusals(bert) == {"muted"}
+    await anna.ask("PATCH", path, 200, readOnly=True)
+    assert await refusals(bert) == {"session_read_only"}
+    await anna.ask("POST", "/files", 201, **body)
+    await anna.ask("PATCH", path, 200, readOnly=False)
+    site.ahead = timedelta(minutes=2)  # no longer muted
+    await bert.ask("POST", "/files", 201, **body)
+    await anna.ask("PATCH", path, 200, archived=True)
+    assert await refusals(anna) == {"session_read_only"}
 
 
 async def uploads_of(visitor: Visitor, session_id: Any, count: int) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ def payload(data: bytes) -> Any:
         (b'{"event":"a:b","id":9007199254740991}', Request("a:b", MAX_ID, {})),
         (b'{"event":"a:b","id":"x","more":1}', Request("a:b", "x", {}, ("more",))),
         (bytearray(b'{"event":"\\u00e9"}'), Request("é", None, {})),
+        (bytearray(b'{"event":"a","data":"\\ud83d"}'), Request("a", None, "\ud83d")),
+        (b'{"event":"\\u00e9","id":"\xc3\xbc","data":"\\ud83d"}', Request("é", "ü", "\ud83d")),
     ],
 )
 def test_a_request_is_read(text: bytes, request_: Request) -> None:
@@ -55,6 +57,11 @@ def test_a_request_is_read(text: bytes, request_: Request) -> None:
         b'{"event":"a","data":NaN}',
         b'{"event":"a"} trailing',
         b'{"event":"\xff"}',
+        b'{"event":"\\ud83d"}',
+        b'{"event":"a","id":"\\ud83d"}',
+        b'{"event":"a","\\ud83d":1}',
+        b'{"event":"a","data":"\\ud83d"',
+        b'{"event":"a","data":"\\ud83d","data":1}',
     ],
 )
 def test_what_is_no_request_is_no_frame_of_this_protocol(text: bytes) -> None:
