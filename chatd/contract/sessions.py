@@ -7,7 +7,16 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from chatd.rows import JoinPage, PositionRow, Role, SessionKind, SessionListRow, SessionRow, UserRow
+from chatd.rows import (
+    JoinPage,
+    PositionRow,
+    Role,
+    RulesRow,
+    SessionKind,
+    SessionListRow,
+    SessionRow,
+    UserRow,
+)
 
 
 class SessionStore(Protocol):
@@ -38,6 +47,9 @@ class SessionStore(Protocol):
         self, session_id: UUID, user_id: UUID
     ) -> tuple[SessionRow, Role | None] | None:
         """Return a session that the user may see: a member with the role, PUBLIC with None."""
+
+    async def rules_for(self, session_id: UUID, user_id: UUID) -> RulesRow | None:
+        """Return what a session lets a member do; None for who is not in it."""
 
     async def list_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int

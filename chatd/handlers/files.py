@@ -30,7 +30,6 @@ from chatd.events.files import (
     FileThumbnail,
 )
 from chatd.filenames import disposition
-from chatd.handlers.access import visible
 from chatd.handlers.operations import Operation, Redirect, Route
 from chatd.handlers.refusals import refusal_of
 from chatd.ids import random_hex, uuid7
@@ -38,7 +37,7 @@ from chatd.limits import Rate
 from chatd.magic import BYTES, HEAD_BYTES, WrongTypeError, is_shown, served_type
 from chatd.model import attachment_dict, dumps, iso
 from chatd.pictures import MAX_SOURCE, THUMBNAIL_TYPE, TYPES, Picture
-from chatd.rows import FileRow, RulesRow
+from chatd.rows import FileRow
 from chatd.store.checks import write_refusal
 
 
@@ -218,14 +217,9 @@ def files_of(services: Services) -> Files:
 
 async def _check_writer(services: Services, caller: Caller, session_id: UUID) -> None:
     """Refuse a file for a session that the caller may not write in; sending judges it again."""
-    session, role = await visible(services, caller, session_id)
-    if role is None:
+    rules = await services.store.rules_for(session_id, caller.user_id)
+    if rules is None:
         raise NotAMember
-    before = UUID(int=caller.user_id.int - 1)  # members come by rising id
-    members = await services.store.members(session_id, after=before, limit=1)
-    muted_until = next((row.muted_until for row in members if row.user_id == caller.user_id), None)
-    is_archived = session.archived_at is not None
-    rules = RulesRow(role, is_archived, session.is_read_only, muted_until)
     refusal = write_refusal(rules, services.now())
     if refusal is not None:
         raise refusal_of(refusal)

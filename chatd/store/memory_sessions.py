@@ -10,6 +10,7 @@ from chatd.errors import StoreBug
 from chatd.rows import (
     PositionRow,
     Role,
+    RulesRow,
     SessionKind,
     SessionListRow,
     SessionRow,
@@ -65,6 +66,13 @@ class MemorySessions(MemoryMembers):
         if member is None and session.kind != "PUBLIC":
             return None
         return session.row(), member.role if member else None
+
+    @statement
+    def rules_for(self, session_id: UUID, user_id: UUID) -> RulesRow | None:
+        """Return what a session lets a member do."""
+        session = self._living(session_id)
+        member = None if session is None else session.member(user_id)
+        return None if session is None or member is None else self._rules(session, member)
 
     @statement
     def list_sessions(

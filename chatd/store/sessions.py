@@ -11,6 +11,7 @@ from uuid import UUID
 from chatd.rows import (
     PositionRow,
     Role,
+    RulesRow,
     SessionKind,
     SessionListRow,
     SessionRow,
@@ -80,6 +81,14 @@ _SESSION_FOR = """
         ON m.session_id = s.id AND m.user_id = %(user_id)s AND m.left_at IS NULL
     WHERE s.id = %(session_id)s AND (m.role IS NOT NULL OR s.kind = 'PUBLIC')
       AND s.deleted_at IS NULL
+"""
+
+_RULES_FOR = """
+    SELECT mine.role, s.archived_at IS NOT NULL, s.is_read_only, mine.muted_until
+    FROM sessions s
+    JOIN session_users mine
+        ON mine.session_id = s.id AND mine.user_id = %(user_id)s AND mine.left_at IS NULL
+    WHERE s.id = %(session_id)s AND s.deleted_at IS NULL
 """
 
 _LIST_SESSIONS = f"""
@@ -200,6 +209,12 @@ class Sessions:
         params = {"session_id": session_id, "user_id": user_id}
         rows = await self._pool.fetch(_SESSION_FOR, params)
         return (SessionRow(*rows[0][:_SESSION]), rows[0][_SESSION]) if rows else None
+
+    async def rules_for(self, session_id: UUID, user_id: UUID) -> RulesRow | None:
+        """Return what a session lets a member do."""
+        params = {"session_id": session_id, "user_id": user_id}
+        rows = await self._pool.fetch(_RULES_FOR, params)
+        return RulesRow(*rows[0]) if rows else None
 
     async def list_sessions(
         self, user_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int

@@ -171,6 +171,7 @@ steps = st.one_of(
     step("pins", sessions, users),
     step("revisions", said, users, before=st.none() | st.integers(1, 3), limit=limits),
     step("session_for", sessions, users),
+    step("rules_for", sessions, users),
     step(
         "list_sessions",
         users,
