@@ -30,7 +30,8 @@ else
 		$(BIN)/python -m pytest -p no:cacheprovider $(LONG) && [ $$processes -eq 0 ] \
 	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
 	$(PYTEST) $(PROCESSES:%=--ignore=%) $(LONG:%=--ignore=%); main=$$?; \
-	wait $$beside; beside=$$?; cat $(VENV)/beside.log; [ $$main -eq 0 ] && [ $$beside -eq 0 ]
+	tail -n +1 -f --pid=$$beside $(VENV)/beside.log; wait $$beside; beside=$$?; \
+	[ $$main -eq 0 ] && [ $$beside -eq 0 ]
 endif
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE)

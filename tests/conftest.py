@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import subprocess
@@ -23,6 +24,7 @@ from tests.poolers import PROGRAM, Pooler, running_pooler
 
 # The oldest release that `database_url` may name, as Debian and others install it.
 OLDEST = Path("/usr/lib/postgresql/15/bin")
+EXIT_TIMEOUT = 120  # seconds from the last test to the end of the process, with what coverage saves
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +139,9 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} may not be skipped here: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End a run that something, such as a thread of a test, keeps from its end; show what."""
+    faulthandler.dump_traceback_later(EXIT_TIMEOUT, exit=True, file=2)  # standard error

@@ -146,12 +146,11 @@ def open_browser() -> Iterator[Browser]:
 @contextmanager
 def open_person(browser: Browser, daemon: Daemon, name: str, **context: object) -> Iterator[Person]:
     """Give somebody a browser context; it must have broken no policy and asked no other origin."""
-    opened = browser.new_context(base_url=daemon.url, **context)  # type: ignore[arg-type]
-    opened.set_default_timeout(PATIENCE)
-    complaints = Complaints(urlsplit(daemon.url).netloc)
-    page = opened.new_page()
-    complaints.watch(page)
-    yield Person(name, page, opened, complaints)
-    opened.close()
+    with browser.new_context(base_url=daemon.url, **context) as opened:  # type: ignore[arg-type]
+        opened.set_default_timeout(PATIENCE)
+        complaints = Complaints(urlsplit(daemon.url).netloc)
+        page = opened.new_page()
+        complaints.watch(page)
+        yield Person(name, page, opened, complaints)
     assert complaints.messages == []
     assert complaints.foreign == []

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.scenarios.daemon import running_daemon
 from tests.web.browser import PASSWORD, PATIENCE, Complaints
+from tests.web.threaded import serving
 
 SITE = Path(__file__).parent.parent.parent / "chatd" / "web" / "site"
 
@@ -25,26 +24,14 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Say nothing: the test's output is its own."""
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Serve a folder as any static host does."""
-    handler = partial(_Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 def test_people_sign_up_and_chat_on_a_page_of_another_origin(
     browser: Browser, tmp_path: Path
 ) -> None:
     shutil.copytree(SITE, tmp_path / "site")
-    with (
-        serving(tmp_path / "site") as origin,
-        running_daemon(tmp_path / "data", cors_origins=origin) as daemon,
-    ):
+    with ExitStack() as stack:
+        port = stack.enter_context(serving(partial(_Quiet, directory=str(tmp_path / "site"))))
+        origin = f"http://localhost:{port}"
+        daemon = stack.enter_context(running_daemon(tmp_path / "data", cors_origins=origin))
         (tmp_path / "site" / "config.json").write_text(json.dumps({"apiBase": daemon.url}))
         context = browser.new_context()
         context.set_default_timeout(PATIENCE)

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.scenarios.daemon import running_daemon
 from tests.web.axe import axe_finds
 from tests.web.browser import PATIENCE, open_person, slow_link
 from tests.web.conftest import Enter
+from tests.web.threaded import serving
 
 
 def picture(side: int) -> bytes:
@@ -119,13 +120,11 @@ class Model(BaseHTTPRequestHandler):
 def running_model() -> Iterator[str]:
     Model.may_end.clear()
     Model.is_left.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        Model.may_end.set()
-        server.shutdown()
-        thread.join()
+    with serving(Model) as port:
+        try:
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            Model.may_end.set()
 
 
 def test_an_answer_is_seen_as_it_comes_outlives_a_reload_and_is_stopped(

@@ -110,6 +110,25 @@ def test_shortcuts_walk_through_the_conversations_and_open_windows(enter: Enter)
 
 
 @pytest.mark.parametrize(
+    "path", ["/login/", "/signup/", "/auth/forgot/", "/auth/reset/#token=none"]
+)
+def test_a_page_has_no_form_before_its_scripts_run(
+    browser: Browser, daemon: Daemon, path: str
+) -> None:
+    """Nobody would hear it: a press of Enter would put the password into the address."""
+    with open_person(browser, daemon, "Nobody") as nobody:
+        page = nobody.page
+        page.route("**/*.js", lambda _: None)  # as on a line that is slow
+        page.goto(f"{daemon.url}{path}", wait_until="commit")
+        expect(page.locator("main h1")).to_be_visible()
+        expect(page.locator("main [aria-busy]")).to_be_attached()
+        assert page.locator("input, button[type=submit]").count() == 0
+        page.unroute("**/*.js")  # those that wait go on
+        expect(page.locator("main input").first).to_be_focused()
+        expect(page.locator("main [aria-busy]")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
     ("path", "remembered"), [("/login/", "current-password"), ("/signup/", "new-password")]
 )
 def test_a_password_is_hidden_can_be_pasted_and_is_left_to_the_browsers_own_memory(

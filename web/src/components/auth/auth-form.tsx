@@ -8,6 +8,7 @@ import { useForm } from "react-hook-form";
 import { Logo } from "@/components/logo";
 import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
+import { Form } from "@/components/ui/form";
 import { explain, toApiError } from "@/lib/errors";
 import { nextPage } from "@/lib/next";
 import { loginSchema, signupSchema, type LoginForm, type SignupForm } from "@/lib/schemas";
@@ -78,7 +79,7 @@ function LoginFields({ onFailure }: FieldsProps) {
   });
   if (challenge) return <SecondFactor challenge={challenge} onFailure={onFailure} onOver={() => setChallenge(null)} />;
   return (
-    <form noValidate onSubmit={submit} className="space-y-4">
+    <Form onSubmit={submit}>
       <Field label="E-mail" type="email" autoComplete="username" autoFocus error={errors.email?.message} {...form.register("email")} />
       <Field label="Password" type="password" autoComplete="current-password" error={errors.password?.message} {...form.register("password")} />
       <Button type="submit" className="w-full" disabled={isSubmitting}>
@@ -91,7 +92,7 @@ function LoginFields({ onFailure }: FieldsProps) {
           </Link>
         </p>
       ) : null}
-    </form>
+    </Form>
   );
 }
 
@@ -114,7 +115,7 @@ function SecondFactor({ challenge, onFailure, onOver }: SecondFactorProps) {
     }
   };
   return (
-    <form noValidate onSubmit={(event) => void submit(event)} className="space-y-4">
+    <Form onSubmit={(event) => void submit(event)}>
       <Field
         label="Code"
         hint="From your authenticator, or one of your recovery codes."
@@ -130,7 +131,7 @@ function SecondFactor({ challenge, onFailure, onOver }: SecondFactorProps) {
       <Button look="ghost" className="w-full" onClick={onOver}>
         Back
       </Button>
-    </form>
+    </Form>
   );
 }
 
@@ -155,7 +156,7 @@ function SignupFields({ onFailure }: FieldsProps) {
     }
   });
   return (
-    <form noValidate onSubmit={submit} className="space-y-4">
+    <Form onSubmit={submit}>
       <Field label="Name" autoComplete="name" autoFocus error={errors.name?.message} {...form.register("name")} />
       <Field label="E-mail" type="email" autoComplete="username" error={errors.email?.message} {...form.register("email")} />
       <Field
@@ -169,6 +170,6 @@ function SignupFields({ onFailure }: FieldsProps) {
       <Button type="submit" className="w-full" disabled={isSubmitting}>
         {isSubmitting ? "One moment…" : WORDS.signup.button}
       </Button>
-    </form>
+    </Form>
   );
 }

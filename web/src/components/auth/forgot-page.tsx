@@ -4,6 +4,7 @@ import Link from "next/link";
 import { useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
+import { Form } from "@/components/ui/form";
 import { callAnonymously } from "@/lib/api";
 import { explain } from "@/lib/errors";
 import { Card } from "./card";
@@ -29,7 +30,7 @@ export function ForgotPage() {
           If that address has an account, a mail is on its way. Its link is good for 15 minutes.
         </p>
       ) : (
-        <form noValidate onSubmit={(event) => void submit(event)} className="space-y-4">
+        <Form onSubmit={(event) => void submit(event)}>
           <Field
             label="E-mail"
             type="email"
@@ -42,7 +43,7 @@ export function ForgotPage() {
           <Button type="submit" className="w-full" disabled={!email.trim()}>
             Send me a link
           </Button>
-        </form>
+        </Form>
       )}
       <p className="text-center text-sm">
         <Link href="/login/" className="font-medium text-accent underline-offset-4 hover:underline">

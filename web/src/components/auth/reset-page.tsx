@@ -4,6 +4,7 @@ import { useRouter } from "next/navigation";
 import { useEffect, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { Field } from "@/components/ui/field";
+import { Form } from "@/components/ui/form";
 import { say } from "@/components/ui/toast";
 import { callAnonymously } from "@/lib/api";
 import { explain, toApiError } from "@/lib/errors";
@@ -31,7 +32,7 @@ export function ResetPage() {
   };
   return (
     <Card title="A new password">
-      <form noValidate onSubmit={(event) => void submit(event)} className="space-y-4">
+      <Form onSubmit={(event) => void submit(event)}>
         <Field
           label="New password"
           type="password"
@@ -45,7 +46,7 @@ export function ResetPage() {
         <Button type="submit" className="w-full" disabled={password.length < 8}>
           Set it
         </Button>
-      </form>
+      </Form>
     </Card>
   );
 }
