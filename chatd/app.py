@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, cast
 
 import trio
@@ -28,6 +29,7 @@ from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, Va
 from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, Redirect, Streamed, call, submit, translate
+from chatd.handlers.refusals import wrong
 from chatd.limits import budget_of
 from chatd.model import dumps
 from chatd.openapi import openapi_document
@@ -220,32 +222,44 @@ async def _caller(services: Services, headers: dict[bytes, bytes], *, needs_logi
 async def _command_data(
     operation: Operation, headers: dict[bytes, bytes], path: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what the client sent as one object; what the path says counts over the rest."""
+    """Return what the client sent, what the path names and the `Idempotency-Key` as one object."""
     assert operation.route is not None  # noqa: S101 - asked before
     if request.method in {"GET", "DELETE"} and not operation.route.takes_body:
         if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
             # Not ignored: a removal that loses its `userId` removes the caller.
             msg = f"the parameters of a {request.method} stand in the query"
             raise ValidationFailed(msg)
-        data: Any = _query()
+        data: dict[str, Any] = dict(_query())
     else:
-        raw = cast("bytes", await request.get_data(cache=False))
-        if raw and request.mimetype != "application/json":
-            msg = "a body is application/json"
-            raise ValidationFailed(msg)
-        try:
-            data = loads_javascript(raw) if raw else {}
-        except FrameError as refusal:
-            msg = f"the body is not JSON: {refusal}"
-            raise ValidationFailed(msg) from None
-        if not isinstance(data, dict):
-            msg = "the body is an object"
-            raise ValidationFailed(msg)
+        data = await _body()
+    named = {to_camel(name): value for name, value in path.items()}
+    for field, value in named.items():
+        if field in data and str(data[field]).lower() != str(value).lower():
+            raise wrong(field, "is not the one of the path")
     key = headers.get(b"idempotency-key")
     if key is not None and "client_msg_id" in operation.command.model_fields:
         data["clientMsgId"] = key.decode("latin-1")
-    command: dict[str, Any] = data
-    return command | {to_camel(name): value for name, value in path.items()}
+    return data | named
+
+
+async def _body() -> dict[str, Any]:
+    """Return the object in the body, an empty one for none."""
+    if request.args:  # not ignored: they would look as if they had been heard
+        msg = f"the parameters of this {request.method} stand in the body"
+        raise ValidationFailed(msg)
+    raw = cast("bytes", await request.get_data(cache=False))
+    if raw and request.mimetype != "application/json":
+        msg = "a body is application/json"
+        raise ValidationFailed(msg)
+    try:
+        data = loads_javascript(raw) if raw else {}
+    except FrameError as refusal:
+        msg = f"the body is not JSON: {refusal}"
+        raise ValidationFailed(msg) from None
+    if not isinstance(data, dict):
+        msg = "the body is an object"
+        raise ValidationFailed(msg)
+    return data
 
 
 def _query() -> dict[str, str]:
@@ -260,10 +274,19 @@ def _query() -> dict[str, str]:
     return request.args.to_dict()
 
 
-def _add_documents(app: QuartTrio) -> None:
+@cache
+def _documents() -> tuple[bytes, bytes, str, str]:
+    """Return the OpenAPI and the AsyncAPI document, the page that shows them, and its policy.
+
+    They take 0.2 s, are the same for every daemon, and tests start many in one process.
+    """
     rest = dumps(openapi_document(OPERATIONS))
     sockets = dumps(asyncapi_document(OPERATIONS, SERVER_EVENTS))
-    page, policy = docs_page(OPERATIONS)
+    return rest, sockets, *docs_page(OPERATIONS)
+
+
+def _add_documents(app: QuartTrio) -> None:
+    rest, sockets, page, policy = _documents()
 
     async def openapi() -> Response:
         return Response(rest, headers=_JSON)

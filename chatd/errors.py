@@ -162,6 +162,12 @@ class Unavailable(ChatError):
     code, status, retryable = "unavailable", 503, True
 
 
+class NotSetUp(Unavailable):
+    """This server is not set up for it: trying again changes nothing."""
+
+    retryable = False
+
+
 class DeadlineExceeded(ChatError):
     """The deadline passed before the change was committed: nothing was stored."""
 

@@ -140,21 +140,6 @@ async def test_a_user_is_found_by_their_whole_address_and_shown_without_it(
         assert (missing.status, missing.code) == (404, "not_found")
 
 
-async def test_what_the_path_says_counts_over_the_body(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    async with open_world(tmp_path) as world:
-        anna = await world.person("anna")
-        mine, other = await world.session(anna), await world.session(anna)
-        answer = await world.rest(
-            "POST",
-            f"/chat/sessions/{mine}/messages",
-            {"content": "x", "sessionId": str(other)},
-            token=world.token(anna),
-        )
-        assert answer.json["message"]["sessionId"] == str(mine)
-
-
 # Refusals
 
 

@@ -88,6 +88,7 @@ async def test_search_says_that_it_is_off_and_the_features_say_so(
         answer = await world.rest("GET", "/chat/search?q=tea", token=world.token(anna))
         assert (answer.status, answer.json["error"]["code"]) == (503, "unavailable")
         assert "encrypted at rest" in answer.json["error"]["message"]
+        assert answer.json["error"]["retryable"] is False
         assert not await searchable(world)
     async with open_world(tmp_path) as world:
         assert await searchable(world)

@@ -6,7 +6,7 @@ from chatd.ai_payloads import ai_message_dict, ai_session_dict
 from chatd.ai_rows import AiSessionRow
 from chatd.context import Caller, Services
 from chatd.contract.assistant import Assistant
-from chatd.errors import NotFound, Unauthorized, Unavailable, ValidationFailed
+from chatd.errors import NotFound, NotSetUp, Unauthorized
 from chatd.events.ai import (
     AiMessageList,
     AiMessagePage,
@@ -20,6 +20,7 @@ from chatd.events.ai import (
 from chatd.events.answers import Nothing
 from chatd.handlers.cursors import cursor_of, read_cursor
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.refusals import wrong
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import dumps
@@ -31,11 +32,11 @@ def assistant_of(services: Services) -> Assistant:
     """Return the assistant.
 
     Raises:
-        Unavailable: this server has none; nothing of it is done.
+        NotSetUp: this server has none; nothing of it is done.
     """
     if services.assistant is None:
         msg = "the assistant is not set up on this server"
-        raise Unavailable(msg)
+        raise NotSetUp(msg)
     return services.assistant
 
 
@@ -129,8 +130,9 @@ def _offered(assistant: Assistant, model: str | None) -> str | None:
         ValidationFailed: it is not offered here.
     """
     if model is not None and model not in assistant.models:
-        msg = "this model is not offered here"
-        raise ValidationFailed(msg, details={"models": list(assistant.models)})
+        refusal = wrong("model", "is not offered here")
+        refusal.details = (refusal.details or {}) | {"models": list(assistant.models)}
+        raise refusal
     return model
 
 

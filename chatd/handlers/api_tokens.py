@@ -8,12 +8,12 @@ from uuid import UUID
 from chatd.api_tokens import new_api_token, ordered_scopes
 from chatd.context import Caller, Services
 from chatd.contract.api_tokens import ApiTokenRow
-from chatd.errors import CloseCode, Conflict, NotFound, ValidationFailed
+from chatd.errors import CloseCode, Conflict, NotFound
 from chatd.events.answers import Nothing
 from chatd.events.api_tokens import ApiTokenCreate, ApiTokenMade, ApiTokenRef, ApiTokens
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import Operation, Route
-from chatd.handlers.refusals import missing
+from chatd.handlers.refusals import missing, wrong
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import dumps, iso, iso_or_none
@@ -24,8 +24,7 @@ async def create(services: Services, caller: Caller, command: ApiTokenCreate) ->
     """Make a token and show it, this once."""
     now = services.now()
     if command.expires_at is not None and command.expires_at <= now:
-        field = {"field": "expiresAt", "message": "is over"}
-        raise ValidationFailed(details={"fields": [field]})
+        raise wrong("expiresAt", "is over")
     token = new_api_token()
     row = ApiTokenRow(
         id=uuid7(),

@@ -12,7 +12,7 @@ import structlog
 from chatd.context import Caller, Services
 from chatd.contract import Store
 from chatd.contract.second_factor import SecondFactorRow
-from chatd.errors import SecondFactorRequired, Unavailable
+from chatd.errors import NotSetUp, SecondFactorRequired
 from chatd.handlers.audit import Act, write_down
 from chatd.model import iso
 from chatd.rows import UserRow
@@ -77,7 +77,7 @@ async def spend_proof(
     """Tell whether a code or recovery code is good; from now on it is not, for anybody.
 
     Raises:
-        Unavailable: the secret cannot be read: its key is gone.
+        NotSetUp: the secret cannot be read: its key is gone.
     """
     if proof.recovery_code is not None:
         code_hash = hash_recovery_code(user_id, proof.recovery_code)
@@ -94,13 +94,13 @@ def open_secret(services: Services, user_id: UUID, factor: SecondFactorRow) -> s
     """Return the secret that an authenticator shares.
 
     Raises:
-        Unavailable: as `spend_proof`.
+        NotSetUp: as `spend_proof`.
     """
     secret = services.sealer.open(factor.secret, factor.key_id, user_id.bytes)
     if secret is None:
         log.warning("unreadable", user=str(user_id), key=factor.key_id)
         msg = "this server has no key to the second factor of the account: take a recovery code"
-        raise Unavailable(msg)
+        raise NotSetUp(msg)
     return secret.decode()
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatd.context import Caller, RoomEvent, Services
-from chatd.errors import Conflict, NotFound, ValidationFailed
+from chatd.errors import Conflict, NotFound
 from chatd.events.answers import Nothing
 from chatd.events.bans import BanAnswer, BanList, BanPage, MemberBan, MemberUnban
 from chatd.handlers.access import act, allowed
 from chatd.handlers.membership import part, told
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
-from chatd.handlers.refusals import missing
+from chatd.handlers.refusals import missing, wrong
 from chatd.limits import Rate
 from chatd.model import dumps
 from chatd.payloads import ban_dict
@@ -25,8 +25,7 @@ async def ban(services: Services, caller: Caller, command: MemberBan) -> bytes:
         msg = "nobody bans themself"
         raise Conflict(msg)
     if command.until is not None and command.until <= services.now():
-        msg = "until lies ahead"
-        raise ValidationFailed(msg)
+        raise wrong("until", "does not lie ahead")
     session, _ = await allowed(services, caller, command.session_id, Action.BAN)
     judged = act(services, caller, session.kind, Action.BAN)
 

@@ -7,7 +7,7 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from chatd.errors import ValidationFailed
+from chatd.handlers.refusals import wrong
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,5 +29,4 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
         micros, _, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
         return _EPOCH + int(micros) * _MICROSECOND, UUID(row_id)
     except (ValueError, OverflowError, binascii.Error):
-        msg = "cursor is not one of ours"
-        raise ValidationFailed(msg) from None
+        raise wrong("cursor", "is not one of ours") from None

@@ -14,9 +14,9 @@ from chatd.errors import (
     Conflict,
     NotAMember,
     NotFound,
+    NotSetUp,
     PayloadTooLarge,
     RateLimited,
-    Unavailable,
     ValidationFailed,
 )
 from chatd.events.answers import Nothing
@@ -207,11 +207,11 @@ def files_of(services: Services) -> Files:
     """Return where files are.
 
     Raises:
-        Unavailable: there are none at this server.
+        NotSetUp: there are none at this server.
     """
     if services.files is None:
         msg = "there are no files at this server"
-        raise Unavailable(msg)
+        raise NotSetUp(msg)
     return services.files
 
 

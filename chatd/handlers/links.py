@@ -16,7 +16,7 @@ from uuid import UUID
 import trio
 
 from chatd.context import Caller, Mailer, Services
-from chatd.errors import Overloaded, Unavailable
+from chatd.errors import NotSetUp, Overloaded
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.operations import spend
 from chatd.letters import (
@@ -44,11 +44,11 @@ def required_mailer(services: Services) -> Mailer:
     """Return what sends mail.
 
     Raises:
-        Unavailable: this server sends none.
+        NotSetUp: this server sends none.
     """
     if services.mailer is None:
         msg = "this server sends no mail: smtp_url is not set"
-        raise Unavailable(msg)
+        raise NotSetUp(msg)
     return services.mailer
 
 
@@ -66,7 +66,7 @@ def post_verification(services: Services, user: UserRow) -> None:
     """Send the link that verifies the address of an account.
 
     Raises:
-        Overloaded, Unavailable: it cannot be sent now.
+        NotSetUp, Overloaded: it cannot be sent now.
     """
     ttl = services.settings.email_verification_ttl
     write = partial(_write_verification, services, user.id, user.email)
@@ -106,7 +106,7 @@ def post_reset(services: Services, caller: Caller, email: str) -> None:
     """Send the link that sets a new password, if the address has an account.
 
     Raises:
-        Overloaded, Unavailable: as `post_verification`, whether it has one or not.
+        NotSetUp, Overloaded: as `post_verification`, whether it has one or not.
     """
     write = partial(_write_reset, services, caller, email)
     lifetime = services.settings.password_reset_ttl
@@ -130,7 +130,7 @@ def post_email_change(services: Services, user: UserRow, email: str) -> None:
     Who has the address already is told instead; who asked learns nothing of it.
 
     Raises:
-        Overloaded, Unavailable: as `post_verification`.
+        NotSetUp, Overloaded: as `post_verification`.
     """
     ttl = services.settings.email_verification_ttl
     write = partial(_write_email_change, services, user, email)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from chatd.context import Caller, RoomEvent, Services
 from chatd.contract.acts import Act, Mute
-from chatd.errors import Conflict, NotFound, ValidationFailed
+from chatd.errors import Conflict, NotFound
 from chatd.events.members import (
     LeftAnswer,
     MemberAnswer,
@@ -20,7 +20,7 @@ from chatd.handlers.access import act, allowed
 from chatd.handlers.membership import part, told, welcome
 from chatd.handlers.operations import Operation, Route
 from chatd.handlers.permissions import Action
-from chatd.handlers.refusals import missing
+from chatd.handlers.refusals import missing, wrong
 from chatd.limits import Rate
 from chatd.model import dumps, member_dict
 from chatd.rows import MemberChange, SessionRow
@@ -99,8 +99,7 @@ async def update_member(services: Services, caller: Caller, command: MemberUpdat
         mute = Mute(command.muted_until)
         actions.append(Action.MUTE)
         if mute.until is not None and mute.until <= services.now():
-            msg = "mutedUntil lies ahead"
-            raise ValidationFailed(msg)
+            raise wrong("mutedUntil", "does not lie ahead")
     session, _ = await allowed(services, caller, command.session_id, actions[0])
     judged = act(services, caller, session.kind, *actions, new_role=command.role)
 

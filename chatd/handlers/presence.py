@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from chatd.context import Caller, Services
-from chatd.errors import NotAMember, ValidationFailed
+from chatd.errors import NotAMember
 from chatd.events.answers import Nothing
 from chatd.events.presence import StatusAnswer, Statuses, StatusQuery, StatusSet
 from chatd.events.sessions import SessionRef
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.refusals import wrong
 from chatd.limits import Rate
 from chatd.model import dumps
 from chatd.payloads import presence_dict
@@ -24,12 +25,10 @@ async def set_status(services: Services, caller: Caller, command: StatusSet) -> 
     if command.until is not None:
         left = command.until - services.now()
         if not timedelta(0) < left <= MAX_UNTIL:
-            msg = "until lies ahead, by a year at most"
-            raise ValidationFailed(msg)
+            raise wrong("until", "does not lie ahead, or by more than a year")
     if command.status == "AWAY":
         if caller.socket is None:
-            msg = "AWAY is a device's status: set it on its socket"
-            raise ValidationFailed(msg)
+            raise wrong("status", "AWAY is a device's: set it on its socket")
         return dumps({"presence": presence.set_away(caller.socket)})
     manual = None if command.status == "ONLINE" else command.status
     await services.store.set_status(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import trio
 
 from chatd.context import Caller, Services
-from chatd.errors import Forbidden, Unauthorized, ValidationFailed
+from chatd.errors import Forbidden, Unauthorized
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.guarding import begin_guess
 from chatd.handlers.operations import spend
+from chatd.handlers.refusals import wrong
 from chatd.limits import Rate
 from chatd.password_rules import tells, words_of
 from chatd.rows import UserRow
@@ -62,5 +63,4 @@ def refuse_telling(services: Services, password: str, email: str, field: str) ->
         ValidationFailed: as for a field that is not what it has to be.
     """
     if tells(password, words_of(email, services.settings.public_url)):
-        wrong = {"field": field, "message": "is little more than your address or our name"}
-        raise ValidationFailed(details={"fields": [wrong]})
+        raise wrong(field, "is little more than your address or our name")

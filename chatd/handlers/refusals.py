@@ -41,6 +41,17 @@ def missing(field: str, message: str) -> NotFound:
     return NotFound(message, details={"fields": [{"field": field, "message": message}]})
 
 
+def wrong(field: str, message: str) -> ValidationFailed:
+    """Return the refusal of a call whose `field` is not what this operation takes.
+
+    Args:
+        field: as the client writes it.
+        message: what is wrong with it, for people.
+    """
+    wrong_field = {"field": field, "message": message}
+    return ValidationFailed(f"{field} {message}", details={"fields": [wrong_field]})
+
+
 def refusal_of(outcome: Append) -> ChatError:
     """Return why a message was not stored, or not changed."""
     if outcome in _MISSING:

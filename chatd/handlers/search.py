@@ -8,7 +8,7 @@ from uuid import UUID
 import trio
 
 from chatd.context import Caller, Services
-from chatd.errors import DeadlineExceeded, Unavailable
+from chatd.errors import DeadlineExceeded, NotSetUp
 from chatd.events.search import MessageSearch, SearchPage
 from chatd.folding import snippet_of, words_of
 from chatd.handlers.cursors import cursor_of, read_cursor
@@ -26,11 +26,11 @@ async def search(services: Services, caller: Caller, command: MessageSearch) -> 
     Raises:
         DeadlineExceeded: it takes longer than `search_timeout`, the wait for a turn included.
         Overloaded: too many others search.
-        Unavailable: messages are encrypted at rest.
+        NotSetUp: messages are encrypted at rest.
     """
     if not services.is_searchable():
         msg = "messages are encrypted at rest at this server: they cannot be searched"
-        raise Unavailable(msg)
+        raise NotSetUp(msg)
     rows = await _found(services, caller, command)
     page = rows[: command.limit]
     words = words_of(command.q)

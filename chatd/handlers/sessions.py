@@ -10,7 +10,6 @@ from chatd.errors import (
     Conflict,
     NotAMember,
     Overloaded,
-    ValidationFailed,
 )
 from chatd.events.answers import Nothing
 from chatd.events.sessions import (
@@ -26,7 +25,7 @@ from chatd.events.sessions import (
 from chatd.handlers.access import visible
 from chatd.handlers.cursors import cursor_of, read_cursor
 from chatd.handlers.operations import Followed, Operation, Route
-from chatd.handlers.refusals import missing
+from chatd.handlers.refusals import missing, wrong
 from chatd.ids import uuid7
 from chatd.limits import Rate
 from chatd.model import (
@@ -46,8 +45,7 @@ async def create(services: Services, caller: Caller, command: SessionCreate) -> 
     """Open a session; asking again for a DIRECT one returns the one there is."""
     others = [user_id for user_id in dict.fromkeys(command.member_ids) if user_id != caller.user_id]
     if command.kind == "DIRECT" and not others:
-        msg = "a DIRECT session is with somebody else"
-        raise ValidationFailed(msg)
+        raise wrong("memberIds", "names nobody else: a DIRECT session is with somebody")
     try:
         session, is_new = await services.store.create_session(
             session_id=uuid7(),

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from chatd.config import Settings
 from chatd.context import Caller, Claims, Issuer, Services
-from chatd.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable, ValidationFailed
+from chatd.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from chatd.events.accounts import Tokens
 from chatd.events.fields import Email, Name
 from chatd.events.sign_in import Exchange, SignInReturn, SignInStart
@@ -27,6 +27,7 @@ from chatd.handlers.accounts import LOGIN_RATE, open_login
 from chatd.handlers.audit import Act, write_down
 from chatd.handlers.links import notify
 from chatd.handlers.operations import Operation, Redirect, Route
+from chatd.handlers.refusals import wrong
 from chatd.ids import uuid7
 from chatd.letters import identity_linked
 from chatd.rows import Link
@@ -132,8 +133,7 @@ def _code(command: SignInReturn) -> str:
         msg = "the sign-in service could not do it: try again"
         raise Unavailable(msg)
     if command.code is None:
-        msg = "the sign-in service sent no code"
-        raise ValidationFailed(msg)
+        raise wrong("code", "was not sent by the sign-in service")
     return command.code
 
 

@@ -7,9 +7,10 @@ import binascii
 from uuid import UUID
 
 from chatd.context import Caller, Services
-from chatd.errors import NotFound, ValidationFailed
+from chatd.errors import NotFound
 from chatd.events.people import UserAnswer, UserList, UserPage, UserRef
 from chatd.handlers.operations import Operation, Route
+from chatd.handlers.refusals import wrong
 from chatd.limits import Rate
 from chatd.model import dumps, user_dict
 from chatd.rows import FoundUser
@@ -39,8 +40,7 @@ def _read_cursor(cursor: str) -> tuple[int, str, UUID]:
             raise ValueError
         return int(rank), key, UUID(user_id)
     except (ValueError, binascii.Error):
-        msg = "cursor is not one of ours"
-        raise ValidationFailed(msg) from None
+        raise wrong("cursor", "is not one of ours") from None
 
 
 async def get(services: Services, _caller: Caller, command: UserRef) -> bytes:

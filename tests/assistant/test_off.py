@@ -36,6 +36,7 @@ async def test_every_route_and_event_is_unavailable_with_a_clear_text(
                     frame = await a.answer(await a.emit(operation.event, **data))
                     assert frame["error"]["code"] == "unavailable", operation.name
                     assert "not set up" in frame["error"]["message"]
+                    assert frame["error"]["retryable"] is False
                 assert operation.route is not None
                 path = operation.route.path
                 for name, field in (("ai_session_id", "aiSessionId"), ("message_id", "messageId")):
