@@ -1,4 +1,4 @@
-"""The QuartTrio app: a route for each operation, the one error handler, headers, documents.
+"""The QuartTrio app: a view for each operation, the one error handler, headers.
 
 The routes come from the catalogue of operations: path parameters, query and body become the
 operation's command, its answer becomes the body. There is nothing else that REST does.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from functools import cache
 from typing import Any, cast
 
 import trio
@@ -22,18 +21,15 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from chatd.asyncapi import asyncapi_document
 from chatd.context import Caller, Services
-from chatd.docs import docs_page
 from chatd.errors import ChatError, MethodNotAllowed, NotFound, Unauthorized, ValidationFailed
-from chatd.events.server import SERVER_EVENTS
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation, Redirect, Streamed, call, submit, translate
 from chatd.handlers.refusals import wrong
 from chatd.limits import budget_of
 from chatd.model import dumps
-from chatd.openapi import openapi_document
 from chatd.pages import refusal_page
+from chatd.routes import document_views, routes
 from chatd.wire.frames import FrameError, loads_javascript
 from chatd.wire.site import SiteFile
 
@@ -90,18 +86,12 @@ def create_app(services: Services, missing: SiteFile | None = None) -> QuartTrio
     app.asgi_http_class = _Cycle
     app.config["RESPONSE_TIMEOUT"] = None  # the HTTP loop has a deadline on every write
     app.config["BODY_TIMEOUT"] = None  # as above, on every read
+    app.url_map = routes()
     for operation in OPERATIONS:
         if operation.route is not None:
-            app.add_url_rule(
-                operation.route.path,
-                operation.name,
-                _page_view(services, operation)
-                if operation.is_page
-                else _view(services, operation),
-                methods=[operation.route.method],
-                provide_automatic_options=False,
-            )
-    _add_documents(app)
+            view = _page_view if operation.is_page else _view
+            app.view_functions[operation.name] = view(services, operation)
+    app.view_functions.update(document_views())
     _add_errors(app, missing)
     if services.settings.cors_origins:
         _add_preflight(app, frozenset(services.settings.cors_origins))
@@ -272,36 +262,6 @@ def _query() -> dict[str, str]:
     if fields:
         raise ValidationFailed(details={"fields": fields[:20]})
     return request.args.to_dict()
-
-
-@cache
-def _documents() -> tuple[bytes, bytes, str, str]:
-    """Return the OpenAPI and the AsyncAPI document, the page that shows them, and its policy.
-
-    They take 0.2 s, are the same for every daemon, and tests start many in one process.
-    """
-    rest = dumps(openapi_document(OPERATIONS))
-    sockets = dumps(asyncapi_document(OPERATIONS, SERVER_EVENTS))
-    return rest, sockets, *docs_page(OPERATIONS)
-
-
-def _add_documents(app: QuartTrio) -> None:
-    rest, sockets, page, policy = _documents()
-
-    async def openapi() -> Response:
-        return Response(rest, headers=_JSON)
-
-    async def asyncapi() -> Response:
-        return Response(sockets, headers=_JSON)
-
-    async def docs() -> Response:
-        response = Response(page, content_type=_HTML)
-        response.headers["Content-Security-Policy"] = policy
-        return response
-
-    app.add_url_rule("/openapi.json", "openapi", openapi)
-    app.add_url_rule("/asyncapi.json", "asyncapi", asyncapi)
-    app.add_url_rule("/docs", "docs", docs)
 
 
 def _add_errors(app: QuartTrio, missing: SiteFile | None) -> None:

@@ -128,6 +128,13 @@ def test_a_page_has_no_form_before_its_scripts_run(
         expect(page.locator("main [aria-busy]")).to_have_count(0)
 
 
+def test_a_browser_without_scripts_is_told(browser: Browser, daemon: Daemon) -> None:
+    with open_person(browser, daemon, "Nobody", java_script_enabled=False) as nobody:
+        for path in ("/", "/login/", "/chat/"):
+            nobody.page.goto(f"{daemon.url}{path}")
+            expect(nobody.page.get_by_text("needs JavaScript")).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("path", "remembered"), [("/login/", "current-password"), ("/signup/", "new-password")]
 )

@@ -25,6 +25,9 @@ export default function RootLayout({ children }: { children: ReactNode }) {
   return (
     <html lang="en" suppressHydrationWarning>
       <body>
+        <noscript>
+          <p className="p-4 text-center">The chat needs JavaScript, which this browser does not run.</p>
+        </noscript>
         <Providers>{children}</Providers>
       </body>
     </html>
