@@ -13,6 +13,7 @@ from chatd.contract.acts import Act, Standing
 from chatd.contract.assistant import Ending
 from chatd.errors import (
     ChatError,
+    Muted,
     NotAMember,
     NotFound,
     PayloadTooLarge,
@@ -35,6 +36,7 @@ from chatd.rows import Append, AppendRow, MessageRow, NewMessage, SessionRow
 CONTEXT_MESSAGES = 50  # of a session that are read for an answer
 CUT = " […]"  # behind a text that is not whole
 SETTLE_TIMEOUT = 15.0  # seconds: the journal's own deadlines add up to less
+MAY_NOT_WRITE = "the assistant may not write in this session"
 SLOW_WAITS = 3  # times that an answer waits for slow mode, 120 s at most each
 
 
@@ -134,6 +136,8 @@ class SessionAnswer:
                 return end
             return end._replace(status="FAILED", error=Unavailable("the model said nothing"))
         outcome = await self._send(text[:MAX_CONTENT])
+        if isinstance(outcome, Muted | NotAMember | SessionReadOnly):
+            outcome = type(outcome)(MAY_NOT_WRITE)  # its own text means who reads it
         if isinstance(outcome, ChatError):
             return end._replace(status="FAILED", error=outcome)
         return end
@@ -203,5 +207,4 @@ def tell_failure(services: Services, generation: Generation) -> None:
 def _check_open(session: SessionRow, *, is_reader: bool = False) -> None:
     """Refuse ahead of the cost what the store would refuse behind it."""
     if session.archived_at is not None or session.is_read_only or is_reader:
-        msg = "the assistant may not write in this session"
-        raise SessionReadOnly(msg)
+        raise SessionReadOnly(MAY_NOT_WRITE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from chatd.ai_rows import ASSISTANT_ID, Usage
 from chatd.errors import Unavailable
 from chatd.ids import bot_id
+from chatd.model import iso
 from chatd.prompts import ABOUT_SESSION
 from tests.assistant.model import Call, Model, open_ai_world
 from tests.people import Client, World
@@ -408,6 +410,21 @@ async def test_an_answer_ends_when_the_assistant_may_not_write_it_any_more(
         assert call.is_closed
         page = await a.ask("message:history", sessionId=str(tea))
         assert [each["content"] for each in page["messages"]] == ["@ai?"]
+
+
+async def test_who_asks_is_told_of_a_mute_that_it_is_the_assistants(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_tea(tmp_path) as (world, model, a, tea):
+        await join(a, tea)
+        await say(a, tea, "@ai?")
+        call = await model.called()
+        until = iso(world.server.now + timedelta(hours=1))
+        await a.ask("member:update", sessionId=str(tea), userId=AI, mutedUntil=until)
+        await call.finish("So.")
+        error = await a.event("ai:error")
+        assert error["code"] == "muted"
+        assert error["message"] == "the assistant may not write in this session"
 
 
 async def test_a_call_that_is_deleted_before_it_is_read_is_not_answered(
