@@ -94,6 +94,9 @@ class Settings(AssistantSettings, ClusterSettings):
     refresh_token_ttl: Seconds = Field(
         14 * 86400, description="a device unused for this long logs in again"
     )
+    login_max_age: Seconds = Field(
+        365 * 86400, description="a login ends this long after its password, used or not"
+    )
     max_logins_per_user: Count = Field(
         20, description="open logins of one user; one more ends the one that was used least lately"
     )

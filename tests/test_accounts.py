@@ -223,6 +223,18 @@ async def test_a_device_that_was_away_for_too_long_logs_in_again(
         assert (await refresh(world, token)).code == "unauthorized"
 
 
+async def test_a_login_ends_when_it_is_too_old_though_it_is_used(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, refresh_token_ttl=100, login_max_age=250) as world:
+        _, token = await open_login(world, await world.person("anna"))
+        for _ in range(4):
+            await trio.sleep(60)
+            token = (await renewed(world, token)).refresh_token
+        await trio.sleep(10)
+        assert (await refresh(world, token)).code == "unauthorized"
+
+
 async def test_an_account_that_is_gone_gets_no_tokens_and_is_not_shown(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -81,9 +81,12 @@ class AccountStore(Protocol):
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        max_age: timedelta,
         address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor, in one statement.
+
+        The successor expires at `expires_at`, or `max_age` after its login was opened.
 
         A token counts as used from its first rotation; it may be repeated while its successor
         is unused and it was first used at or after `grace_until` (that is `at` minus the grace).

@@ -76,7 +76,7 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
 
     The second factor, where one is asked for, has been shown before.
     """
-    now = services.now()
+    now, settings = services.now(), services.settings
     family_id, device_id, refresh_token = uuid7(), uuid7(), new_refresh_token()
     is_opened = await services.store.open_family(
         family_id=family_id,
@@ -86,13 +86,13 @@ async def open_login(services: Services, caller: Caller, user: UserRow, act: Act
         address=caller.address,
         token_hash=hash_token(refresh_token),
         at=now,
-        expires_at=now + timedelta(seconds=services.settings.refresh_token_ttl),
+        expires_at=now + timedelta(seconds=min(settings.refresh_token_ttl, settings.login_max_age)),
         proof=PasswordProof(user.password_hash),
     )
     if not is_opened:  # a new password was set at this moment, which ends all other logins
         raise Unauthorized
     await write_down(services, caller, act, user.id, deviceId=device_id)
-    keep = services.settings.max_logins_per_user
+    keep = settings.max_logins_per_user
     displaced = await services.store.revoke_oldest(user.id, keep=keep, at=now)
     if displaced:
         services.sockets.cut_families(displaced, CloseCode.REVOKED)
@@ -132,6 +132,7 @@ async def refresh(services: Services, caller: Caller, command: Refresh) -> bytes
         at=now,
         grace_until=now - timedelta(seconds=settings.refresh_grace),
         expires_at=now + timedelta(seconds=settings.refresh_token_ttl),
+        max_age=timedelta(seconds=settings.login_max_age),
         address=caller.address,
     )
     if rotation.outcome is Rotation.REUSED and rotation.family_id is not None:

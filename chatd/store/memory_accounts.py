@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from chatd.errors import StoreBug
@@ -154,6 +154,7 @@ class MemoryAccounts(Tables):
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        max_age: timedelta,
         address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor."""
@@ -164,7 +165,8 @@ class MemoryAccounts(Tables):
         if family.revoked_at is not None:
             return RotationRow(Rotation.REFUSED)
         if token.used is None:
-            outcome = self._use(token, successor_hash, at, expires_at)
+            end = min(expires_at, family.opened_at + max_age)
+            outcome = self._use(token, successor_hash, at, end)
         elif self._is_repeatable(token.used, grace_until):
             is_same = token.used[1] == successor_hash
             outcome = Rotation.REPEATED if is_same else Rotation.REFUSED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from chatd.errors import StoreBug
@@ -38,7 +38,12 @@ _INSERT_FAMILY = """
 _ROTATE = """
     SELECT outcome, family_id, user_id, device_id
     FROM rotate_refresh_token(
-        %(token_hash)s, %(successor_hash)s, %(at)s, %(grace_until)s, %(expires_at)s,
+        %(token_hash)s, %(successor_hash)s, %(at)s, %(grace_until)s,
+        LEAST(%(expires_at)s, (
+            SELECT f.opened_at + %(max_age)s
+            FROM refresh_families f JOIN refresh_tokens t ON t.family_id = f.id
+            WHERE t.token_hash = %(token_hash)s
+        )),
         %(address)s
     )
 """
@@ -173,6 +178,7 @@ class Tokens:
         at: datetime,
         grace_until: datetime,
         expires_at: datetime,
+        max_age: timedelta,
         address: str | None = None,
     ) -> RotationRow:
         """Exchange a refresh token for its successor."""
@@ -182,6 +188,7 @@ class Tokens:
             "at": at,
             "grace_until": grace_until,
             "expires_at": expires_at,
+            "max_age": max_age,
             "address": address,
         }
         [(outcome, *ids)] = await self._pool.fetch(_ROTATE, params, writes=True)

@@ -13,6 +13,7 @@ from tests.store.conftest import People
 from tests.store.kit import DAY, NOBODY, NOW, SECOND, sign_up
 
 GRACE = 60 * SECOND
+MAX_AGE = 3 * DAY
 
 
 async def test_a_store_answers_and_has_an_epoch_that_stays(store: Store) -> None:
@@ -99,6 +100,7 @@ async def rotate(store: Store, token: bytes, successor: bytes, seconds: int = 0)
         at=at,
         grace_until=at - GRACE,
         expires_at=at + DAY,
+        max_age=MAX_AGE,
     )
 
 
@@ -106,6 +108,22 @@ async def test_a_token_is_rotated_to_its_successor(store: Store, people: People)
     login = await log_in(store, people.alice, b"one")
     assert await rotate(store, b"one", b"two") == login
     assert await rotate(store, b"two", b"three") == login
+
+
+async def test_a_token_that_is_rotated_expires_no_later_than_its_login(
+    store: Store, people: People
+) -> None:
+    await log_in(store, people.alice, b"one")
+    nearly = MAX_AGE // SECOND - 1
+    last = nearly - 3600  # the day of its successor would go on behind the end
+    hours = range(0, last, 12 * 3600)
+    token = b"one"
+    for seconds in (*hours, last):
+        successor = b"%d" % seconds
+        assert (await rotate(store, token, successor, seconds)).outcome is Rotation.ROTATED
+        token = successor
+    assert (await rotate(store, token, b"end", nearly)).outcome is Rotation.ROTATED
+    assert (await rotate(store, b"end", b"late", nearly + 1)).outcome is Rotation.REFUSED
 
 
 async def test_a_token_is_repeated_within_the_grace_until_its_successor_is_used(

@@ -54,6 +54,7 @@ async def test_a_theft_is_written_down_with_the_address_of_the_thief(
             at=NOW,
             grace_until=NOW,
             expires_at=NOW + DAY,
+            max_age=365 * DAY,
             address="192.0.2.66",
         )
         outcomes.append(row.outcome)

@@ -39,7 +39,12 @@ async def log_in(
 
 async def rotate(store: Store, token: bytes, successor: bytes, at: datetime) -> Rotation:
     row = await store.rotate_refresh_token(
-        token_hash=token, successor_hash=successor, at=at, grace_until=at, expires_at=at + DAY
+        token_hash=token,
+        successor_hash=successor,
+        at=at,
+        grace_until=at,
+        expires_at=at + DAY,
+        max_age=365 * DAY,
     )
     return row.outcome
 

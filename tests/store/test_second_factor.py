@@ -282,6 +282,7 @@ async def test_the_logins_used_last_are_kept(store: Store, people: People) -> No
         at=used,
         grace_until=NOW,
         expires_at=used + DAY,
+        max_age=365 * DAY,
     )
     assert await store.revoke_oldest(people.alice, keep=4, at=used) == []
     assert await store.revoke_oldest(people.alice, keep=2, at=used) == sorted(logins[1:3])

@@ -232,6 +232,7 @@ steps = st.one_of(
         at=times,
         grace_until=times,
         expires_at=times,
+        max_age=st.integers(1, 5).map(lambda n: n * SECOND),
     ),
     step("revoke_family", st.integers(0, 3).map(lambda n: some("fa", n)), times),
     step("revoke_user", users, times),
