@@ -16,6 +16,7 @@ import pytest
 from trio.testing import MockClock
 
 from chatd.config import Settings
+from chatd.events.accounts import Tokens
 from chatd.handlers.catalogue import OPERATIONS
 from chatd.handlers.operations import Operation
 from chatd.store.memory import MemoryStore
@@ -84,22 +85,46 @@ def test_a_row_is_met_by_tests_that_exist_or_says_why_not(row: tuple[str, ...]) 
 # What rows need that no other test shows
 
 
-def test_each_secret_of_the_settings_is_in_the_inventory() -> None:
+def table_of(title: str, column: int) -> set[str]:
+    """Return the names in code in a column of the table in a section of docs/security.md."""
     page = (ROOT / "docs/security.md").read_text()
-    section = page.partition("\n## Keys and secrets\n")[2].partition("\n## ")[0]
-    named = {
-        name
-        for line in section.splitlines()
-        if line.startswith("| `")
-        for name in re.findall(r"`([a-z0-9_]+)`", line.split("|")[1])
-    }
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    cells = (line.split(" | ")[column] for line in lines[2:])
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_each_secret_of_the_settings_is_in_the_inventory() -> None:
     secrets = {
         name
         for name, field in Settings.model_fields.items()
         if "SecretStr" in str(field.annotation)
     }
     assert len(secrets) > 5
-    assert named - {"data_dir", "tls_keyfile"} == secrets
+    assert table_of("Keys and secrets", 0) - {"data_dir", "signing.key", "tls_keyfile"} == secrets
+
+
+def test_each_way_to_an_access_token_is_written_down() -> None:
+    ways = {
+        f"{operation.route.method} {operation.route.path}"
+        for operation in OPERATIONS
+        if operation.route is not None and operation.answer is Tokens
+    }
+    assert len(ways) > 3
+    assert table_of("Ways in", 0) - {"chatd_pat_…"} == ways
+
+
+def test_each_server_that_a_setting_names_is_written_down() -> None:
+    ours = {"public_url", "files_url"}  # where we are ourselves
+    servers = {name for name in Settings.model_fields if re.search("_(url|endpoint|issuer)$", name)}
+    assert table_of("What chatd talks to", 1) == servers - ours
+
+
+def test_each_table_is_in_a_class_of_data() -> None:
+    tables = set(
+        re.findall(r"^CREATE TABLE (\w+)", (ROOT / "schema.sql").read_text(), re.MULTILINE)
+    )
+    assert table_of("Classes of data", 2) == tables
 
 
 class Watched(MemoryStore):
