@@ -13,15 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/.run $(VENV)/.web
 	$(BIN)/chatd serve --port $(PORT) --data-dir "$(DATA)"
 
-# Two cores, three runs side by side, since most tests wait: for processes, a browser, other daemons. Behind
-# one of them the long stories of random operations and what asks a daemon everything that there is, without
-# coverage, which the rest has.
-PROCESSES := tests/scenarios tests/socketio tests/hostile tests/protocol_suite tests/sign_in \
+# Two cores, two runs side by side. Behind the second one the long stories of random operations and what
+# asks a daemon everything that there is, without coverage, which the rest has.
+BESIDE := tests/scenarios tests/socketio tests/sign_in tests/web \
 	tests/assistant/test_crash.py tests/assistant/test_llmock.py tests/assistant/test_provider.py
 LONG := tests/test_replay.py tests/store/test_drift.py tests/store/test_twins.py \
 	tests/test_refresh_schedules.py tests/test_presence_week.py tests/test_removal.py \
 	tests/wire/test_fuzz_codecs.py tests/fuzz_rest tests/canary
-OTHERS := tests/web tests/cluster
 PYTEST := COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -p no:cacheprovider
 
 test: $(VENV)/.dev $(VENV)/.js $(VENV)/.web
@@ -29,14 +27,12 @@ test: $(VENV)/.dev $(VENV)/.js $(VENV)/.web
 ifdef ARGS
 	$(PYTEST) $(ARGS)
 else
-	@( $(PYTEST) $(PROCESSES); first=$$?; \
-		$(BIN)/python -m pytest -p no:cacheprovider $(LONG) && [ $$first -eq 0 ] \
-	) >$(VENV)/processes.log 2>&1 & processes=$$!; \
-	$(PYTEST) $(OTHERS) >$(VENV)/others.log 2>&1 & others=$$!; \
-	$(PYTEST) $(patsubst %,--ignore=%,$(PROCESSES) $(LONG) $(OTHERS)); result=$$?; \
-	tail -n +1 -f --pid=$$others $(VENV)/others.log; wait $$others || result=1; \
-	tail -n +1 -f --pid=$$processes $(VENV)/processes.log; wait $$processes || result=1; \
-	exit $$result
+	@( $(PYTEST) $(BESIDE); result=$$?; \
+		$(BIN)/python -m pytest -p no:cacheprovider $(LONG) && exit $$result \
+	) >$(VENV)/beside.log 2>&1 & beside=$$!; \
+	$(PYTEST) $(patsubst %,--ignore=%,$(BESIDE) $(LONG)); result=$$?; \
+	tail -n +1 -f --pid=$$beside $(VENV)/beside.log; \
+	wait $$beside && exit $$result
 endif
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE)

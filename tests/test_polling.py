@@ -56,6 +56,32 @@ async def test_a_get_drains_everything_in_order(mock_clock: MockClock) -> None:
         assert await come((await poller.park()).stream) is None
 
 
+async def test_a_get_that_a_proxy_sends_again_is_answered_as_before(mock_clock: MockClock) -> None:
+    async with open_desk() as desk:
+        poller = await opened(desk)
+        client = HttpClient(Near(poller.connect()))
+        for number in range(2):
+            desk.session.send([b"4%d" % number, b"4tea"])
+            for _ in range(3):
+                await client.send(request("GET", f"{poller.query}&t=uyz{number}"))
+                assert packets_of(await client.read()) == [f"4{number}", "4tea"]
+        await client.send(request("GET", f"{poller.query}&t=uyz0"))  # no longer the last one
+        await wait_all_tasks_blocked()
+        desk.session.send([b"4next"])
+        assert packets_of(await client.read()) == ["4next"]
+
+
+async def test_a_get_without_a_stamp_is_a_new_one(mock_clock: MockClock) -> None:
+    async with open_desk() as desk:
+        poller = await opened(desk)
+        for stamp in ("", "&t="):
+            for text in (b"4one", b"4two"):
+                desk.session.send([text])
+                client = HttpClient(Near(poller.connect()))
+                await client.send(request("GET", poller.query + stamp))
+                assert packets_of(await client.read()) == [text.decode()]
+
+
 async def test_the_connection_of_a_get_serves_the_next_one(mock_clock: MockClock) -> None:
     async with open_desk() as desk:
         poller = await opened(desk)

@@ -2,7 +2,7 @@
 
 A GET is parked until something waits; it watches its connection meanwhile, so that a client that
 leaves is noticed at once. At most one payload waits to be read: a POST waits for its turn, and with
-it the client.
+it the client. A GET that comes again is answered as before: see `Polling.fetch`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Polling:
     """The requests of one session, until a WebSocket takes over or the session ends."""
 
     __slots__ = (
+        "_answered",
         "_arrived",
         "_fetched",
         "_inbox",
@@ -70,6 +71,9 @@ class Polling:
         self._session = session
         self.is_getting = False
         self.is_posting = False
+        self._answered: tuple[str, bytes] | None = (
+            None  # the stamp of the last GET, and what it got
+        )
         self._inbox: list[Packet] = []
         self._arrived = trio.Event()  # something to read, or nothing will come any more
         self._taken = trio.Event()  # the inbox was read
@@ -95,6 +99,7 @@ class Polling:
 
     def take(self) -> list[Packet]:
         """Return what a POST has brought and nobody has read: a WebSocket takes over."""
+        self._answered = None
         packets, self._inbox = self._inbox, []
         return packets
 
@@ -130,6 +135,10 @@ class Polling:
     async def fetch(self, exchange: Exchange, headers: Headers) -> None:
         """Answer a GET, as soon as there is something.
 
+        Stock clients stamp each GET (`t`). One with the stamp of the last one is that GET, which a
+        proxy sends again, as nginx does with what it had given to a daemon that died: what was on
+        its way there is lost, and nobody else has it.
+
         Raises:
             EngineRefusal: another GET is parked, which ends the session; or it has ended.
             PeerGone: the client left, which ends the session too.
@@ -142,15 +151,26 @@ class Polling:
         self.is_getting = True
         session.is_alive_at(trio.current_time())
         try:
-            if not self._has_news() and not await self._park(exchange):
-                raise PeerGone
-            body = self._take()
+            body = await self._next(exchange)
             await exchange.respond(200, [*FETCH_HEADERS, *headers], body)
         except PeerGone:
             session.cut(CloseCode.ABNORMAL)  # what it was to fetch is lost, or it has gone anyway
             raise
         finally:
             self.is_getting = False
+
+    async def _next(self, exchange: Exchange) -> bytes:
+        """Return what a GET gets: what waits, what comes, or what the same GET got before."""
+        stamp = exchange.head.query.get("t")
+        if self._answered is not None and stamp == self._answered[0]:
+            return self._answered[1]
+        self._answered = None  # whoever asks for the next has got it
+        if not self._has_news() and not await self._park(exchange):
+            raise PeerGone
+        body = self._take()
+        if stamp:
+            self._answered = stamp, body
+        return body
 
     def _has_news(self) -> bool:
         return self._is_over or self._session.outbox.waiting_bytes > 0

@@ -34,6 +34,7 @@ class Client {
 
   connected() {
     this.connects += 1;
+    this.connectedAt = Date.now();
     if (this.socket.recovered) this.recovered += 1;
     for (const [id, log] of this.logs) {
       if (!this.socket.recovered) log.joined = false;
@@ -63,6 +64,7 @@ class Client {
         log.epoch = found.epoch;
         log.last = Math.max(log.last, found.seq);
         log.joined = true;
+        log.joinedAt = Date.now();
       });
       if (!answer?.ok) await sleep(answer?.error?.retryAfterMs ?? PAUSE);
     }
@@ -74,15 +76,24 @@ class Client {
     // then is behind what stood in that ack. The join is asked again, and tells all of it.
     if (!log.joined) return;
     if (message.seq !== log.last + 1) {
-      this.faults.push(`${message.sessionId}: ${message.seq} came behind ${log.last}`);
+      this.faults.push(`${message.sessionId}: ${message.seq} came behind ${log.last}, ${this.story(log)}`);
     }
     this.keep(log, message);
+  }
+
+  // How a client came to where it is: what a fault is told with.
+  story(log) {
+    const { socket } = this;
+    const how = `${socket.io.engine?.transport?.name}, connection ${this.connects} ${socket.recovered ? "recovered" : "new"}`;
+    const ago = (time) => (time ? `${Date.now() - time} ms ago` : "never");
+    return `on ${how} since ${ago(this.connectedAt)}, joined ${ago(log.joinedAt)}, last heard ${ago(log.heardAt)}`;
   }
 
   keep(log, message) {
     if (message.seq <= log.last) return;
     log.seen.push([message.seq, message.id, Date.now()]);
     log.last = message.seq;
+    log.heardAt = Date.now();
   }
 
   async send(sessionId, content) {
