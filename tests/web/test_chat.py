@@ -100,6 +100,33 @@ def test_a_message_that_is_refused_says_why_and_can_be_tried_again(enter: Enter)
     bob.sees("am I heard?")
 
 
+@pytest.mark.parametrize(
+    "text", [">" * 4000 + "x", "- " * 8000 + "x", "*" * 8000 + "a" + "*" * 8000]
+)
+def test_a_message_that_nests_without_end_is_shown_as_it_was_written(
+    enter: Enter, text: str
+) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    ada.say(text)
+    ada.say("an end")
+    bob.open_listed(ada.name)
+    bob.sees("an end")
+    assert bob.rows() == [text, "an end"]
+
+
+def test_a_list_in_many_lists_stays_in_its_message(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    ada.open_direct(bob.name)
+    ada.say("> " * 20 + "- " * 25 + "deep")
+    ada.sees("deep")
+    row = ada.page.locator("article[data-status=sent]")
+    assert row.evaluate("row => row.querySelectorAll('ul').length") == 25
+    messages = ada.page.get_by_role("region", name="Messages")
+    assert messages.evaluate("list => list.scrollWidth - list.clientWidth") == 0
+    assert row.get_by_text("deep").evaluate("item => item.clientWidth") > 200
+
+
 @pytest.mark.threat("T87")
 def test_markup_of_others_is_shown_as_text_and_runs_nothing(enter: Enter) -> None:
     ada, bob = enter("Ada"), enter("Bob")

@@ -4,7 +4,9 @@ import { memo } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { cn } from "@/lib/cn";
+import { isTooDeep } from "@/lib/nesting";
 import { CodeBlock } from "./code-block";
+import { PlainIfBroken, PlainText } from "./plain-if-broken";
 
 const COMPONENTS: Components = {
   a: ({ href, children }) => (
@@ -22,13 +24,13 @@ const COMPONENTS: Components = {
       {alt || "picture"}
     </a>
   ),
-  ul: ({ children }) => <ul className="my-1 list-disc pl-5">{children}</ul>,
+  ul: ({ children }) => <ul className="my-1 list-disc pl-5 deep:pl-0">{children}</ul>,
   ol: ({ children, start }) => (
-    <ol start={start} className="my-1 list-decimal pl-5">
+    <ol start={start} className="my-1 list-decimal pl-5 deep:pl-0">
       {children}
     </ol>
   ),
-  blockquote: ({ children }) => <blockquote className="my-1 border-l-3 border-line pl-3 text-soft">{children}</blockquote>,
+  blockquote: ({ children }) => <blockquote className="my-1 border-l-3 border-line pl-3 text-soft deep:border-l-0 deep:pl-0">{children}</blockquote>,
   h1: ({ children }) => <p className="mt-2 mb-1 text-lg font-semibold">{children}</p>,
   h2: ({ children }) => <p className="mt-2 mb-1 font-semibold">{children}</p>,
   h3: ({ children }) => <p className="mt-2 mb-1 font-semibold">{children}</p>,
@@ -47,9 +49,15 @@ const COMPONENTS: Components = {
 export const Markdown = memo(function Markdown({ text }: { text: string }) {
   return (
     <div className="min-w-0 break-words">
-      <ReactMarkdown remarkPlugins={[remarkGfm]} components={COMPONENTS}>
-        {text}
-      </ReactMarkdown>
+      {isTooDeep(text) ? (
+        <PlainText text={text} />
+      ) : (
+        <PlainIfBroken text={text}>
+          <ReactMarkdown remarkPlugins={[remarkGfm]} components={COMPONENTS}>
+            {text}
+          </ReactMarkdown>
+        </PlainIfBroken>
+      )}
     </div>
   );
 });

@@ -74,6 +74,39 @@ describe("a fresh access token", () => {
   });
 });
 
+describe("a call of a login that was ended elsewhere", () => {
+  function refuse(config: InternalAxiosRequestConfig): never {
+    const data = { error: { code: "unauthorized", message: "no" } };
+    const response = { data, status: 401, statusText: "", headers: {}, config };
+    throw new axios.AxiosError("refused", "ERR_BAD_REQUEST", config, null, response);
+  }
+
+  it("tells that it has ended, after one try for a fresh token", async () => {
+    const ended = vi.fn();
+    openApi("", ended);
+    takeTokens(tokens("ada"));
+    const asked: (string | undefined)[] = [];
+    server = async (config) => {
+      asked.push(config.url);
+      refuse(config);
+    };
+    await expect(call({ url: "/users/me" })).rejects.toMatchObject({ code: "unauthorized" });
+    expect(asked).toEqual(["/users/me", "/auth/refresh"]);
+    expect(ended).toHaveBeenCalledOnce();
+    expect(storedLogin()).toBeNull();
+  });
+
+  it("is answered when only its token was refused", async () => {
+    takeTokens(tokens("ada"));
+    const fresh = { ...tokens("ada"), accessToken: "fresh" };
+    server = async (config) => {
+      if (config.url === "/auth/refresh") return fresh;
+      return config.headers.get("authorization") === "Bearer fresh" ? "done" : refuse(config);
+    };
+    expect(await call({ url: "/users/me" })).toBe("done");
+  });
+});
+
 describe("a call that asks for bytes", () => {
   it("is told why it was refused", async () => {
     takeTokens(tokens("ada"));

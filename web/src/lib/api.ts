@@ -123,13 +123,18 @@ async function send<T>(request: AxiosRequestConfig, token: string | null): Promi
   }
 }
 
+/** Whether a fresh token may help. An ended login is `unauthorized`: then asking for one tells that it has ended. */
+function isStale({ code }: ApiError): boolean {
+  return code === "token_expired" || (code === "unauthorized" && storedLogin() !== null);
+}
+
 /** Call the server as whoever is logged in. Throws ApiError. */
 export async function call<T>(request: AxiosRequestConfig): Promise<T> {
   try {
     return await send<T>(request, await accessToken());
   } catch (trouble) {
     const error = toApiError(trouble);
-    if (error.code !== "token_expired") throw error;
+    if (!isStale(error)) throw error;
   }
   try {
     return await send<T>(request, await refreshToken());

@@ -1,4 +1,4 @@
-import { useEffect } from "react";
+import { useEffect, type KeyboardEvent as KeyPress } from "react";
 import { openDialog, useUi } from "@/stores/ui";
 
 /** What the keyboard does, for the help and for the listener. */
@@ -12,6 +12,11 @@ export const SHORTCUTS: readonly [keys: string, does: string][] = [
   ["Alt + ↑ / ↓", "Previous or next conversation"],
   ["?", "This help"],
 ];
+
+/** Whether a key is an IME's, which uses Enter to choose. Safari ends the composition first: there the key's code tells. */
+export function isComposing(event: KeyPress): boolean {
+  return event.nativeEvent.isComposing || event.keyCode === 229;
+}
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));

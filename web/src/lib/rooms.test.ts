@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { patchRoom, resetChat, roomOf, useChat } from "@/stores/chat";
+import { dropSession, patchRoom, patchSession, putSessions, resetChat, roomOf, useChat } from "@/stores/chat";
 import { EMPTY, withStored } from "@/stores/timeline";
 import type { HistoryAnswer, Message, SessionSummary } from "./types";
 
@@ -125,6 +125,31 @@ describe("the list of conversations", () => {
     resetRooms();
     await asked;
     expect(listed()).toEqual([]);
+  });
+
+  it("takes nothing back of what was heard while it was on its way", async () => {
+    const sessions = ["left", "news", "read", "quiet"].map((id) => session({ id, unreadCount: 0, lastReadSeq: 9 }));
+    useChat.setState({ sessions: Object.fromEntries(sessions.map((each) => [each.id, each])) });
+    call.mockImplementation(async () => {
+      dropSession("left");
+      patchSession("news", { unreadCount: 1, lastMessage: message(10) });
+      patchSession("read", { unreadCount: 0, lastReadSeq: 10 });
+      putSessions([session({ id: "come" })]);
+      return { sessions: sessions.map((each) => ({ ...each, name: "Tea", unreadCount: each.id === "read" ? 1 : 0 })), nextCursor: null };
+    });
+    await loadSessions();
+    expect(listed().toSorted()).toEqual(["come", "news", "quiet", "read"]);
+    const { news, read, quiet } = useChat.getState().sessions;
+    expect(news).toMatchObject({ name: "Tea", unreadCount: 1, lastMessage: { seq: 10 } });
+    expect(read).toMatchObject({ name: "Tea", unreadCount: 0, lastReadSeq: 10 });
+    expect(quiet).toMatchObject({ name: "Tea", unreadCount: 0, lastReadSeq: 9 });
+  });
+
+  it("forgets what is not in it any more", async () => {
+    useChat.setState({ sessions: { s: session() } });
+    call.mockResolvedValue(answer("t"));
+    await loadSessions();
+    expect(listed()).toEqual(["t"]);
   });
 
   it("is read again by who was away for long, and not after a recovery", () => {

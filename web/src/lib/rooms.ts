@@ -6,6 +6,7 @@ import {
   patchTimeline,
   placeSession,
   roomOf,
+  takeList,
   useChat,
 } from "@/stores/chat";
 import { onlineHeard, presenceHeard, typersSet } from "@/stores/presence";
@@ -30,6 +31,7 @@ let listed = 0; // which of these is shown: an older answer does not replace a n
 export async function loadSessions(): Promise<void> {
   listings += 1;
   const turn = listings;
+  const asked = useChat.getState().sessions;
   try {
     let cursor: string | null = null;
     const all: SessionSummary[] = [];
@@ -41,11 +43,7 @@ export async function loadSessions(): Promise<void> {
     } while (cursor);
     if (turn < listed) return;
     listed = turn;
-    useChat.setState({
-      sessions: Object.fromEntries(all.map((each) => [each.id, each])),
-      isListed: true,
-      listFailure: null,
-    });
+    takeList(all, asked);
   } catch (trouble) {
     if (turn >= listed) useChat.setState({ listFailure: explain(trouble) });
   }

@@ -118,7 +118,10 @@ export function openSocket(chat: Listeners): void {
     tries = 0;
     setLink({ state: "online", retryAt: null, reason: null, hasBeenOnline: true });
   });
+  const { io: manager } = socket;
   socket.on("connect_error", (trouble) => {
+    // A proxy that swallows the upgrade to a WebSocket fails nothing: no other transport is tried.
+    if (trouble.message === "timeout") manager.opts.transports = ["polling", "websocket"];
     // Only a refusal of CONNECT has data; the rest is the network.
     void refused(trouble);
   });

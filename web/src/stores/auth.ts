@@ -91,12 +91,14 @@ export async function exchange(code: string): Promise<void> {
 
 /** End this login and forget what is not sent; what the server cannot be told now it learns when the login expires. */
 export async function logout(everywhere = false): Promise<void> {
+  const { account } = useAuth.getState(); // the connection may learn of the end before the answer comes
   try {
     await call({ method: "POST", url: everywhere ? "/auth/logout-all" : "/auth/logout" });
   } catch (trouble) {
     if (everywhere) throw trouble;
   }
   endLogin(null);
+  if (account) forgetUnsent(account.id);
 }
 
 /** Forget this login, and all that its user has not sent. */

@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import type { Member, Position, SessionSummary } from "@/lib/types";
+import type { Member, Message, Position, SessionSummary } from "@/lib/types";
 import { EMPTY, type Timeline } from "./timeline";
 
 /** What is known of one conversation beyond its line in the list. */
@@ -27,15 +27,17 @@ export const NO_ROOM: Room = {
   unreadFrom: null,
 };
 
+export type Sessions = Readonly<Record<string, SessionSummary>>;
+
 interface ChatStore {
-  sessions: Readonly<Record<string, SessionSummary>>;
+  sessions: Sessions;
   /** The whole list has been read once. */
   isListed: boolean;
   listFailure: string | null;
   rooms: Readonly<Record<string, Room>>;
   openId: string | null;
-  replyTo: string | null; // message id that the composer answers
-  editing: string | null; // message id that the composer edits
+  replyTo: Message | null; // what the composer answers, also when its page is not shown any more
+  editing: Message | null; // what the composer edits, likewise
 }
 
 const BEGIN: ChatStore = {
@@ -73,6 +75,31 @@ export function patchTimeline(sessionId: string, change: (timeline: Timeline) =>
   if (next !== timeline) patchRoom(sessionId, { timeline: next });
 }
 
+const COUNTS = ["unreadCount", "mentionCount", "lastReadSeq"] as const;
+
+/** A conversation as the list tells it, with what was heard of it since the list was asked for. */
+function withHeard(told: SessionSummary, asked: SessionSummary, now: SessionSummary): SessionSummary {
+  const fields = Object.keys(now) as (keyof SessionSummary)[];
+  const heard = fields.filter((field) => now[field] !== asked[field]);
+  // The counts go together: one that was raised and is 0 again has changed as well.
+  if (COUNTS.some((field) => heard.includes(field))) heard.push(...COUNTS);
+  return { ...told, ...Object.fromEntries(heard.map((field) => [field, now[field]])) };
+}
+
+/** Take the whole list. It is older than what has been heard since it was asked for, when the sessions were `asked`. */
+export function takeList(list: readonly SessionSummary[], asked: Sessions): void {
+  const { sessions: now } = get();
+  const come = Object.values(now).filter(({ id }) => !asked[id]);
+  const sessions = Object.fromEntries(come.map((each) => [each.id, each]));
+  for (const told of list) {
+    const before = asked[told.id];
+    const known = now[told.id];
+    if (before && known) sessions[told.id] = withHeard(told, before, known);
+    else if (!before) sessions[told.id] = known ?? told; // else it has been left meanwhile
+  }
+  set({ sessions, isListed: true, listFailure: null });
+}
+
 export function putSessions(sessions: readonly SessionSummary[]): void {
   const all = { ...get().sessions };
   for (const session of sessions) all[session.id] = session;
@@ -99,7 +126,7 @@ export function placeSession(position: Position): void {
 }
 
 /** Favourites first, then the latest activity. */
-export function inOrder(sessions: Readonly<Record<string, SessionSummary>>): SessionSummary[] {
+export function inOrder(sessions: Sessions): SessionSummary[] {
   const activity = (session: SessionSummary): string => session.lastMessage?.createdAt ?? session.createdAt;
   return Object.values(sessions).toSorted(
     (a, b) => Number(b.favourite) - Number(a.favourite) || activity(b).localeCompare(activity(a)),

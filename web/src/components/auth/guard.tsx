@@ -1,7 +1,7 @@
 "use client";
 
 import { useRouter } from "next/navigation";
-import { useEffect, type ReactNode } from "react";
+import { Fragment, useEffect, type ReactNode } from "react";
 import { Button } from "@/components/ui/button";
 import { Logo } from "@/components/logo";
 import { startAuth, useAuth } from "@/stores/auth";
@@ -29,14 +29,16 @@ export function Waiting() {
   );
 }
 
-/** Shows its children to whoever is logged in, and sends others to the login. */
+/** Shows its children to whoever is logged in, anew to each, and sends others to the login. */
 export function Guard({ children }: { children: ReactNode }) {
   const state = useAuth((auth) => auth.state);
+  const userId = useAuth((auth) => auth.account?.id);
   const router = useRouter();
   useEffect(() => {
     if (state !== "out") return;
     const here = window.location.pathname + window.location.search;
     router.replace(here === "/chat/" ? "/login/" : `/login/?next=${encodeURIComponent(here)}`);
   }, [state, router]);
-  return state === "in" ? children : <Waiting />;
+  // Another tab may log in as somebody else: nothing half-written goes over to them.
+  return state === "in" ? <Fragment key={userId}>{children}</Fragment> : <Waiting />;
 }

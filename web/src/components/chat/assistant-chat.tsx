@@ -9,6 +9,7 @@ import { sayFailure } from "@/components/ui/toast";
 import { ask, deleteAiSession, loadAiBefore, openAiSession, renameAiSession, stopAnswer } from "@/lib/assistant";
 import { toApiError } from "@/lib/errors";
 import { newId } from "@/lib/ids";
+import { isComposing } from "@/lib/keys";
 import { goToAssistant } from "@/lib/navigate";
 import { useEdges } from "@/lib/older";
 import { NO_AI_ROOM, useAi } from "@/stores/ai";
@@ -147,7 +148,7 @@ function Question({ id, runningId }: { id: string; runningId: string | null }) {
     if (runningId) stopAnswer(runningId).catch((trouble: unknown) => sayFailure("It was not stopped", trouble));
   };
   const press = (event: KeyboardEvent<HTMLTextAreaElement>): void => {
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     void submit();
   };

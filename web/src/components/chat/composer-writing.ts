@@ -1,6 +1,7 @@
 /** What is being written in a conversation: a draft, an answer, or a message anew. */
 import { useEffect, useRef, useState, type KeyboardEvent, type RefObject } from "react";
 import { editMessage } from "@/lib/changes";
+import { isComposing } from "@/lib/keys";
 import { mentionsIn } from "@/lib/mentions";
 import { sendMessage } from "@/lib/sending";
 import { typedNoMore } from "@/lib/typing";
@@ -21,8 +22,8 @@ export interface Writing {
   setText: (text: string) => void;
   mentions: Mentions;
   uploads: readonly Upload[];
-  replyTo: string | null;
-  editing: string | null;
+  replyTo: Message | null;
+  editing: Message | null;
   canSend: boolean;
   /** Send it, or keep the edit. */
   submit: () => Promise<void>;
@@ -33,8 +34,9 @@ export interface Writing {
   press: (event: KeyboardEvent<HTMLTextAreaElement>) => void;
 }
 
-function messageOf(sessionId: string, id: string | null): Message | null {
-  return roomOf(sessionId).timeline.rows.find((row) => row.message.id === id)?.message ?? null;
+/** The message as it is now; as it was when its page is not shown any more. */
+function latestOf(message: Message): Message {
+  return roomOf(message.sessionId).timeline.rows.find((row) => row.message.id === message.id)?.message ?? message;
 }
 
 function stop(): void {
@@ -45,7 +47,7 @@ function editLast(sessionId: string, userId: string): void {
   const own = roomOf(sessionId).timeline.rows.findLast(
     ({ status, message }) => status === "sent" && message.sender.id === userId && !message.deletedAt,
   );
-  if (own) useChat.setState({ editing: own.message.id, replyTo: null });
+  if (own) useChat.setState({ editing: own.message, replyTo: null });
 }
 
 /** The text of the box: the draft, kept as it is written, or that of the message that is edited. */
@@ -57,10 +59,9 @@ function useText(sessionId: string, userId: string, box: Writing["box"]): [strin
     if (editing === null && edits.current === null) keepDraft(userId, sessionId, text);
   }, [text, editing, userId, sessionId]);
   useEffect(() => {
-    const edited = editing ? messageOf(sessionId, editing) : null;
-    setText(edited ? edited.content : draftOf(userId, sessionId));
-    edits.current = edited ? editing : null;
-    if (edited) box.current?.focus();
+    setText(editing ? latestOf(editing).content : draftOf(userId, sessionId));
+    edits.current = editing?.id ?? null;
+    if (editing) box.current?.focus();
   }, [editing, sessionId, userId, box]);
   useEffect(() => {
     const area = box.current;
@@ -71,8 +72,8 @@ function useText(sessionId: string, userId: string, box: Writing["box"]): [strin
   return [text, setText];
 }
 
-function send(sessionId: string, content: string, replyTo: string | null): void {
-  const answered = messageOf(sessionId, replyTo);
+function send(sessionId: string, content: string, replyTo: Message | null): void {
+  const answered = replyTo && latestOf(replyTo);
   typedNoMore(sessionId, false);
   sendMessage({
     sessionId,
@@ -99,8 +100,8 @@ export function useWriting(sessionId: string): Writing {
 
   const submit = async (): Promise<void> => {
     if (!canSend) return;
-    const edited = editing ? messageOf(sessionId, editing) : null;
-    if (edited) {
+    if (editing) {
+      const edited = latestOf(editing);
       if (content && (content === edited.content || (await editMessage(edited, content)))) stop();
       return;
     }
@@ -111,8 +112,7 @@ export function useWriting(sessionId: string): Writing {
     box.current?.focus();
   };
   const press = (event: KeyboardEvent<HTMLTextAreaElement>): void => {
-    // An IME uses Enter to choose: that is no end of a message.
-    if (event.nativeEvent.isComposing || mentions.press(event)) return;
+    if (isComposing(event) || mentions.press(event)) return;
     if (event.key === "Enter" && !event.shiftKey) void submit();
     else if (event.key === "ArrowUp" && text === "" && !editing) editLast(sessionId, userId);
     else if (event.key === "Escape" && (editing || replyTo)) stop();

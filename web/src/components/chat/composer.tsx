@@ -67,11 +67,19 @@ function OpenComposer({ session }: { session: SessionSummary }) {
   );
 }
 
+/** The files that are meant by a paste: a spreadsheet puts a picture of its cells beside their text. */
+function pasted(clipboard: DataTransfer): File[] {
+  const files = Array.from(clipboard.files);
+  const text = clipboard.getData("text/plain").trim();
+  const isNames = files.every((file) => text.includes(file.name)); // what macOS puts beside copied files
+  return text && !isNames ? [] : files;
+}
+
 /** The box itself: it grows with its text, and takes files that are pasted. */
 function Box({ sessionId, writing, takesFiles }: { sessionId: string; writing: Writing; takesFiles: boolean }) {
   const { mentions } = writing;
   const paste = (event: ClipboardEvent): void => {
-    const files = Array.from(event.clipboardData.files);
+    const files = pasted(event.clipboardData);
     if (!takesFiles || files.length === 0) return;
     event.preventDefault();
     addFiles(sessionId, files);

@@ -5,6 +5,8 @@ import { Button } from "@/components/ui/button";
 import { tryNow } from "@/lib/socket";
 import { useUi } from "@/stores/ui";
 
+const PATIENCE_MS = 3000; // a first connect that takes longer is told
+
 /** Seconds until a time, told anew each second. */
 function useCountdown(at: number | null): number | null {
   const [now, setNow] = useState(() => Date.now());
@@ -17,11 +19,27 @@ function useCountdown(at: number | null): number | null {
   return at === null ? null : Math.max(0, Math.ceil((at - now) / 1000));
 }
 
-/** Tells that the connection is gone, and when the next try is; a first connect is not told. */
+/** Whether something has been so for longer than anybody should be left without a word. */
+function useIsLong(isSo: boolean): boolean {
+  const [isLong, setLong] = useState(false);
+  useEffect(() => {
+    if (!isSo) return undefined;
+    const timer = setTimeout(() => setLong(true), PATIENCE_MS);
+    return () => {
+      clearTimeout(timer);
+      setLong(false);
+    };
+  }, [isSo]);
+  return isLong;
+}
+
+/** Tells that the connection is gone, and when the next try is; a first connect is told when it takes long. */
 export function ConnectionBanner() {
   const { state, retryAt, reason, hasBeenOnline } = useUi((ui) => ui.link);
   const seconds = useCountdown(state === "waiting" ? retryAt : null);
-  if (state === "online" || state === "off" || (!hasBeenOnline && state === "connecting")) return null;
+  const isLong = useIsLong(!hasBeenOnline && state !== "off");
+  if (state === "online" || state === "off") return null;
+  if (state === "connecting" && !hasBeenOnline && !isLong) return null;
   return (
     <div role="status" className="flex flex-wrap items-center justify-center gap-x-3 gap-y-1 bg-warn-soft px-4 py-1.5 text-sm text-warn-ink">
       {state === "stopped" ? <span>{reason}</span> : null}

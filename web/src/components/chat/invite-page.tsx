@@ -9,8 +9,10 @@ import { call } from "@/lib/api";
 import { explain, toApiError } from "@/lib/errors";
 import type { InvitePreview, SessionAnswer } from "@/lib/types";
 
+const GONE = "This link does not work any more.";
+
 function said(trouble: unknown): string {
-  return toApiError(trouble).code === "not_found" ? "This link does not work any more." : explain(trouble);
+  return toApiError(trouble).code === "not_found" ? GONE : explain(trouble);
 }
 
 /** Where an invite link leads: what it is, and a button that goes in. */
@@ -27,6 +29,7 @@ export function InvitePage() {
     );
   }, []);
   const accept = async (): Promise<void> => {
+    setFailure(null);
     try {
       const request = { method: "POST", url: `/chat/invites/${encodeURIComponent(code)}` };
       const { session } = await call<SessionAnswer>(request);
@@ -50,15 +53,16 @@ export function InvitePage() {
             {failure}
           </p>
         ) : null}
-        {preview && !failure ? (
+        {preview && failure !== GONE ? (
           <Button className="w-full" onClick={() => void accept()}>
             Join
           </Button>
-        ) : (
+        ) : null}
+        {failure || !preview ? (
           <Link href="/chat/" className={buttonClass({ look: "soft" })}>
             Go to the chat
           </Link>
-        )}
+        ) : null}
       </div>
     </main>
   );

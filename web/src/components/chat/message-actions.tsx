@@ -19,7 +19,7 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
   const isOwn = useAuth((auth) => auth.account?.id === message.sender.id);
   const isAdmin = session.role === "OWNER" || session.role === "ADMIN";
   const [isAsking, setAsking] = useState(false);
-  const compose = (part: { replyTo?: string; editing?: string }): void => {
+  const compose = (part: { replyTo?: Message; editing?: Message }): void => {
     useChat.setState({ replyTo: null, editing: null, ...part });
     requestAnimationFrame(() => document.querySelector<HTMLTextAreaElement>("#composer")?.focus());
   };
@@ -37,7 +37,7 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
           </Button>
         }
       />
-      <Button look="ghost" size="tiny" aria-label="Reply" className="pointer-coarse:hidden" onClick={() => compose({ replyTo: message.id })}>
+      <Button look="ghost" size="tiny" aria-label="Reply" className="pointer-coarse:hidden" onClick={() => compose({ replyTo: message })}>
         <Reply size={16} aria-hidden />
       </Button>
       <Menu
@@ -47,7 +47,7 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
           </Button>
         }
       >
-        <MenuItem icon={<Reply size={16} aria-hidden />} onSelect={() => compose({ replyTo: message.id })}>
+        <MenuItem icon={<Reply size={16} aria-hidden />} onSelect={() => compose({ replyTo: message })}>
           Reply
         </MenuItem>
         <MenuItem icon={<SmilePlus size={16} aria-hidden />} onSelect={() => void react(message, "👍", true)}>
@@ -63,7 +63,7 @@ export function MessageActions({ session, message }: { session: SessionSummary; 
           {message.pinnedAt ? "Take the pin off" : "Pin"}
         </MenuItem>
         {isOwn ? (
-          <MenuItem icon={<Pencil size={16} aria-hidden />} onSelect={() => compose({ editing: message.id })}>
+          <MenuItem icon={<Pencil size={16} aria-hidden />} onSelect={() => compose({ editing: message })}>
             Edit
           </MenuItem>
         ) : null}

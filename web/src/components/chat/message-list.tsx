@@ -52,7 +52,7 @@ function Viewport({ session }: { session: SessionSummary }) {
       className="min-h-0 flex-1 overflow-y-auto overscroll-contain py-3 [overflow-anchor:none]"
       onScroll={look}
     >
-      <Beginning isLoading={room.isLoading} hasBefore={timeline.hasBefore} isEmpty={items.length === 0} />
+      <Beginning isLoading={room.isLoading} isKnown={timeline.epoch !== null && !timeline.hasBefore} isEmpty={items.length === 0} />
       <NotCome failure={failure} onAgain={again} />
       <Lines lines={head} />
       <MessageScroller.Content role="list">
@@ -68,8 +68,9 @@ function Viewport({ session }: { session: SessionSummary }) {
   );
 }
 
-function Beginning({ isLoading, hasBefore, isEmpty }: { isLoading: boolean; hasBefore: boolean; isEmpty: boolean }) {
-  if (isLoading || hasBefore) return <p role="status" className="h-9 pt-2 text-center text-xs text-soft">{isLoading ? "Loading…" : ""}</p>;
+/** What stands at the top. `isKnown`: the first message has been loaded, or there is none. */
+function Beginning({ isLoading, isKnown, isEmpty }: { isLoading: boolean; isKnown: boolean; isEmpty: boolean }) {
+  if (isLoading || !isKnown) return <p role="status" className="h-9 pt-2 text-center text-xs text-soft">{isLoading ? "Loading…" : ""}</p>;
   return <p className="px-5 pt-8 pb-4 text-center text-sm text-soft">{isEmpty ? "Nobody has said anything yet. Be the first." : "This is where it began."}</p>;
 }
 

@@ -6,15 +6,16 @@ import { Dialog } from "@/components/ui/dialog";
 import { Field } from "@/components/ui/field";
 import { say, sayFailure } from "@/components/ui/toast";
 import { call } from "@/lib/api";
-import { explain } from "@/lib/errors";
+import { explain, toApiError } from "@/lib/errors";
 import { proofOf } from "@/lib/proof";
 import type { RecoveryCodes, TotpBegun, TotpState } from "@/lib/types";
 import { ProofForm } from "./proof-form";
+import { FreshCodes, NewCodes } from "./recovery-codes";
 
 /** Codes of an authenticator at each login: on, off, and what helps when it is lost. */
 export function SecondFactor() {
   const [state, setState] = useState<TotpState | null>(null);
-  const [dialog, setDialog] = useState<"on" | "off" | null>(null);
+  const [dialog, setDialog] = useState<"on" | "off" | "codes" | "lost" | null>(null);
   const load = (): void => {
     call<TotpState>({ url: "/auth/totp" }).then(setState, (trouble: unknown) =>
       sayFailure("The state of your second factor did not come", trouble),
@@ -31,42 +32,48 @@ export function SecondFactor() {
       <span className="flex-1">
         Second factor: {state.enabled ? `on, ${state.recoveryCodesLeft} recovery codes left` : "off"}
       </span>
+      {state.enabled ? (
+        <Button look="soft" size="sm" onClick={() => setDialog("codes")}>
+          New codes
+        </Button>
+      ) : null}
       <Button look={state.enabled ? "danger" : "soft"} size="sm" onClick={() => setDialog(state.enabled ? "off" : "on")}>
         {state.enabled ? "Turn off" : "Turn on"}
       </Button>
-      {dialog === "on" ? <TurnOn onClose={close} /> : null}
+      {dialog === "on" ? <TurnOn onClose={close} onLost={() => setDialog("lost")} /> : null}
       {dialog === "off" ? <TurnOff onClose={close} /> : null}
+      {dialog === "codes" || dialog === "lost" ? <NewCodes areLost={dialog === "lost"} onClose={close} /> : null}
     </div>
   );
 }
 
-function TurnOn({ onClose }: { onClose: () => void }) {
+/** `onLost`: it is on, and the answer with its recovery codes did not arrive. */
+function TurnOn({ onClose, onLost }: { onClose: () => void; onLost: () => void }) {
   const [begun, setBegun] = useState<TotpBegun | null>(null);
   const [codes, setCodes] = useState<readonly string[] | null>(null);
-  if (codes) {
-    return (
-      <Dialog isOpen onClose={onClose} title="Your recovery codes" description="Each is good once, when you have no authenticator. They are not shown again.">
-        <ul aria-label="Recovery codes" className="grid grid-cols-2 gap-1 rounded-lg bg-panel p-3 font-mono text-sm">
-          {codes.map((each) => (
-            <li key={each}>{each}</li>
-          ))}
-        </ul>
-        <Button className="mt-4 w-full" onClick={onClose}>
-          I have kept them
-        </Button>
-      </Dialog>
-    );
-  }
+  if (codes) return <FreshCodes codes={codes} onKept={onClose} />;
   const begin = async (password: string): Promise<void> =>
     setBegun(await call<TotpBegun>({ method: "POST", url: "/auth/totp", data: { password } }));
   return (
     <Dialog isOpen onClose={onClose} title="Turn on the second factor">
-      {begun ? <Confirmation begun={begun} onCodes={setCodes} /> : <ProofForm action="Go on" onProve={begin} />}
+      {begun ? <Confirmation begun={begun} onCodes={setCodes} onLost={onLost} /> : <ProofForm action="Go on" onProve={begin} />}
     </Dialog>
   );
 }
 
-function Confirmation({ begun, onCodes }: { begun: TotpBegun; onCodes: (codes: readonly string[]) => void }) {
+/** Whether a code was refused because an earlier one, whose answer was lost, has turned it on. */
+async function isOnAlready(trouble: unknown): Promise<boolean> {
+  if (toApiError(trouble).code !== "conflict") return false;
+  return (await call<TotpState>({ url: "/auth/totp" })).enabled;
+}
+
+interface ConfirmationProps {
+  begun: TotpBegun;
+  onCodes: (codes: readonly string[]) => void;
+  onLost: () => void;
+}
+
+function Confirmation({ begun, onCodes, onLost }: ConfirmationProps) {
   const [code, setCode] = useState("");
   const [failure, setFailure] = useState<string | undefined>();
   const confirm = async (event: React.FormEvent): Promise<void> => {
@@ -76,7 +83,8 @@ function Confirmation({ begun, onCodes }: { begun: TotpBegun; onCodes: (codes: r
       const request = { method: "POST", url: "/auth/totp/confirm", data: { code: code.replace(/\s/g, "") } };
       onCodes((await call<RecoveryCodes>(request)).recoveryCodes);
     } catch (trouble) {
-      setFailure(explain(trouble));
+      if (await isOnAlready(trouble).catch(() => false)) onLost();
+      else setFailure(explain(trouble));
     }
   };
   return (

@@ -2,6 +2,7 @@
 
 import { useEffect, useId, useState, type ReactNode } from "react";
 import { cn } from "@/lib/cn";
+import { isComposing } from "@/lib/keys";
 import { Input } from "./input";
 
 interface ChoiceListProps<T> {
@@ -26,7 +27,7 @@ export function ChoiceList<T>(props: ChoiceListProps<T>) {
     const chosen = choices[active];
     if (event.key === "ArrowDown") setActive(Math.min(choices.length - 1, active + 1));
     else if (event.key === "ArrowUp") setActive(Math.max(0, active - 1));
-    else if (event.key === "Enter" && chosen && !event.nativeEvent.isComposing) onChoose(chosen);
+    else if (event.key === "Enter" && chosen && !isComposing(event)) onChoose(chosen);
     else return;
     event.preventDefault();
   };

@@ -6,7 +6,8 @@ import { buttonClass } from "./button";
 
 interface DialogProps {
   isOpen: boolean;
-  onClose: () => void;
+  /** Without it only what is in the window closes it. */
+  onClose?: () => void;
   title: string;
   description?: string;
   children: ReactNode;
@@ -24,7 +25,7 @@ const SHAPES = {
 /** A window over the page: the focus stays in it, Escape closes it. */
 export function Dialog({ isOpen, onClose, title, description, children, shape = "dialog", className }: DialogProps) {
   return (
-    <Base.Root open={isOpen} onOpenChange={(open) => (open ? undefined : onClose())}>
+    <Base.Root open={isOpen} onOpenChange={(open) => (open ? undefined : onClose?.())}>
       <Base.Portal>
         <Base.Backdrop className="fixed inset-0 z-40 bg-black/40 transition-opacity data-ending-style:opacity-0 data-starting-style:opacity-0" />
         <Base.Popup
@@ -39,9 +40,11 @@ export function Dialog({ isOpen, onClose, title, description, children, shape = 
               <Base.Title className="text-lg font-semibold">{title}</Base.Title>
               {description ? <Base.Description className="text-sm text-soft">{description}</Base.Description> : null}
             </div>
-            <Base.Close aria-label="Close" className={buttonClass({ look: "ghost", size: "tiny" })}>
-              <X size={18} aria-hidden />
-            </Base.Close>
+            {onClose ? (
+              <Base.Close aria-label="Close" className={buttonClass({ look: "ghost", size: "tiny" })}>
+                <X size={18} aria-hidden />
+              </Base.Close>
+            ) : null}
           </div>
           <div className="min-h-0 flex-1 overflow-y-auto px-5 pb-5">{children}</div>
         </Base.Popup>

@@ -1,0 +1,5 @@
+"use client";
+
+import { BrokenPage } from "@/components/broken-page";
+
+export default BrokenPage;
